@@ -1,0 +1,1 @@
+"""Exact event-driven simulation of spiking neural networks."""

@@ -1,0 +1,1 @@
+"""Closed forms, oracles and derived gradients; never imports evsim."""

@@ -1,0 +1,1 @@
+"""Verification of spiking-network implementations against ground truth."""

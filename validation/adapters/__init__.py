@@ -1,0 +1,1 @@
+"""One module per framework: the discrete update it documents, and how to record it."""
