@@ -1,0 +1,221 @@
+"""From spikes to arrivals: times with delays, in the order in which they act."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from evsim.lists import Arrivals, count_targets, deliver
+from evsim.network import Network, Projection
+from evsim.neuron import CURRENT, PULSE_OFF, PULSE_ON, SPIKE
+from evsim.numerics import two_sum
+from evsim.spikes import Spikes, grid_times
+from evsim.sweep import Events
+
+
+@dataclass(frozen=True)
+class Current:
+    """External current of a population, piecewise constant from each time on.
+
+    Parameters
+    ----------
+    times : array_like, shape (k,)
+        Ascending [s].
+    values : array_like, shape (k,) or (k, n)
+        In units of voltage (of slope for `IF`), for all neurons or one per neuron.
+    dt : fractions.Fraction, optional
+        With it, `times` are integer steps of a grid.
+    """
+
+    times: np.ndarray
+    values: np.ndarray
+    dt: Fraction | None = None
+
+    def __post_init__(self):
+        dtype = float if self.dt is None else np.int64
+        times, values = np.array(self.times, dtype), np.array(self.values, float)
+        if times.ndim != 1 or values.ndim not in (1, 2) or values.shape[0] != times.size:
+            raise ValueError(
+                f"values must have one row per time; got shapes {times.shape} and {values.shape}"
+            )
+        if not np.isfinite(times).all() or (times < 0).any() or (np.diff(times) < 0).any():
+            raise ValueError("times must be finite, non-negative and ascending")
+        if not np.isfinite(values).all():
+            index = tuple(map(int, np.argwhere(~np.isfinite(values))[0]))
+            raise ValueError(f"values{list(index)} must be finite; got {values[index]}")
+        object.__setattr__(self, "times", times)
+        object.__setattr__(self, "values", values)
+
+    def pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        """The times as (hi, lo)."""
+        if self.dt is not None:
+            return grid_times(self.times, self.dt)
+        return self.times, np.zeros_like(self.times)
+
+    def rows(self, n: int, population: str) -> np.ndarray:
+        """The values, one per neuron, shape (k, n)."""
+        values = self.values if self.values.ndim == 2 else self.values[:, None]
+        if values.shape[1] not in (1, n):
+            raise ValueError(
+                f"the current of {population!r} has {values.shape[1]} columns for {n} neurons"
+            )
+        return np.ascontiguousarray(np.broadcast_to(values, (values.shape[0], n)))
+
+
+def later(spikes: Spikes, delays: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Times of `spikes` plus one or two delays, as (hi, lo).
+
+    On a grid, a delay that is a multiple of its step (or the double nearest to one) moves
+    the integers; otherwise the sum is exact for given spikes, and rounded to 106 bits for
+    computed ones.
+    """
+    hi, lo = spikes.times, spikes.times_lo
+    steps = spikes.steps
+    for delay in delays:
+        if steps is not None and spikes.dt is not None:
+            k = round(Fraction(delay) / spikes.dt)
+            if float(k * spikes.dt) == delay:
+                steps = steps + k
+                hi, lo = grid_times(steps, spikes.dt)
+                continue
+            steps = None
+        if delay != 0.0:
+            hi, lo = _add(hi, lo, delay)
+    return hi, lo
+
+
+def _add(hi, lo, delay):
+    s, e = two_sum.py_func(hi, delay)
+    e = e + lo
+    t = s + e
+    return t, e - (t - s)
+
+
+def incoming(network: Network, population: str) -> list[Projection]:
+    """Projections onto a population, in the order in which they were made."""
+    return [p for p in network.projections.values() if p.post == population]
+
+
+def _pieces(projection: Projection, train: Spikes):
+    """(kind, hi, lo) of what a projection makes of its source's spikes."""
+    delay, width = float(projection.delay), projection.pulse_width
+    if width is None:
+        yield (SPIKE, *later(train, (delay,)))
+    else:
+        yield (PULSE_ON, *later(train, (delay,)))
+        yield (PULSE_OFF, *later(train, (delay, width)))
+
+
+def rows_of_events(
+    network: Network, population: str, trains: dict[str, Spikes], current: Current | None, until
+) -> tuple[Events, np.ndarray, np.ndarray]:
+    """Events, weights by row and currents by row, for a population with dense input only."""
+    n = network.size(population)
+    weights, parts, offset = [np.zeros((0, n))], [], 0
+    for number, projection in enumerate(incoming(network, population)):
+        train = trains[projection.pre]
+        for kind, hi, lo in _pieces(projection, train):
+            parts.append(_part(hi, lo, kind, offset + train.units, number, train.units))
+        weights.append(projection.weight)
+        offset += projection.weight.shape[0]
+    currents = np.zeros((0, n))
+    if current is not None:
+        currents = current.rows(n, population)
+        hi, lo = current.pairs()
+        parts.append(_part(hi, lo, CURRENT, np.arange(hi.size), len(weights), np.arange(hi.size)))
+    table = _sorted(parts, until)
+    stacked = weights[1] if len(weights) == 2 else np.vstack(weights)
+    return Events(table[0], table[1], table[2], table[3]), stacked, currents
+
+
+def _part(hi, lo, kind, payload, number, source):
+    size = hi.size
+    return hi, lo, np.full(size, kind), payload, np.full(size, number), source
+
+
+def _sorted(parts, until):
+    """Columns of all parts up to `until`, by time, then projection, then source."""
+    if not parts:
+        return np.zeros(0), np.zeros(0), np.zeros(0, np.int64), np.zeros(0, np.int64)
+    hi, lo, kind, payload, number, source = (np.concatenate(c) for c in zip(*parts, strict=True))
+    keep = (hi < until) | ((hi == until) & (lo <= 0.0))
+    order = np.lexsort((source, number, lo, hi))
+    order = order[keep[order]]
+    return hi[order], lo[order], kind[order].astype(np.int64), payload[order].astype(np.int64)
+
+
+def lists_of_arrivals(
+    network: Network, population: str, trains: dict[str, Spikes], current: Current | None, until
+) -> Arrivals:
+    """Arrivals by target for a population with any input."""
+    n = network.size(population)
+    columns: list[tuple[np.ndarray, ...]] = []
+    for number, projection in enumerate(incoming(network, population)):
+        columns += _synaptic(projection, trains[projection.pre], number, n)
+    if current is not None:
+        hi, lo = current.pairs()
+        values = current.rows(n, population)
+        k = hi.size
+        columns.append(
+            (np.repeat(np.arange(n), k), np.tile(hi, n), np.tile(lo, n),
+             np.full(n * k, CURRENT), values.T.ravel(), np.full(n * k, len(columns)),
+             np.zeros(n * k, np.int64))
+        )  # fmt: skip
+    if not columns:
+        empty = np.zeros(0)
+        return Arrivals(np.zeros(n + 1, np.int64), empty, empty, np.zeros(0, np.int64), empty)
+    target, hi, lo, kind, value, number, position = map(
+        np.concatenate, zip(*columns, strict=True)
+    )
+    keep = (hi < until) | ((hi == until) & (lo <= 0.0))
+    order = np.lexsort((position, number, lo, hi, target))
+    order = order[keep[order]]
+    start = np.concatenate([[0], np.cumsum(np.bincount(target[order], minlength=n))])
+    return Arrivals(
+        start.astype(np.int64), hi[order], lo[order], kind[order].astype(np.int64), value[order]
+    )
+
+
+def _synaptic(projection: Projection, train: Spikes, number: int, n: int):
+    """Columns (target, hi, lo, kind, value, projection, position) of one projection."""
+    indptr, targets, weight = projection.indptr, projection.targets, projection.weight
+    if indptr is None or targets is None:
+        indptr = np.arange(projection.weight.shape[0] + 1, dtype=np.int64) * n
+        targets = np.tile(np.arange(n, dtype=np.int64), projection.weight.shape[0])
+        weight = weight.ravel()
+    counts = count_targets(train.units, indptr, targets, n)
+    place = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64)
+    total = int(counts.sum())
+    spike, synapse = np.empty(total, np.int64), np.empty(total, np.int64)
+    deliver(train.units, indptr, targets, place, spike, synapse)
+    target = np.repeat(np.arange(n), counts)
+    delays, width = projection.delay, projection.pulse_width
+    if np.ndim(delays) == 0:
+        pieces = [(k, hi[spike], lo[spike]) for k, hi, lo in _pieces(projection, train)]
+    else:
+        pieces = list(_delayed(train, delays, width, spike, synapse))
+    return [
+        (target, hi, lo, np.full(total, kind), weight[synapse], np.full(total, number), synapse)
+        for kind, hi, lo in pieces
+    ]
+
+
+def _delayed(train: Spikes, delays, width, spike, synapse):
+    """Pieces of a projection with one delay per synapse, one entry per arrival."""
+    distinct, which = np.unique(delays, return_inverse=True)
+    which = which[synapse]
+    starts = [(SPIKE, ())] if width is None else [(PULSE_ON, ()), (PULSE_OFF, (width,))]
+    for kind, extra in starts:
+        if distinct.size <= 64 or train.steps is not None:
+            hi, lo = np.empty(spike.size), np.empty(spike.size)
+            for d, delay in enumerate(distinct):
+                mine = which == d
+                all_hi, all_lo = later(train, (float(delay), *extra))
+                hi[mine], lo[mine] = all_hi[spike[mine]], all_lo[spike[mine]]
+        else:
+            hi, lo = _add(train.times[spike], train.times_lo[spike], delays[synapse])
+            for more in extra:
+                hi, lo = _add(hi, lo, more)
+        yield kind, hi, lo

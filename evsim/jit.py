@@ -1,0 +1,102 @@
+"""The one decorator that compiles, and a disk cache that cannot go stale.
+
+Numba keys a cached function by its own file, not by the functions that it calls, so an
+edited callee in another file would keep the old machine code of its callers alive. Here the
+cache folder itself is keyed by a digest of every source file of the package that holds
+kernels, the Numba version and the processor.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import numba
+from llvmlite import binding
+from numba.core import config
+
+PACKAGE = Path(__file__).parent
+#: Cache folders kept besides the current one: switching between two checkouts stays cheap.
+KEPT = 3
+
+
+def sources(package: Path = PACKAGE) -> list[Path]:
+    """Files of `package` whose text takes part in compiled code, in a fixed order."""
+    marks = ("evsim.jit", "evsim.dispatch", "evsim.numerics")
+    return [
+        path
+        for path in sorted(package.rglob("*.py"))
+        if path.parent == package / "models" or any(mark in path.read_text() for mark in marks)
+    ]
+
+
+def digest(package: Path = PACKAGE) -> str:
+    """Key of the cache: sources, Numba, Python and processor."""
+    key = hashlib.sha256()
+    for path in sources(package):
+        key.update(path.relative_to(package).as_posix().encode())
+        key.update(path.read_bytes())
+    cpu = config.CPU_NAME or binding.get_host_cpu_name()
+    features = config.CPU_FEATURES or binding.get_host_cpu_features().flatten()
+    for part in (numba.__version__, sys.version, cpu, features):
+        key.update(str(part).encode())
+    return key.hexdigest()[:24]
+
+
+def cache_root() -> Path:
+    """Folder for compiled code: `EVSIM_CACHE_DIR`, else the user's cache, else a temporary one."""
+    chosen = os.environ.get("EVSIM_CACHE_DIR")
+    if chosen:
+        return Path(chosen)
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    root = base / "evsim" / "kernels"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        if os.access(root, os.W_OK):
+            return root
+    except OSError:
+        pass
+    return Path(tempfile.gettempdir()) / f"evsim-kernels-{os.getuid() if os.name == 'posix' else 0}"
+
+
+@cache
+def _folder() -> str:
+    root = cache_root()
+    current = root / digest()
+    try:
+        current.mkdir(parents=True, exist_ok=True)
+        os.utime(current)
+        others = sorted(root.iterdir(), key=lambda p: p.stat().st_mtime, reverse=True)
+        for stale in [p for p in others if p != current][KEPT:]:
+            shutil.rmtree(stale, ignore_errors=True)
+    except OSError:
+        return tempfile.mkdtemp(prefix="evsim-kernels-")
+    return str(current)
+
+
+#: Options of every kernel: IEEE semantics, and division that returns inf instead of raising.
+OPTIONS = {"error_model": "numpy"}
+
+
+def kernel(function):
+    """Compile `function`: no Python objects, GIL released, cached on disk."""
+    return _compiled(function, nogil=True)
+
+
+def inline_kernel(function):
+    """As `kernel`, for small functions that must dissolve in the loops that call them."""
+    return _compiled(function, forceinline=True)
+
+
+def _compiled(function, **options):
+    before = config.CACHE_DIR
+    config.CACHE_DIR = _folder()
+    try:
+        return numba.njit(cache=True, **OPTIONS, **options)(function)
+    finally:
+        config.CACHE_DIR = before

@@ -1,0 +1,124 @@
+"""Neuron by neuron over its own list of arrivals: sparse layers, delays per synapse, voltages."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from evsim.jit import kernel
+from evsim.models import verbs
+from evsim.neuron import (
+    DONE,
+    SPIKE,
+    Clock,
+    advance_to,
+    clock_of,
+    enter,
+    move,
+    own_events,
+)
+from evsim.numerics import not_before
+
+
+class Arrivals(NamedTuple):
+    """Arrivals by target neuron: those of neuron `n` are `start[n]:start[n + 1]`, in order."""
+
+    start: Any
+    hi: Any
+    lo: Any
+    kind: Any
+    value: Any
+
+
+@kernel
+def count_targets(units, indptr, targets, n_post):
+    """Number of arrivals per target neuron that these spikes cause."""
+    counts = np.zeros(n_post, np.int64)
+    for unit in units:
+        for s in range(indptr[unit], indptr[unit + 1]):
+            counts[targets[s]] += 1
+    return counts
+
+
+@kernel
+def deliver(units, indptr, targets, place, spike, synapse):
+    """Write the spike and synapse index of every arrival at its target's next place."""
+    for k in range(units.size):
+        for s in range(indptr[units[k]], indptr[units[k] + 1]):
+            target = targets[s]
+            spike[place[target]] = k
+            synapse[place[target]] = s
+            place[target] += 1
+
+
+@kernel
+def walk(p, state, books, arrivals, until, arrival_first, place, spikes, doubts):
+    """Run every neuron from `place` over its arrivals and on to `until`.
+
+    Answers as `sweep.sweep`; here a neuron goes through all its events before the next one,
+    and `place.event` counts the arrivals that the neuron in `place` has done.
+    """
+    for n in range(place.neuron[0], books.busy.size):
+        q = verbs.pick(p, n)
+        x = verbs.load(state, n)
+        first = arrivals.start[n] + place.event[0]
+        place.event[0] = 0
+        since = (0.0, 0.0)
+        if first > arrivals.start[n]:
+            since = (arrivals.hi[first - 1], arrivals.lo[first - 1])
+        clock = clock_of(books, n, since, place)
+        for a in range(first, arrivals.start[n + 1]):
+            hi, lo, kind, value = arrivals.hi[a], arrivals.lo[a], arrivals.kind[a], 0.0
+            if kind == SPIKE:
+                value = arrivals.value[a]
+            x, clock, status = advance_to(
+                q, n, x, clock, hi, lo, value, arrival_first, spikes, doubts
+            )
+            if status != DONE:
+                place.event[0] = a - arrivals.start[n]
+                verbs.store(state, n, x)
+                enter(books, n, clock, place, status)
+                return status
+            if kind != SPIKE:
+                value = arrivals.value[a]
+                x = move(p, n, x, clock.busy, books.pulses, books.current, kind, value)
+                q = verbs.pick(p, n)
+        x, clock, _, status = own_events(
+            q, n, x, clock, until[0], until[1], True, False, spikes, doubts
+        )
+        verbs.store(state, n, x)
+        enter(books, n, clock, place, status)
+        if status != DONE:
+            place.event[0] = arrivals.start[n + 1] - arrivals.start[n]
+            return status
+    return DONE
+
+
+@kernel
+def trace(p, state, books, arrivals, arrival_first, t, voltage, current, spikes, doubts):
+    """Voltage and synaptic current of a population of one at ascending times `t`.
+
+    The voltage is counted from the model's resting level. Reading it rounds no state: a
+    reading flows a copy from the last own event.
+    """
+    q = verbs.pick(p, 0)
+    x = verbs.load(state, 0)
+    clock = Clock(0.0, 0.0, False, 0.0, 0.0)
+    a, n_arrivals = 0, arrivals.hi.size
+    for k in range(t.size):
+        while a < n_arrivals and not_before(t[k], 0.0, arrivals.hi[a], arrivals.lo[a]):
+            hi, lo, kind, value = arrivals.hi[a], arrivals.lo[a], arrivals.kind[a], 0.0
+            spikes.used[0] = doubts.used[0] = 0
+            if kind == SPIKE:
+                value = arrivals.value[a]
+            x, clock, _ = advance_to(q, 0, x, clock, hi, lo, value, arrival_first, spikes, doubts)
+            if kind != SPIKE:
+                value = arrivals.value[a]
+                x = move(p, 0, x, clock.busy, books.pulses, books.current, kind, value)
+                q = verbs.pick(p, 0)
+            a += 1
+        spikes.used[0] = doubts.used[0] = 0
+        x, clock, y, _ = own_events(q, 0, x, clock, t[k], 0.0, True, False, spikes, doubts)
+        voltage[k] = y[0] + (books.pulses[0, 0] + books.current[0])
+        current[k] = y[1] if len(y) > 1 else 0.0

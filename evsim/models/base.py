@@ -1,0 +1,98 @@
+"""What the public parameter classes share: validation, and the two compiled forms."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import ClassVar
+
+import numpy as np
+
+
+def exact_sum(*terms):
+    """Correctly rounded sum of numbers or arrays: its sign is the sign of the exact sum."""
+    arrays = np.broadcast_arrays(*[np.asarray(term, float) for term in terms])
+    out = np.empty(arrays[0].shape)
+    for index in np.ndindex(out.shape):
+        out[index] = math.fsum(float(a[index]) for a in arrays)
+    return out if out.ndim else float(out)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Neuron:
+    """Base of all neuron models: numbers are scalars or have one value per neuron."""
+
+    positive: ClassVar[tuple[str, ...]] = ()
+    non_negative: ClassVar[tuple[str, ...]] = ()
+    choices: ClassVar[dict[str, tuple[str, ...]]] = {}
+    #: names of the state variables, in the order of the kernels
+    state: ClassVar[tuple[str, ...]] = ("v",)
+    spiking: ClassVar[bool] = True
+
+    def __post_init__(self):
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name in self.choices:
+                if value not in self.choices[field.name]:
+                    allowed = ", ".join(map(repr, self.choices[field.name]))
+                    raise ValueError(f"{field.name} must be one of {allowed}; got {value!r}")
+            elif value is not None:
+                object.__setattr__(self, field.name, self._number(field.name, value))
+
+    def _number(self, name, value):
+        try:
+            array = np.array(value, dtype=float)
+        except (TypeError, ValueError):
+            raise TypeError(f"{name} must be a number or one per neuron; got {value!r}") from None
+        if array.ndim > 1:
+            raise ValueError(f"{name} must be a scalar or have shape (n,); got {array.shape}")
+        bad = ~np.isfinite(array)
+        wanted = "finite"
+        if name in self.positive:
+            bad, wanted = bad | (array <= 0), "positive and finite"
+        elif name in self.non_negative:
+            bad, wanted = bad | (array < 0), "non-negative and finite"
+        if bad.any():
+            index = np.argwhere(bad)[0]
+            where = f"[{index[0]}]" if array.ndim else ""
+            raise ValueError(f"{name}{where} must be {wanted}; got {array[tuple(index)]}")
+        if array.ndim == 0:
+            return float(array)
+        array.setflags(write=False)
+        return array
+
+    def numbers(self) -> dict[str, float | np.ndarray]:
+        """The numerical parameters by name."""
+        return {
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if field.name not in self.choices and getattr(self, field.name) is not None
+        }
+
+    def check_size(self, n: int, population: str) -> None:
+        """Refuse parameter arrays that do not have one value per neuron."""
+        for name, value in self.numbers().items():
+            if np.ndim(value) and np.shape(value) != (n,):
+                raise ValueError(
+                    f"{name} of population {population!r} has {np.shape(value)[0]} values "
+                    f"for {n} neurons; give one number, or one per neuron"
+                )
+
+    @property
+    def per_neuron(self) -> bool:
+        """Whether any parameter has one value per neuron."""
+        return any(np.ndim(value) for value in self.numbers().values())
+
+
+def in_form(cls, n: int, arrays: bool, **values):
+    """Kernel parameters `cls` with every number a float, or every number an array of `n`."""
+    if not arrays:
+        return cls(**values)
+    return cls(
+        **{
+            name: value
+            if isinstance(value, int)
+            else np.ascontiguousarray(np.broadcast_to(np.asarray(value), (n,))).copy()
+            for name, value in values.items()
+        }
+    )

@@ -1,0 +1,150 @@
+r"""Leaky integrate-and-fire neuron with delta synapses: the voltage jumps by the weight.
+
+.. math::
+    \tau_m \dot v = v_{leak} - v + bias                                         \tag{1}
+
+Relative to its resting level, :math:`u(d) = u_0 e^{-d/\tau_m}`. With the threshold above rest
+it fires at arrivals only; with :math:`\vartheta < 0` also at
+:math:`s = \tau_m \ln(u_0/\vartheta)`, from :math:`u_0 < \vartheta`. Arrivals at one instant
+are summed before the test.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from evsim.models import verbs
+from evsim.models.base import Neuron, exact_sum, in_form
+from evsim.models.crossing import DOUBT, EPS
+from evsim.models.lif import GRAZE, RESET, SLACK, levels
+from evsim.models.verbs import at
+from evsim.numerics import exp_neg
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeltaLIF(Neuron):
+    """Leaky integrate-and-fire neuron with delta synapses; equation (1).
+
+    Parameters as of `LIF`, without `tau_syn`. An arrival while the voltage is clamped is
+    lost.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument, index and value.
+    """
+
+    tau_mem: Any
+    v_th: Any = 1.0
+    v_leak: Any = 0.0
+    v_reset: Any = 0.0
+    t_ref: Any = 0.0
+    bias: Any = 0.0
+    reset: str = "value"
+    refractory: str = "clamp"
+    graze: str = ">="
+
+    positive: ClassVar = ("tau_mem",)
+    non_negative: ClassVar = ("t_ref",)
+    choices: ClassVar = {"reset": RESET, "refractory": ("clamp",), "graze": GRAZE}
+
+    def compile(self, n: int, arrays: bool) -> DeltaKernel:
+        """Kernel parameters, all scalar or all arrays of `n`."""
+        rate = 1.0 / np.asarray(self.tau_mem)
+        rate = rate if rate.ndim else float(rate)
+        return in_form(DeltaKernel, n, arrays, rate_mem=rate, **levels(self))
+
+    def rest(self) -> float | np.ndarray:
+        """The level to which the voltage relaxes without input."""
+        return exact_sum(self.v_leak, self.bias)
+
+
+class DeltaKernel(NamedTuple):
+    """What the kernels see of a `DeltaLIF`."""
+
+    rate_mem: Any
+    theta: Any
+    u_reset: Any
+    theta_0: Any
+    u_reset_0: Any
+    drop: Any
+    t_ref: Any
+    subtract: int
+    strict: int
+
+
+@verbs.pick.implement(DeltaKernel)
+def pick(p, n):
+    return DeltaKernel(
+        at(p.rate_mem, n),
+        at(p.theta, n),
+        at(p.u_reset, n),
+        at(p.theta_0, n),
+        at(p.u_reset_0, n),
+        at(p.drop, n),
+        at(p.t_ref, n),
+        p.subtract,
+        p.strict,
+    )
+
+
+@verbs.interval.implement(DeltaKernel)
+def interval(p, d):
+    return exp_neg(d * p.rate_mem)
+
+
+@verbs.step.implement(DeltaKernel)
+def step(p, c, x):
+    u = x[0]
+    left = u * c
+    near = p.theta - SLACK * (abs(p.theta) + abs(u))
+    return (left,), (left >= near) | (u >= near)
+
+
+@verbs.receive.implement(DeltaKernel)
+def receive(p, x, weight):
+    return (x[0] + weight,)
+
+
+@verbs.next_spike.implement(DeltaKernel)
+def next_spike(p, x):
+    u, theta = x[0], p.theta
+    # The voltage jumped here: what it is worth is known to a rounding of its terms.
+    peak = 0.0 if abs(u - theta) <= DOUBT * EPS * abs(theta) else math.inf
+    if u > theta or (u == theta and not p.strict):
+        return 0.0, 0.0, peak
+    if theta >= 0.0:
+        return math.inf, 0.0, peak
+    s = math.log1p((u - theta) / theta) / p.rate_mem
+    return s, DOUBT * EPS * (s + 1.0 / p.rate_mem), peak
+
+
+@verbs.fire.implement(DeltaKernel)
+def fire(p, x, s):
+    return ((x[0] - p.drop) if p.subtract and s == 0.0 else p.u_reset,)
+
+
+@verbs.clamp.implement(DeltaKernel)
+def clamp(p, c, x):
+    return (x[0],)
+
+
+@verbs.receive_clamped.implement(DeltaKernel)
+def receive_clamped(p, x, weight):
+    return (x[0],)
+
+
+@verbs.redrive.implement(DeltaKernel)
+def redrive(p, n, x, busy, old, new):
+    p.theta[n] = p.theta_0[n] - new
+    p.u_reset[n] = p.u_reset_0[n] - new
+    return (x[0] + (old - new),)
+
+
+@verbs.pulse.implement(DeltaKernel)
+def pulse(p, n, x, busy, old, new):
+    return redrive(p, n, x, busy, old, new)

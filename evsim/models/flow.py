@@ -1,0 +1,56 @@
+r"""Flow of a leaky membrane behind an exponential synapse.
+
+With the voltage `u` measured from the level to which it relaxes and the synaptic current `i`
+in units of voltage,
+
+.. math::
+    \tau_m \dot u = i - u, \qquad \tau_s \dot i = -i,                          \tag{1}
+
+    u(d) = u_0 e^{-d/\tau_m} + i_0 \kappa(d), \qquad
+    \kappa(d) = \frac{d}{\tau_m} e^{-d/\tau}\, \varphi(\delta d),               \tag{2}
+
+where :math:`\tau = \max(\tau_m, \tau_s)`, :math:`\delta = |1/\tau_s - 1/\tau_m|` and
+:math:`\varphi(x) = (1 - e^{-x})/x`. (2) holds for equal time constants, where
+:math:`\varphi(0) = 1`, and cannot overflow: the slow exponential is factored out.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from evsim.jit import inline_kernel
+from evsim.numerics import exp_neg, exp_phi, one_minus_exp
+
+
+def rates(tau_mem, tau_syn) -> dict[str, float | np.ndarray]:
+    """The rates that the kernels use, from the time constants."""
+    tau_mem, tau_syn = np.asarray(tau_mem), np.asarray(tau_syn)
+    both = {
+        "rate_mem": 1.0 / tau_mem,
+        "rate_syn": 1.0 / tau_syn,
+        "rate_slow": 1.0 / np.maximum(tau_mem, tau_syn),
+        # The difference of nearby time constants is exact; that of their inverses is not.
+        "rate_gap": np.abs(tau_mem - tau_syn) / tau_mem / tau_syn,
+        "mem_is_slow": tau_mem >= tau_syn,
+    }
+    return {k: v.item() if np.ndim(v) == 0 else v for k, v in both.items()}
+
+
+@inline_kernel
+def exponential(rate_mem, rate_slow, rate_gap, mem_is_slow, d):
+    """(exp(-d/tau_mem), exp(-d/tau_syn), kappa(d)) of (2)."""
+    slow = exp_neg(d * rate_slow)
+    ratio, phi = exp_phi(d * rate_gap)
+    fast = slow * ratio
+    em = slow if mem_is_slow else fast
+    es = fast if mem_is_slow else slow
+    return em, es, (d * rate_mem) * slow * phi
+
+
+@inline_kernel
+def rise(rate_mem, rate_slow, rate_gap, u, i, d):
+    """u(d) - u: the change of the voltage, accurate for small `d`, and i kappa(d)."""
+    slow = exp_neg(d * rate_slow)
+    _, phi = exp_phi(d * rate_gap)
+    gain = i * ((d * rate_mem) * slow * phi)
+    return gain - u * one_minus_exp(d * rate_mem)

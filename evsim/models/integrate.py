@@ -1,0 +1,178 @@
+r"""Non-leaky integrate-and-fire neuron: the voltage jumps by the weight and otherwise rises.
+
+.. math::
+    \dot v = bias + current                                                     \tag{1}
+
+The voltage is kept as an unevaluated sum of two doubles, so that sums of weights, and of
+slopes times intervals, are exact where they have up to 106 bits: with inputs on a dyadic grid
+the decisions of this model are exact.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from evsim.models import verbs
+from evsim.models.base import Neuron, in_form
+from evsim.models.crossing import DOUBT, EPS
+from evsim.models.lif import GRAZE, RESET
+from evsim.models.verbs import at
+from evsim.numerics import add_time, fma, two_sum
+
+
+@dataclass(frozen=True, kw_only=True)
+class IF(Neuron):
+    """Non-leaky integrate-and-fire neuron; equation (1).
+
+    Parameters
+    ----------
+    v_th, v_reset : float or array_like, shape (n,), optional
+        Threshold and reset potential; the voltage starts at 0.
+    t_ref : float or array_like, shape (n,), optional
+        Refractory period [s].
+    bias : float or array_like, shape (n,), optional
+        Constant slope of the voltage [1/s].
+    input : {"delta"}, optional
+        An arrival makes the voltage jump by its weight.
+    reset, refractory, graze
+        As of `LIF`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument, index and value.
+    """
+
+    v_th: Any = 1.0
+    v_reset: Any = 0.0
+    t_ref: Any = 0.0
+    bias: Any = 0.0
+    input: str = "delta"
+    reset: str = "value"
+    refractory: str = "clamp"
+    graze: str = ">="
+
+    non_negative: ClassVar = ("t_ref",)
+    choices: ClassVar = {
+        "input": ("delta",),
+        "reset": RESET,
+        "refractory": ("clamp",),
+        "graze": GRAZE,
+    }
+    state: ClassVar = ("v", "v_lo")
+
+    def compile(self, n: int, arrays: bool) -> IFKernel:
+        """Kernel parameters, all scalar or all arrays of `n`."""
+        drop, drop_lo = two_sum(*np.broadcast_arrays(self.v_th, np.negative(self.v_reset)))
+        if not self.per_neuron:
+            drop, drop_lo = float(drop), float(drop_lo)
+        return in_form(
+            IFKernel,
+            n,
+            arrays,
+            theta=self.v_th,
+            v_reset=self.v_reset,
+            slope=self.bias,
+            slope_0=self.bias,
+            drop=drop,
+            drop_lo=drop_lo,
+            t_ref=self.t_ref,
+            subtract=int(self.reset == "subtract"),
+            strict=int(self.graze == ">"),
+        )
+
+    def rest(self) -> float:
+        """The level from which the kernels measure the voltage."""
+        return 0.0
+
+
+class IFKernel(NamedTuple):
+    """What the kernels see of an `IF`."""
+
+    theta: Any
+    v_reset: Any
+    slope: Any  # bias and external current
+    slope_0: Any  # bias
+    drop: Any  # v_th - v_reset, as two doubles
+    drop_lo: Any
+    t_ref: Any
+    subtract: int
+    strict: int
+
+
+@verbs.pick.implement(IFKernel)
+def pick(p, n):
+    return IFKernel(
+        at(p.theta, n),
+        at(p.v_reset, n),
+        at(p.slope, n),
+        at(p.slope_0, n),
+        at(p.drop, n),
+        at(p.drop_lo, n),
+        at(p.t_ref, n),
+        p.subtract,
+        p.strict,
+    )
+
+
+@verbs.interval.implement(IFKernel)
+def interval(p, d):
+    rise = p.slope * d
+    return rise, fma(p.slope, d, -rise)
+
+
+@verbs.step.implement(IFKernel)
+def step(p, c, x):
+    hi, lo = add_time(x[0], x[1] + c[1], c[0])
+    near = p.theta - 4.0 * EPS * (abs(p.theta) + abs(hi) + abs(x[0]))
+    return (hi, lo), (hi >= near) | (x[0] >= near)
+
+
+@verbs.receive.implement(IFKernel)
+def receive(p, x, weight):
+    return add_time(x[0], x[1], weight)
+
+
+@verbs.next_spike.implement(IFKernel)
+def next_spike(p, x):
+    s, e = two_sum(p.theta, -x[0])
+    left = s + (e - x[1])
+    if left < 0.0 or (left == 0.0 and not p.strict):
+        return 0.0, 0.0, math.inf
+    if p.slope <= 0.0:
+        return math.inf, 0.0, math.inf
+    wait = left / p.slope
+    exact = fma(wait, p.slope, -left) == 0.0
+    return wait, (0.0 if exact else DOUBT * EPS * wait), math.inf
+
+
+@verbs.fire.implement(IFKernel)
+def fire(p, x, s):
+    if p.subtract and s == 0.0:
+        return add_time(x[0], x[1] - p.drop_lo, -p.drop)
+    return p.v_reset, 0.0
+
+
+@verbs.clamp.implement(IFKernel)
+def clamp(p, c, x):
+    return x[0], x[1]
+
+
+@verbs.receive_clamped.implement(IFKernel)
+def receive_clamped(p, x, weight):
+    return x[0], x[1]
+
+
+@verbs.redrive.implement(IFKernel)
+def redrive(p, n, x, busy, old, new):
+    p.slope[n] = p.slope_0[n] + new
+    return x[0], x[1]
+
+
+@verbs.pulse.implement(IFKernel)
+def pulse(p, n, x, busy, old, new):
+    return redrive(p, n, x, busy, old, new)

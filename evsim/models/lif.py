@@ -1,0 +1,202 @@
+r"""Current-based leaky integrate-and-fire neuron with an exponential synapse.
+
+.. math::
+    \tau_m \dot v = v_{leak} - v + i + bias, \qquad \tau_s \dot i = -i,        \tag{1}
+
+a presynaptic spike makes `i` jump by its weight, in units of voltage. The kernels measure the
+voltage from :math:`v_{leak} + bias` (and from the external current, where there is one), so
+that threshold and reset become
+
+.. math::
+    \vartheta = v_{th} - v_{leak} - bias, \qquad u_r = v_{reset} - v_{leak} - bias,   \tag{2}
+
+each the correctly rounded sum: a bias that equals the threshold exactly gives zero. Flow:
+`evsim.models.flow`; crossing: `evsim.models.crossing`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from evsim.models import verbs
+from evsim.models.base import Neuron, exact_sum, in_form
+from evsim.models.crossing import first_crossing
+from evsim.models.flow import exponential, rates
+from evsim.models.verbs import at
+
+SLACK = 2e-14  # 90 roundings: more than the flow and the bound can lose together
+
+RESET = ("value", "subtract")
+GRAZE = (">=", ">")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LIF(Neuron):
+    """Leaky integrate-and-fire neuron with an exponential synapse; equation (1).
+
+    Parameters
+    ----------
+    tau_mem, tau_syn : float or array_like, shape (n,)
+        Membrane and synaptic time constants [s]; any ratio, equality included.
+    v_th, v_leak, v_reset : float or array_like, shape (n,), optional
+        Threshold, leak and reset potential; any common unit.
+    t_ref : float or array_like, shape (n,), optional
+        Refractory period [s], a real number; 0 is allowed.
+    bias : float or array_like, shape (n,), optional
+        Constant input in units of voltage.
+    reset : {"value", "subtract"}, optional
+        Reset to `v_reset`, or by `v -= v_th - v_reset`. They differ only where the
+        voltage lies above threshold when the neuron fires.
+    refractory : {"clamp"}, optional
+        The voltage stays where the reset put it for `t_ref`; `i` goes on.
+    graze : {">=", ">"}, optional
+        Whether touching the threshold from below is a spike.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument, index and value.
+    """
+
+    tau_mem: Any
+    tau_syn: Any
+    v_th: Any = 1.0
+    v_leak: Any = 0.0
+    v_reset: Any = 0.0
+    t_ref: Any = 0.0
+    bias: Any = 0.0
+    reset: str = "value"
+    refractory: str = "clamp"
+    graze: str = ">="
+
+    positive: ClassVar = ("tau_mem", "tau_syn")
+    non_negative: ClassVar = ("t_ref",)
+    choices: ClassVar = {"reset": RESET, "refractory": ("clamp",), "graze": GRAZE}
+    state: ClassVar = ("v", "i")
+
+    def compile(self, n: int, arrays: bool) -> LIFKernel:
+        """Kernel parameters, all scalar or all arrays of `n`."""
+        return in_form(LIFKernel, n, arrays, **rates(self.tau_mem, self.tau_syn), **levels(self))
+
+    def rest(self) -> float | np.ndarray:
+        """The level to which the voltage relaxes without input."""
+        return exact_sum(self.v_leak, self.bias)
+
+
+def levels(model) -> dict[str, Any]:
+    """Threshold, reset and refractoriness of a leaky model, relative to rest; (2)."""
+    theta = exact_sum(model.v_th, -np.asarray(model.v_leak), -np.asarray(model.bias))
+    u_reset = exact_sum(model.v_reset, -np.asarray(model.v_leak), -np.asarray(model.bias))
+    return {
+        "theta": theta,
+        "u_reset": u_reset,
+        "theta_0": theta,
+        "u_reset_0": u_reset,
+        "drop": np.subtract(model.v_th, model.v_reset)
+        if np.ndim(model.v_th) or np.ndim(model.v_reset)
+        else model.v_th - model.v_reset,
+        "t_ref": model.t_ref,
+        "subtract": int(model.reset == "subtract"),
+        "strict": int(model.graze == ">"),
+    }
+
+
+class LIFKernel(NamedTuple):
+    """What the kernels see of a `LIF`; the last two are policies."""
+
+    rate_mem: Any
+    rate_syn: Any
+    rate_slow: Any
+    rate_gap: Any
+    mem_is_slow: Any
+    theta: Any  # relative to rest and external current; (2)
+    u_reset: Any
+    theta_0: Any  # relative to rest
+    u_reset_0: Any
+    drop: Any  # v_th - v_reset
+    t_ref: Any
+    subtract: int
+    strict: int
+
+
+@verbs.pick.implement(LIFKernel)
+def pick(p, n):
+    return LIFKernel(
+        at(p.rate_mem, n),
+        at(p.rate_syn, n),
+        at(p.rate_slow, n),
+        at(p.rate_gap, n),
+        at(p.mem_is_slow, n),
+        at(p.theta, n),
+        at(p.u_reset, n),
+        at(p.theta_0, n),
+        at(p.u_reset_0, n),
+        at(p.drop, n),
+        at(p.t_ref, n),
+        p.subtract,
+        p.strict,
+    )
+
+
+@verbs.interval.implement(LIFKernel)
+def interval(p, d):
+    return exponential(p.rate_mem, p.rate_slow, p.rate_gap, p.mem_is_slow, d)
+
+
+@verbs.step.implement(LIFKernel)
+def step(p, c, x):
+    # The bound: u(s) <= u0 e^(-s/tau_mem) + max(i0, 0) (1 - e^(-s/tau_mem)), monotone in s.
+    u, i = x
+    em, es, g = c
+    left = u * em
+    push = i if i > 0.0 else 0.0
+    slack = SLACK * (abs(u) + push)
+    may = (left + push * (1.0 - em) + slack >= p.theta - SLACK * abs(p.theta)) | (u >= p.theta)
+    return (left + i * g, i * es), may
+
+
+@verbs.receive.implement(LIFKernel)
+def receive(p, x, weight):
+    return x[0], x[1] + weight
+
+
+@verbs.next_spike.implement(LIFKernel)
+def next_spike(p, x):
+    return first_crossing(p, x[0], x[1])
+
+
+@verbs.fire.implement(LIFKernel)
+def fire(p, x, s):
+    u, i = x
+    if s == 0.0:
+        return (u - p.drop if p.subtract else p.u_reset), i
+    _, es, _ = exponential(p.rate_mem, p.rate_slow, p.rate_gap, p.mem_is_slow, s)
+    return p.u_reset, i * es
+
+
+@verbs.clamp.implement(LIFKernel)
+def clamp(p, c, x):
+    return x[0], x[1] * c[1]
+
+
+@verbs.receive_clamped.implement(LIFKernel)
+def receive_clamped(p, x, weight):
+    return x[0], x[1] + weight
+
+
+@verbs.redrive.implement(LIFKernel)
+def redrive(p, n, x, busy, old, new):
+    p.theta[n] = p.theta_0[n] - new
+    p.u_reset[n] = p.u_reset_0[n] - new
+    return x[0] + (old - new), x[1]
+
+
+@verbs.pulse.implement(LIFKernel)
+def pulse(p, n, x, busy, old, new):
+    # A synaptic current that relaxes to the pulse: a shifted current, and a constant one.
+    p.theta[n] = p.theta_0[n] - new
+    p.u_reset[n] = p.u_reset_0[n] - new
+    return x[0] + (old - new), x[1] + (old - new)

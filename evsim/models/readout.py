@@ -1,0 +1,130 @@
+r"""Leaky integrator: a membrane that does not fire, for readouts.
+
+.. math::
+    \tau_m \dot v = v_{leak} - v + i + bias, \qquad \tau_s \dot i = -i          \tag{1}
+
+Without `tau_syn` an arrival makes the voltage itself jump by its weight.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from evsim.models import verbs
+from evsim.models.base import Neuron, exact_sum, in_form
+from evsim.models.flow import exponential, rates
+from evsim.models.verbs import at
+
+
+@dataclass(frozen=True, kw_only=True)
+class LI(Neuron):
+    """Leaky integrator without threshold; equation (1).
+
+    Parameters
+    ----------
+    tau_mem : float or array_like, shape (n,)
+        Membrane time constant [s].
+    tau_syn : float or array_like, shape (n,), optional
+        Synaptic time constant [s]; without it arrivals make the voltage jump.
+    v_leak, bias : float or array_like, shape (n,), optional
+        Leak potential, and constant input in units of voltage.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument, index and value.
+    """
+
+    tau_mem: Any
+    tau_syn: Any = None
+    v_leak: Any = 0.0
+    bias: Any = 0.0
+
+    positive: ClassVar = ("tau_mem", "tau_syn")
+    state: ClassVar = ("v", "i")
+    spiking: ClassVar = False
+
+    def compile(self, n: int, arrays: bool) -> LIKernel:
+        """Kernel parameters, all scalar or all arrays of `n`."""
+        delta = self.tau_syn is None
+        flow = rates(self.tau_mem, self.tau_mem if delta else self.tau_syn)
+        return in_form(LIKernel, n, arrays, **flow, t_ref=0.0, delta=int(delta))
+
+    def rest(self) -> float | np.ndarray:
+        """The level to which the voltage relaxes without input."""
+        return exact_sum(self.v_leak, self.bias)
+
+
+class LIKernel(NamedTuple):
+    """What the kernels see of an `LI`."""
+
+    rate_mem: Any
+    rate_syn: Any
+    rate_slow: Any
+    rate_gap: Any
+    mem_is_slow: Any
+    t_ref: Any
+    delta: int
+
+
+@verbs.pick.implement(LIKernel)
+def pick(p, n):
+    return LIKernel(
+        at(p.rate_mem, n),
+        at(p.rate_syn, n),
+        at(p.rate_slow, n),
+        at(p.rate_gap, n),
+        at(p.mem_is_slow, n),
+        at(p.t_ref, n),
+        p.delta,
+    )
+
+
+@verbs.interval.implement(LIKernel)
+def interval(p, d):
+    return exponential(p.rate_mem, p.rate_slow, p.rate_gap, p.mem_is_slow, d)
+
+
+@verbs.step.implement(LIKernel)
+def step(p, c, x):
+    em, es, g = c
+    return (x[0] * em + x[1] * g, x[1] * es), False
+
+
+@verbs.receive.implement(LIKernel)
+def receive(p, x, weight):
+    return (x[0] + weight, x[1]) if p.delta else (x[0], x[1] + weight)
+
+
+@verbs.next_spike.implement(LIKernel)
+def next_spike(p, x):
+    return math.inf, 0.0, math.inf
+
+
+@verbs.fire.implement(LIKernel)
+def fire(p, x, s):
+    return x
+
+
+@verbs.clamp.implement(LIKernel)
+def clamp(p, c, x):
+    return step(p, c, x)[0]
+
+
+@verbs.receive_clamped.implement(LIKernel)
+def receive_clamped(p, x, weight):
+    return receive(p, x, weight)
+
+
+@verbs.redrive.implement(LIKernel)
+def redrive(p, n, x, busy, old, new):
+    return x[0] + (old - new), x[1]
+
+
+@verbs.pulse.implement(LIKernel)
+def pulse(p, n, x, busy, old, new):
+    return x[0] + (old - new), (x[1] if p.delta else x[1] + (old - new))

@@ -1,0 +1,169 @@
+"""What a neuron model must answer.
+
+Two families. *Vector, branch-free*, for whole populations: `interval`, `step`, `receive`.
+*Scalar, for the few candidates*: `next_spike`, `fire`, `clamp`, `receive_clamped`; and
+`redrive` and `pulse`, which move a population to a new level of external current.
+
+A parameter set is one NamedTuple class per model in two compiled forms: every number a
+float, or every number a contiguous array with one value per neuron; `pick` turns either into
+the floats of one neuron. A state is a tuple of numbers (of arrays for a population), the first
+of which is the membrane voltage relative to the level to which it relaxes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import types
+from numba.extending import overload
+
+from evsim.dispatch import INLINE, generic
+
+
+@generic
+def pick(p, n):
+    """Parameters of neuron `n` as plain numbers."""
+    raise TypeError(f"{type(p).__name__} is not a neuron model")
+
+
+@generic
+def interval(p, d):
+    """Coefficients of the flow over `d`, shared by the sweep and by the solver."""
+    raise TypeError(f"{type(p).__name__} is not a neuron model")
+
+
+@generic
+def step(p, c, x):
+    """State after the interval of coefficients `c`, and whether a spike within is possible.
+
+    The answer may be a false yes, never a false no.
+    """
+    raise TypeError(f"{type(p).__name__} is not a neuron model")
+
+
+@generic
+def receive(p, x, weight):
+    """State after an arrival."""
+    raise TypeError(f"{type(p).__name__} is not a neuron model")
+
+
+@generic
+def next_spike(p, x):
+    """(s, tolerance, peak): next spike `s` after this state if nothing else happens, or inf.
+
+    `tolerance` is the error in `s` that float64 can attain. `peak` is the time of a maximum
+    so close to threshold that float64 cannot decide whether it crosses, else inf. None of
+    them depends on when the next arrival comes.
+    """
+    raise TypeError(f"{type(p).__name__} is not a neuron model")
+
+
+@generic
+def fire(p, x, s):
+    """State right after the spike that comes `s` after state `x`: flowed, then reset."""
+    raise TypeError(f"{type(p).__name__} is not a neuron model")
+
+
+@generic
+def clamp(p, c, x):
+    """State after the interval of coefficients `c` with the membrane clamped."""
+    raise TypeError(f"{type(p).__name__} is not a neuron model")
+
+
+@generic
+def receive_clamped(p, x, weight):
+    """State after an arrival while the membrane is clamped."""
+    raise TypeError(f"{type(p).__name__} is not a neuron model")
+
+
+@generic
+def redrive(p, n, x, busy, old, new):
+    """Move neuron `n` (array form) from external current `old` to `new`; its new state."""
+    raise TypeError(f"{type(p).__name__} is not a neuron model")
+
+
+@generic
+def pulse(p, n, x, busy, old, new):
+    """As `redrive`, for a rectangular pulse that enters where spikes enter."""
+    raise TypeError(f"{type(p).__name__} is not a neuron model")
+
+
+def at(values, n):
+    """`values[n]` of an array, or the number itself."""
+    return values[n] if isinstance(values, np.ndarray) else values
+
+
+@overload(at, jit_options=INLINE)
+def _at(values, n):
+    if isinstance(values, types.Array):
+        return lambda values, n: values[n]
+    return lambda values, n: values
+
+
+def shared(p, d):
+    """What all neurons have in common over an interval `d`: coefficients, or `d` itself."""
+    return d if any(isinstance(member, np.ndarray) for member in p) else interval(p, d)
+
+
+def own(q, common):
+    """Coefficients of the neuron with parameters `q`, from what `shared` has answered."""
+    return interval(q, common) if isinstance(common, float) else common
+
+
+def has_arrays(p) -> bool:
+    """Whether a Numba type of parameters is the array form."""
+    return any(isinstance(member, types.Array) for member in p.types)
+
+
+@overload(shared, jit_options=INLINE)
+def _shared(p, d):
+    if has_arrays(p):
+        return lambda p, d: d
+    return lambda p, d: interval(p, d)
+
+
+@overload(own, jit_options=INLINE)
+def _own(q, common):
+    if isinstance(common, types.Float):
+        return lambda q, common: interval(q, common)
+    return lambda q, common: common
+
+
+def load(state, n):
+    """State of neuron `n` from a tuple of arrays."""
+    return tuple(values[n] for values in state)
+
+
+def store(state, n, x):
+    """Write the state of neuron `n` into a tuple of arrays."""
+    for values, value in zip(state, x, strict=True):
+        values[n] = value
+
+
+@overload(load, jit_options=INLINE)
+def _load(state, n):
+    # Spelled out: a loop over a tuple would box, and tuples here are short.
+    match len(state):
+        case 1:
+            return lambda state, n: (state[0][n],)
+        case 2:
+            return lambda state, n: (state[0][n], state[1][n])
+        case 3:
+            return lambda state, n: (state[0][n], state[1][n], state[2][n])
+    return None
+
+
+@overload(store, jit_options=INLINE)
+def _store(state, n, x):
+    def one(state, n, x):
+        state[0][n] = x[0]
+
+    def two(state, n, x):
+        state[0][n] = x[0]
+        state[1][n] = x[1]
+
+    def three(state, n, x):
+        state[0][n] = x[0]
+        state[1][n] = x[1]
+        state[2][n] = x[2]
+
+    return {1: one, 2: two, 3: three}.get(len(state))

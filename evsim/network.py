@@ -1,0 +1,245 @@
+"""Networks: inputs, populations of one model each, and projections between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+
+from evsim.models.base import Neuron
+
+
+@dataclass(frozen=True)
+class Population:
+    """`n` neurons of one model."""
+
+    name: str
+    n: int
+    model: Neuron
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Synapses from one population or input to a population.
+
+    `weight` is a dense (n_pre, n_post) array, or the synapses are in CSR form, by source:
+    `indptr`, `post`, `weight`; `delay` is one number, or has one value per synapse.
+    """
+
+    name: str
+    pre: str
+    post: str
+    weight: np.ndarray
+    delay: Any
+    indptr: np.ndarray | None = None
+    targets: np.ndarray | None = None
+    pulse_width: float | None = None
+
+    @property
+    def dense(self) -> bool:
+        """Whether every pair is joined, with one delay."""
+        return self.indptr is None and np.ndim(self.delay) == 0
+
+
+@dataclass
+class Network:
+    """A spiking network; populations may be joined in any way.
+
+    Examples
+    --------
+    >>> net = Network()
+    >>> net.add_input("in", 2)
+    >>> net.add_population("out", 1, LIF(tau_mem=20e-3, tau_syn=5e-3))
+    >>> net.connect("in", "out", weight=[[3.0], [4.0]])
+    """
+
+    inputs: dict[str, int] = field(default_factory=dict)
+    populations: dict[str, Population] = field(default_factory=dict)
+    projections: dict[str, Projection] = field(default_factory=dict)
+
+    def add_input(self, name: str, n: int) -> None:
+        """Add `n` units that emit given spikes."""
+        self.inputs[self._new(name)] = _size(name, n)
+
+    def add_population(self, name: str, n: int, model: Neuron) -> None:
+        """Add `n` neurons of `model`, e.g. `evsim.LIF(...)`."""
+        if not isinstance(model, Neuron):
+            raise TypeError(f"model of {name!r} must be a neuron such as evsim.LIF; got {model!r}")
+        model.check_size(_size(name, n), name)
+        self.populations[self._new(name)] = Population(name, n, model)
+
+    def connect(
+        self,
+        pre: str,
+        post: str,
+        weight,
+        delay=0.0,
+        *,
+        pre_units=None,
+        post_units=None,
+        pulse_width: float | None = None,
+        name: str | None = None,
+    ) -> None:
+        """Join `pre` to `post`.
+
+        Parameters
+        ----------
+        pre, post : str
+            Names of an input or population, and of a population.
+        weight : array_like (n_pre, n_post), scipy.sparse matrix, or (k,) with the units
+            Jump at an arrival, in the units of the model. All entries of a dense array, and
+            all stored entries of a sparse one, are synapses, zeros too.
+        delay : float, or shaped as `weight`
+            Time from spike to arrival [s], non-negative.
+        pre_units, post_units : array_like of int, shape (k,), optional
+            One source and one target per synapse, for `weight` of shape (k,) or a scalar.
+        pulse_width : float, optional
+            Instead of a jump, an arrival is a rectangular current of height `weight` for so
+            long [s].
+        name : str, optional
+            Default `"pre->post"`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Naming argument, index and value.
+        """
+        n_pre, n_post = self._ends(pre, post)
+        name = f"{pre}->{post}" if name is None else name
+        if name in self.projections:
+            raise ValueError(f"projection {name!r} exists already; give another name")
+        if pulse_width is not None and not (np.isfinite(pulse_width) and pulse_width > 0):
+            raise ValueError(f"pulse_width must be positive; got {pulse_width}")
+        if (pre_units is None) != (post_units is None):
+            raise ValueError("pre_units and post_units must be given together")
+        if pre_units is not None:
+            parts = _from_lists(weight, delay, pre_units, post_units, n_pre, n_post)
+        elif scipy.sparse.issparse(weight):
+            parts = _from_sparse(weight, delay, n_pre, n_post)
+        else:
+            parts = _from_dense(weight, delay, n_pre, n_post)
+        self.projections[name] = Projection(name, pre, post, *parts, pulse_width=pulse_width)
+
+    def size(self, name: str) -> int:
+        """Number of units of an input or population."""
+        return self.inputs[name] if name in self.inputs else self.populations[name].n
+
+    def copy(self) -> Network:
+        """A copy that later changes do not reach; arrays are shared and read-only."""
+        return Network(dict(self.inputs), dict(self.populations), dict(self.projections))
+
+    def order(self) -> list[str]:
+        """Populations such that each comes after those that it hears.
+
+        Raises
+        ------
+        NotImplementedError
+            If populations lie on a cycle; the message names them.
+        """
+        waiting = {
+            name: {p.pre for p in self.projections.values() if p.post == name} & set(self.populations)
+            for name in self.populations
+        }
+        done: list[str] = []
+        while waiting:
+            ready = [name for name, before in waiting.items() if before <= set(done)]
+            if not ready:
+                raise NotImplementedError(
+                    f"populations {', '.join(sorted(waiting))} lie on or behind a cycle; this "
+                    "version simulates networks without cycles"
+                )
+            done += ready
+            for name in ready:
+                del waiting[name]
+        return done
+
+    def _new(self, name: str) -> str:
+        if not isinstance(name, str) or not name:
+            raise TypeError(f"a name must be a non-empty string; got {name!r}")
+        if name in self.inputs or name in self.populations:
+            raise ValueError(f"the name {name!r} is taken")
+        return name
+
+    def _ends(self, pre: str, post: str) -> tuple[int, int]:
+        known = [*self.inputs, *self.populations]
+        for argument, name, allowed in (("pre", pre, known), ("post", post, [*self.populations])):
+            if name not in allowed:
+                raise ValueError(f"{argument}={name!r} is not one of {', '.join(allowed) or '(none)'}")
+        return self.size(pre), self.size(post)
+
+
+def _size(name: str, n) -> int:
+    if not isinstance(n, (int, np.integer)) or isinstance(n, bool) or n < 1:
+        raise ValueError(f"the number of units of {name!r} must be a positive integer; got {n!r}")
+    return int(n)
+
+
+def _checked(values, name: str, minimum: float = -np.inf) -> np.ndarray:
+    array = np.array(values, dtype=float)
+    bad = ~np.isfinite(array) | (array < minimum)
+    if bad.any():
+        index = tuple(map(int, np.argwhere(bad)[0]))
+        wanted = "finite" if minimum == -np.inf else "finite and non-negative"
+        raise ValueError(f"{name}{list(index) if index else ''} must be {wanted}; got {array[index]}")
+    array.setflags(write=False)
+    return array
+
+
+def _shape_error(shape, n_pre: int, n_post: int) -> ValueError:
+    hint = ""
+    if shape == (n_post, n_pre):
+        hint = "; it fits transposed: evsim wants (n_pre, n_post), torch and NIR store (out, in)"
+    return ValueError(f"weight must have shape ({n_pre}, {n_post}); got {shape}{hint}")
+
+
+def _from_dense(weight, delay, n_pre, n_post):
+    weight = _checked(weight, "weight")
+    if weight.shape != (n_pre, n_post):
+        raise _shape_error(weight.shape, n_pre, n_post)
+    weight = np.ascontiguousarray(weight)
+    weight.setflags(write=False)
+    delay = _checked(delay, "delay", 0.0)
+    if delay.ndim == 0:
+        return weight, float(delay)
+    if delay.shape != weight.shape:
+        raise ValueError(f"delay must be a number or have weight's shape; got {delay.shape}")
+    indptr = np.arange(n_pre + 1, dtype=np.int64) * n_post
+    targets = np.tile(np.arange(n_post, dtype=np.int64), n_pre)
+    return weight.ravel(), delay.ravel(), indptr, targets
+
+
+def _from_sparse(weight, delay, n_pre, n_post):
+    if weight.shape != (n_pre, n_post):
+        raise _shape_error(weight.shape, n_pre, n_post)
+    # Through COO: it keeps duplicates and stored zeros, which are synapses.
+    coo = scipy.sparse.coo_array(weight)
+    if scipy.sparse.issparse(delay):
+        other = scipy.sparse.coo_array(delay)
+        if other.shape != coo.shape or not all(map(np.array_equal, other.coords, coo.coords)):
+            raise ValueError("a sparse delay must have the very pattern of weight")
+        delay = other.data
+    return _from_lists(coo.data, delay, *coo.coords, n_pre, n_post)
+
+
+def _from_lists(weight, delay, pre_units, post_units, n_pre, n_post):
+    pre, post = np.asarray(pre_units), np.asarray(post_units)
+    for name, units, n in (("pre_units", pre, n_pre), ("post_units", post, n_post)):
+        if units.ndim != 1 or not (np.issubdtype(units.dtype, np.integer) or units.size == 0):
+            raise TypeError(f"{name} must be a one-dimensional array of integers")
+        bad = (units < 0) | (units >= n)
+        if bad.any():
+            k = int(np.argmax(bad))
+            raise ValueError(f"{name}[{k}] must lie in 0..{n - 1}; got {units[k]}")
+    if pre.shape != post.shape:
+        raise ValueError(f"pre_units and post_units differ in length: {pre.size}, {post.size}")
+    weight, delay = _checked(weight, "weight"), _checked(delay, "delay", 0.0)
+    for name, values in (("weight", weight), ("delay", delay)):
+        if values.ndim and values.shape != pre.shape:
+            raise ValueError(f"{name} must be a number or have one value per synapse, {pre.shape}")
+    order = np.argsort(pre, kind="stable")
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(pre, minlength=n_pre))]).astype(np.int64)
+    weight = np.ascontiguousarray(np.broadcast_to(weight, pre.shape)[order])
+    delay = float(delay) if delay.ndim == 0 else np.ascontiguousarray(delay[order])
+    return weight, delay, indptr, np.ascontiguousarray(post[order].astype(np.int64))

@@ -1,0 +1,246 @@
+"""One neuron between two arrivals: its own spikes and releases, exactly.
+
+Every path of the engine comes through here for the neurons that may fire, and flows the
+others by the same `interval` and `step`: hence the same bits. A neuron's state belongs to the
+time of its last own event and is rounded at own events only: stored arrivals, releases, its
+own spikes, and steps of external current.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba.extending import overload
+
+from evsim.jit import OPTIONS, kernel
+from evsim.models import verbs
+from evsim.numerics import add_time, elapsed, not_before
+
+#: Kinds of doubt, as indices into the names that records use.
+GRAZE, ARRIVAL, RELEASE = 0, 1, 2
+DOUBTS = ("graze", "arrival", "release")
+#: Outcomes of `own_events`.
+DONE, FULL, ZENO = 0, 1, 2
+
+
+class Log(NamedTuple):
+    """Spikes or doubts in order of discovery; `used[0]` entries are valid."""
+
+    hi: Any
+    lo: Any
+    unit: Any
+    kind: Any
+    used: Any
+
+
+class Clock(NamedTuple):
+    """Time of the last own event, and the release that ends a running refractory period."""
+
+    hi: float
+    lo: float
+    busy: bool
+    free_hi: float
+    free_lo: float
+
+
+def new_log(capacity: int) -> Log:
+    """An empty log."""
+    return Log(
+        np.empty(capacity),
+        np.empty(capacity),
+        np.empty(capacity, np.int64),
+        np.empty(capacity, np.int64),
+        np.zeros(1, np.int64),
+    )
+
+
+def more_room(log: Log) -> Log:
+    """A copy of `log` with twice the room."""
+    old = [log.hi, log.lo, log.unit, log.kind]
+    new = [np.resize(values, 2 * values.size + 64) for values in old]
+    return Log(*new, log.used)
+
+
+@kernel
+def note(log, hi, lo, unit, kind):
+    """Append one entry; the caller has made sure of the room."""
+    k = log.used[0]
+    log.hi[k], log.lo[k], log.unit[k], log.kind[k] = hi, lo, unit, kind
+    log.used[0] = k + 1
+
+
+@kernel
+def own_events(p, n, x, clock, limit_hi, limit_lo, closing, arrival_first, spikes, doubts):
+    """Spikes and releases of neuron `n` up to a limit, from its state at its last own event.
+
+    Parameters
+    ----------
+    p, n, x, clock
+        Parameters of one neuron as plain numbers, its index, state and `Clock`.
+    limit_hi, limit_lo : float
+        Time of its next arrival, or the end of the run.
+    closing : bool
+        True at the end of a run: what an arrival at the limit has caused still happens.
+    arrival_first : bool
+        Whether an arrival at the very time of a spike comes before it.
+    spikes, doubts : Log
+
+    Returns
+    -------
+    x, clock
+        At the last own event.
+    y : tuple
+        The state flowed from there to the limit.
+    status : int
+        `FULL` asks for more room and another call with the answer; `ZENO`: a spike leaves
+        the neuron above threshold without a refractory period.
+    """
+    hi, lo, busy, free_hi, free_lo = clock
+    ceiling = np.inf  # voltage before the last spike, while no time passes
+    while True:
+        if spikes.used[0] == spikes.unit.size or doubts.used[0] + 2 > doubts.unit.size:
+            return x, Clock(hi, lo, busy, free_hi, free_lo), x, FULL
+        if busy:
+            free = not_before(limit_hi, limit_lo, free_hi, free_lo)
+            if free:
+                gap = elapsed(free_hi, free_lo, hi, lo)
+                x = verbs.clamp(p, verbs.interval(p, gap), x)
+                hi, lo, busy = free_hi, free_lo, False
+            else:
+                gap = elapsed(limit_hi, limit_lo, hi, lo)
+                y = verbs.clamp(p, verbs.interval(p, gap), x)
+                return x, Clock(hi, lo, busy, free_hi, free_lo), y, DONE
+        gap = elapsed(limit_hi, limit_lo, hi, lo)
+        y, may = verbs.step(p, verbs.interval(p, gap), x)
+        if not may or (gap == 0.0 and not closing):
+            return x, Clock(hi, lo, busy, free_hi, free_lo), y, DONE
+        s, tolerance, peak = verbs.next_spike(p, x)
+        if peak <= gap:
+            at_hi, at_lo = add_time(hi, lo, peak)
+            note(doubts, at_hi, at_lo, n, GRAZE)
+        if abs(s - gap) <= tolerance and not closing:
+            note(doubts, limit_hi, limit_lo, n, ARRIVAL)
+        if s > gap or (s == gap and arrival_first and not closing):
+            return x, Clock(hi, lo, busy, free_hi, free_lo), y, DONE
+        if s > 0.0:
+            ceiling = np.inf
+        elif x[0] >= ceiling:
+            return x, Clock(hi, lo, busy, free_hi, free_lo), y, ZENO
+        else:
+            ceiling = x[0]
+        x = verbs.fire(p, x, s)
+        hi, lo = add_time(hi, lo, s)
+        note(spikes, hi, lo, n, 0)
+        if p.t_ref > 0.0:
+            busy = True
+            free_hi, free_lo = add_time(hi, lo, p.t_ref)
+
+
+@kernel
+def advance_to(p, n, x, clock, hi, lo, weight, arrival_first, spikes, doubts):
+    """Neuron `n` through its own events to an arrival of `weight`, and past it.
+
+    Returns its state and clock right after the arrival and `DONE`, or, without the arrival,
+    those at its last own event and the status of `own_events`.
+    """
+    x, clock, y, status = own_events(p, n, x, clock, hi, lo, False, arrival_first, spikes, doubts)
+    if status != DONE:
+        return x, clock, status
+    if clock.busy:
+        y = verbs.receive_clamped(p, y, weight)
+    else:
+        y = verbs.receive(p, y, weight)
+    return y, Clock(hi, lo, clock.busy, clock.free_hi, clock.free_lo), DONE
+
+
+class Place(NamedTuple):
+    """Where a run stands, so that it can stop for want of room and go on."""
+
+    event: Any  # (1,) events done (sweep) or arrivals done (walk)
+    neuron: Any  # (1,) neurons done within the event
+    clock: Any  # (2,) time of that neuron's last own event where it stopped within, else nan
+
+
+def new_place() -> Place:
+    """The start of a run."""
+    return Place(np.zeros(1, np.int64), np.zeros(1, np.int64), np.full(2, np.nan))
+
+
+class Books(NamedTuple):
+    """What a population keeps besides its state: refractoriness and external currents."""
+
+    busy: Any  # (n,) uint8: the membrane is clamped
+    free_hi: Any  # (n,) end of the refractory period
+    free_lo: Any
+    pulses: Any  # (2, n) sum of running pulses
+    current: Any  # (n,) piecewise-constant input
+
+
+def new_books(n: int) -> Books:
+    """Books of a population at the start of a run."""
+    return Books(np.zeros(n, np.uint8), np.zeros(n), np.zeros(n), np.zeros((2, n)), np.zeros(n))
+
+
+@kernel
+def clock_of(books, n, since, place):
+    """Clock of neuron `n` whose last own event was at `since`, or where it stopped within."""
+    if place.clock[0] == place.clock[0]:
+        hi, lo = place.clock[0], place.clock[1]
+        place.clock[0] = np.nan
+    else:
+        hi, lo = since
+    return Clock(hi, lo, books.busy[n] != 0, books.free_hi[n], books.free_lo[n])
+
+
+@kernel
+def enter(books, n, clock, place, status):
+    """Write the clock of neuron `n` into the books; its time into `place` if it stopped."""
+    books.busy[n] = clock.busy
+    books.free_hi[n], books.free_lo[n] = clock.free_hi, clock.free_lo
+    if status != DONE:
+        place.neuron[0] = n
+        place.clock[0], place.clock[1] = clock.hi, clock.lo
+
+
+@kernel
+def finish(p, state, books, since, until, place, spikes, doubts):
+    """Every neuron from `place` on through its last own events up to `until`; a status."""
+    for n in range(place.neuron[0], books.busy.size):
+        clock = clock_of(books, n, since, place)
+        q = verbs.pick(p, n)
+        x, clock, _, status = own_events(
+            q, n, verbs.load(state, n), clock, until[0], until[1], True, False, spikes, doubts
+        )
+        verbs.store(state, n, x)
+        enter(books, n, clock, place, status)
+        if status != DONE:
+            return status
+    return DONE
+
+
+#: Kinds of events: weights arrive; a pulse of that height starts or ends; a new current.
+SPIKE, PULSE_ON, PULSE_OFF, CURRENT = 0, 1, 2, 3
+
+
+def move(p, n, x, busy, pulses, current, kind, value):
+    """State of neuron `n` after its external current changed; keeps the books of its sum.
+
+    `pulses` (2, n) is the sum of the running pulses as two doubles, so that what a pulse
+    added it takes away again; `current` (n,) the piecewise-constant input.
+    """
+    old = pulses[0, n] + current[n]
+    if kind == CURRENT:
+        current[n] = value
+        return verbs.redrive(p, n, x, busy, old, pulses[0, n] + value)
+    change = value if kind == PULSE_ON else -value
+    pulses[0, n], pulses[1, n] = add_time(pulses[0, n], pulses[1, n], change)
+    return verbs.pulse(p, n, x, busy, old, pulses[0, n] + current[n])
+
+
+@overload(move, jit_options=OPTIONS)
+def _move(p, n, x, busy, pulses, current, kind, value):
+    # Currents need the array form; the scalar form is compiled without them.
+    if not verbs.has_arrays(p):
+        return lambda p, n, x, busy, pulses, current, kind, value: x
+    return move

@@ -1,0 +1,143 @@
+"""What a run leaves: its spikes, what it could not decide, and any voltage at any time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+from evsim.delivery import Current, incoming, lists_of_arrivals
+from evsim.lists import trace
+from evsim.network import Network, Projection
+from evsim.neuron import new_books, new_log
+from evsim.spikes import Spikes
+
+
+@dataclass(frozen=True, repr=False)
+class Record:
+    """A finished run.
+
+    Attributes
+    ----------
+    spikes : dict of Spikes
+        By population, ascending in time, then by unit.
+    undecided : list of (population, unit, time, kind)
+        Decisions within the rounding of float64, of the kinds "graze" (the voltage just
+        reaches, or just misses, the threshold), "arrival" (an arrival at the time of a
+        spike) and "release" (an arrival at the end of a refractory period). Each is judged
+        from the state at the neuron's last own event: accumulated error is not in it.
+    network, inputs, until, policies, initial
+        What was run; the network is a copy.
+    """
+
+    network: Network
+    inputs: dict[str, Any]
+    until: float
+    policies: dict[str, str]
+    spikes: dict[str, Spikes]
+    undecided: list[tuple[str, int, float, str]]
+    initial: dict[str, tuple[np.ndarray, ...]]
+
+    def voltage(self, name: str, unit: int, t) -> np.ndarray:
+        """Membrane voltage of one neuron, exact at any time.
+
+        Parameters
+        ----------
+        name, unit : str, int
+            Population and neuron.
+        t : array_like
+            Times [s] within [0, until], in any order.
+
+        Returns
+        -------
+        ndarray of the shape of `t`
+            At a jump the value after it (right limit).
+
+        Raises
+        ------
+        ValueError
+            If the neuron does not exist, or a time lies outside the run.
+        """
+        return self._trace(name, unit, t)[0]
+
+    def current(self, name: str, unit: int, t) -> np.ndarray:
+        """Synaptic current of one neuron at any time, as `voltage`; 0 for delta synapses."""
+        return self._trace(name, unit, t)[1]
+
+    def _trace(self, name, unit, t):
+        if name not in self.network.populations:
+            known = ", ".join(self.network.populations)
+            raise ValueError(f"{name!r} is not a population; there are {known}")
+        n = self.network.size(name)
+        if not 0 <= unit < n:
+            raise ValueError(f"unit must lie in 0..{n - 1}; got {unit}")
+        t = np.asarray(t, float)
+        bad = ~((t >= 0) & (t <= self.until))
+        if bad.any():
+            raise ValueError(f"t must lie in [0, {self.until}]; got {t[bad].flat[0]}")
+        flat = t.ravel()
+        order = np.argsort(flat, kind="stable")
+        v, i = _replay(self, name, unit, flat[order])
+        out = np.empty((2, flat.size))
+        out[0, order], out[1, order] = v, i
+        return out[0].reshape(t.shape), out[1].reshape(t.shape)
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{name}: {len(s)}" for name, s in self.spikes.items())
+        return f"Record(until={self.until}, spikes={{{counts}}}, undecided={len(self.undecided)})"
+
+
+def _replay(record: Record, name: str, unit: int, t: np.ndarray):
+    """Voltage and synaptic current of one neuron at ascending times."""
+    network, model = _alone(record.network, name, unit)
+    silent = Spikes([], [])
+    trains = {k: record.inputs.get(k, silent) for k in network.inputs} | record.spikes
+    current = record.inputs.get(name)
+    if current is not None:
+        current = Current(current.times, current.rows(record.network.size(name), name)[:, [unit]],
+                          current.dt)  # fmt: skip
+    arrivals = lists_of_arrivals(network, name, trains, current, record.until)
+    p = model.compile(1, True)
+    state = tuple(values[[unit]] for values in record.initial[name])
+    first = record.policies["tie"] == "arrival_first"
+    v, i = np.empty(t.size), np.empty(t.size)
+    room = len(record.spikes[name]) + 16 if name in record.spikes else 16
+    doubts = new_log(64 + 4 * arrivals.hi.size)
+    trace(p, state, new_books(1), arrivals, first, t, v, i, new_log(2 * room), doubts)
+    return v + model.rest(), i
+
+
+def _alone(network: Network, name: str, unit: int):
+    """The network with only one neuron left in a population, and its model."""
+    population = network.populations[name]
+    model = replace(
+        population.model,
+        **{
+            field.name: getattr(population.model, field.name)[unit]
+            for field in fields(population.model)
+            if isinstance(getattr(population.model, field.name), np.ndarray)
+        },
+    )
+    copy = network.copy()
+    copy.populations[name] = replace(population, n=1, model=model)
+    for projection in incoming(network, name):
+        copy.projections[projection.name] = _onto(projection, unit)
+    return copy, model
+
+
+def _onto(projection: Projection, unit: int) -> Projection:
+    """The synapses of a projection onto one neuron, in their order."""
+    if projection.indptr is None or projection.targets is None:
+        return replace(projection, weight=np.ascontiguousarray(projection.weight[:, [unit]]))
+    mine = projection.targets == unit
+    source = np.repeat(np.arange(projection.indptr.size - 1), np.diff(projection.indptr))[mine]
+    counts = np.bincount(source, minlength=projection.indptr.size - 1)
+    delay = projection.delay
+    return replace(
+        projection,
+        weight=projection.weight[mine],
+        delay=delay[mine] if np.ndim(delay) else delay,
+        indptr=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        targets=np.zeros(int(mine.sum()), np.int64),
+    )

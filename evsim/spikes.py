@@ -1,0 +1,187 @@
+"""Spike trains: sorted (time, unit) pairs that keep their digits, on a grid or off it."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+
+LAYOUTS = ("TN", "NT", "TBN", "BTN")
+
+
+def _split(value: Fraction) -> tuple[float, float]:
+    hi = float(value)
+    return hi, float(value - Fraction(hi))
+
+
+def as_step(dt) -> Fraction:
+    """`dt` as the exact rational that is meant: 1e-3 is one thousandth."""
+    step = dt if isinstance(dt, Fraction) else Fraction(repr(float(dt)))
+    if step <= 0:
+        raise ValueError(f"dt must be positive; got {dt}")
+    return step
+
+
+def grid_times(steps: np.ndarray, dt: Fraction) -> tuple[np.ndarray, np.ndarray]:
+    """`steps * dt` as pairs (hi, lo); equal steps give equal bits."""
+    distinct, back = np.unique(np.asarray(steps, np.int64), return_inverse=True)
+    pairs = np.array([_split(int(k) * dt) for k in distinct]).reshape(-1, 2)
+    return pairs[back, 0], pairs[back, 1]
+
+
+class Spikes:
+    """Spikes of a population, in ascending order of time.
+
+    Parameters
+    ----------
+    times : array_like, shape (k,)
+        Spike times [s], non-negative; sorted here, stably.
+    units : array_like of int, shape (k,)
+        The neuron of each spike.
+    times_lo : array_like, shape (k,), optional
+        What the times lack to more digits: the spike is at `times + times_lo`.
+
+    Raises
+    ------
+    ValueError
+        If lengths differ, a time is negative or not finite, or a unit is negative.
+
+    Notes
+    -----
+    Spikes on a grid (`from_raster`, `on_grid`) carry integer steps and an exact rational step
+    width, so that coincidences on the grid are exact.
+    """
+
+    def __init__(self, times, units, *, times_lo=None):
+        times = np.array(times, dtype=float)
+        units = _integers(units, "units")
+        lo = np.zeros_like(times) if times_lo is None else np.array(times_lo, dtype=float)
+        if times.ndim != 1 or times.shape != units.shape or times.shape != lo.shape:
+            raise ValueError(
+                f"times and units must be one-dimensional and of one length; got shapes "
+                f"{times.shape}, {units.shape}" + ("" if times_lo is None else f", {lo.shape}")
+            )
+        for name, bad, values in (
+            ("times", ~np.isfinite(times) | (times < 0), times),
+            ("times_lo", ~np.isfinite(lo), lo),
+            ("units", units < 0, units),
+        ):
+            if bad.any():
+                k = int(np.argmax(bad))
+                wanted = "finite" if name == "times_lo" else "finite and non-negative"
+                raise ValueError(f"{name}[{k}] must be {wanted}; got {values[k]}")
+        order = np.lexsort((lo, times))
+        self._set(times[order], lo[order], units[order], None, None)
+
+    def _set(self, times, lo, units, steps, dt):
+        self.times, self.times_lo, self.units = times, lo, units
+        self.steps: np.ndarray | None = steps
+        self.dt: Fraction | None = dt
+        for array in (times, lo, units, steps):
+            if array is not None:
+                array.setflags(write=False)
+
+    @classmethod
+    def on_grid(cls, steps, units, dt) -> Spikes:
+        """Spikes at integer multiples of `dt`.
+
+        Parameters
+        ----------
+        steps, units : array_like of int, shape (k,)
+            Step and neuron of each spike.
+        dt : float or fractions.Fraction
+            Step width [s]; a float stands for its decimal reading.
+        """
+        steps, units = _integers(steps, "steps"), _integers(units, "units")
+        if steps.ndim != 1 or steps.shape != units.shape:
+            raise ValueError(
+                f"steps and units must have one length; got shapes {steps.shape}, {units.shape}"
+            )
+        if steps.size and (steps.min() < 0 or units.min() < 0):
+            raise ValueError("steps and units must be non-negative")
+        dt = as_step(dt)
+        order = np.argsort(steps, kind="stable")
+        steps = steps[order]
+        self = cls.__new__(cls)
+        self._set(*grid_times(steps, dt), units[order], steps, dt)
+        return self
+
+    @classmethod
+    def from_raster(cls, x, dt, *, layout) -> Spikes | list[Spikes]:
+        """Spikes of a raster of counts; step k lies at time k dt.
+
+        Parameters
+        ----------
+        x : array_like of non-negative integers
+            Counts; one of several spikes per bin are several spikes at one time.
+        dt : float or fractions.Fraction
+            Step width [s].
+        layout : {"TN", "NT", "TBN", "BTN"}
+            What the axes are: time, neuron, batch.
+
+        Returns
+        -------
+        Spikes, or a list of them for a layout with a batch.
+        """
+        if layout not in LAYOUTS:
+            raise ValueError(f"layout must be one of {', '.join(LAYOUTS)}; got {layout!r}")
+        x = np.asarray(x)
+        if x.ndim != len(layout):
+            raise ValueError(f"layout {layout!r} wants {len(layout)} axes; x has shape {x.shape}")
+        counts = x.astype(np.int64)
+        bad = (counts != x) | (counts < 0)
+        if bad.any():
+            index = tuple(map(int, np.argwhere(bad)[0]))
+            raise ValueError(f"x must hold non-negative whole numbers; at {index}: {x[index]}")
+        counts = counts.transpose([layout.index(axis) for axis in sorted(layout, key="BTN".index)])
+        trains = []
+        for sample in counts if "B" in layout else counts[None]:
+            steps, units = np.nonzero(sample)
+            times = sample[steps, units]
+            trains.append(cls.on_grid(np.repeat(steps, times), np.repeat(units, times), dt))
+        return trains if "B" in layout else trains[0]
+
+    def to_raster(self, n, n_steps, dt) -> np.ndarray:
+        """Counts per step, shape (n_steps, n): a spike at t lies in step floor(t / dt).
+
+        Raises
+        ------
+        ValueError
+            If a spike lies outside; nothing is dropped silently.
+        """
+        dt = as_step(dt)
+        if self.steps is not None and self.dt == dt:
+            steps = self.steps
+        else:
+            exact = [Fraction(a) + Fraction(b) for a, b in zip(self.times, self.times_lo)]
+            steps = np.array([t // dt for t in exact], np.int64)
+        out = np.zeros((n_steps, n), np.int64)
+        bad = (steps >= n_steps) | (self.units >= n)
+        if bad.any():
+            k = int(np.argmax(bad))
+            raise ValueError(
+                f"spike {k} (unit {self.units[k]}, step {steps[k]}) lies outside a raster of "
+                f"{n_steps} steps and {n} units"
+            )
+        np.add.at(out, (steps, self.units), 1)
+        return out
+
+    def intervals(self, unit) -> np.ndarray:
+        """Intervals between successive spikes of one neuron [s], with the digits they have."""
+        mine = self.units == unit
+        return np.diff(self.times[mine]) + np.diff(self.times_lo[mine])
+
+    def __len__(self) -> int:
+        return self.times.size
+
+    def __repr__(self) -> str:
+        return f"Spikes({len(self)} spikes of {np.unique(self.units).size} units)"
+
+
+def _integers(values, name) -> np.ndarray:
+    array = np.asarray(values)
+    if array.size == 0:
+        return array.astype(np.int64)
+    if not np.issubdtype(array.dtype, np.integer):
+        raise TypeError(f"{name} must be integers; got dtype {array.dtype}")
+    return array.astype(np.int64)

@@ -1,0 +1,100 @@
+"""Sweep of a population whose every input event reaches every neuron: event by event.
+
+Per event one branch-free, vectorised pass flows all neurons, tests a bound and adds a
+contiguous row of weights; only flagged neurons go to the exact solver, from the untouched
+state. The state ping-pongs between two buffers.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from evsim.jit import kernel
+from evsim.models import verbs
+from evsim.neuron import CURRENT, DONE, SPIKE, advance_to, clock_of, enter, finish, move
+from evsim.numerics import elapsed
+
+
+class Events(NamedTuple):
+    """Input events in the order in which they act; `row` indexes weights or currents."""
+
+    hi: Any
+    lo: Any
+    kind: Any
+    row: Any
+
+
+@kernel
+def flow_and_add(p, d, weight, before, after, busy, flags):
+    """Flow every neuron by `d`, add its weight, and flag those that need the solver."""
+    common = verbs.shared(p, d)
+    for n in range(weight.size):
+        q = verbs.pick(p, n)
+        x, may = verbs.step(q, verbs.own(q, common), verbs.load(before, n))
+        verbs.store(after, n, verbs.receive(q, x, weight[n]))
+        flags[n] = may | busy[n]
+
+
+@kernel
+def redo(p, n, since, before, after, books, place, now, weight, arrival_first, spikes, doubts):
+    """Neuron `n` again, exactly, from its untouched state; a status."""
+    q = verbs.pick(p, n)
+    clock = clock_of(books, n, since, place)
+    x, clock, status = advance_to(
+        q, n, verbs.load(before, n), clock, now[0], now[1], weight, arrival_first, spikes, doubts
+    )
+    verbs.store(after if status == DONE else before, n, x)
+    enter(books, n, clock, place, status)
+    return status
+
+
+@kernel
+def sweep(
+    p, even, odd, books, events, weights, currents, until, arrival_first, place, flags, spikes,
+    doubts,
+):  # fmt: skip
+    """Run a population from `place` over its events and on to `until`; a status.
+
+    The state after an even number of events is in `even`. `FULL` asks for logs with more room
+    and another call; `ZENO` leaves the neuron that ran away in `place`. `flags` has room for
+    whole words of eight.
+    """
+    n_neurons = books.busy.size
+    words = flags.view(np.uint64)
+    nothing = np.zeros(n_neurons)
+    first = place.event[0]
+    fresh = place.clock[0] != place.clock[0] and place.neuron[0] == 0
+    before, after = (even, odd) if first % 2 == 0 else (odd, even)
+    since = (events.hi[first - 1], events.lo[first - 1]) if first > 0 else (0.0, 0.0)
+    for e in range(first, events.hi.size):
+        kind, row, now = events.kind[e], events.row[e], (events.hi[e], events.lo[e])
+        weight = weights[row] if kind == SPIKE else nothing
+        if fresh:
+            d = elapsed(now[0], now[1], since[0], since[1])
+            flow_and_add(p, d, weight, before, after, books.busy, flags)
+        for word in range(place.neuron[0] // 8, words.size):
+            if words[word] != 0:
+                for n in range(max(8 * word, place.neuron[0]), min(8 * word + 8, n_neurons)):
+                    if flags[n]:
+                        status = redo(
+                            p, n, since, before, after, books, place, now, weight[n],
+                            arrival_first, spikes, doubts,
+                        )  # fmt: skip
+                        if status != DONE:
+                            place.event[0] = e
+                            return status
+        if kind != SPIKE:
+            values = currents[row] if kind == CURRENT else weights[row]
+            for n in range(n_neurons):
+                busy = books.busy[n] != 0
+                x = verbs.load(after, n)
+                x = move(p, n, x, busy, books.pulses, books.current, kind, values[n])
+                verbs.store(after, n, x)
+        before, after = after, before
+        since = now
+        fresh = True
+        place.neuron[0] = 0
+    place.event[0] = events.hi.size
+    return finish(p, before, books, since, until, place, spikes, doubts)
