@@ -97,7 +97,7 @@ def walk(p, state, books, arrivals, until, arrival_first, place, spikes, doubts)
 
 @kernel
 def trace(p, state, books, arrivals, arrival_first, t, voltage, current, spikes, doubts):
-    """Voltage and synaptic current of a population of one at ascending times `t`.
+    """Voltage and last state variable of a population of one at ascending times `t`.
 
     The voltage is counted from the model's resting level. Reading it rounds no state: a
     reading flows a copy from the last own event.
@@ -121,4 +121,4 @@ def trace(p, state, books, arrivals, arrival_first, t, voltage, current, spikes,
         spikes.used[0] = doubts.used[0] = 0
         x, clock, y, _ = own_events(q, 0, x, clock, t[k], 0.0, True, False, spikes, doubts)
         voltage[k] = y[0] + (books.pulses[0, 0] + books.current[0])
-        current[k] = y[1] if len(y) > 1 else 0.0
+        current[k] = y[-1]

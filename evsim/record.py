@@ -105,7 +105,7 @@ def _replay(record: Record, name: str, unit: int, t: np.ndarray):
     room = len(record.spikes[name]) + 16 if name in record.spikes else 16
     doubts = new_log(64 + 4 * arrivals.hi.size)
     trace(p, state, new_books(1), arrivals, first, t, v, i, new_log(2 * room), doubts)
-    return v + model.rest(), i
+    return v + model.rest(), i if "i" in model.state else np.zeros(t.size)
 
 
 def _alone(network: Network, name: str, unit: int):

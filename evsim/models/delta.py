@@ -94,13 +94,13 @@ def pick(p, n):
 
 @verbs.interval.implement(DeltaKernel)
 def interval(p, d):
-    return exp_neg(d * p.rate_mem)
+    return (exp_neg(d * p.rate_mem),)
 
 
 @verbs.step.implement(DeltaKernel)
 def step(p, c, x):
     u = x[0]
-    left = u * c
+    left = u * c[0]
     near = p.theta - SLACK * (abs(p.theta) + abs(u))
     return (left,), (left >= near) | (u >= near)
 
@@ -147,4 +147,4 @@ def redrive(p, n, x, busy, old, new):
 
 @verbs.pulse.implement(DeltaKernel)
 def pulse(p, n, x, busy, old, new):
-    return redrive(p, n, x, busy, old, new)
+    return verbs.redrive(p, n, x, busy, old, new)

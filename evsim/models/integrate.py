@@ -175,4 +175,4 @@ def redrive(p, n, x, busy, old, new):
 
 @verbs.pulse.implement(IFKernel)
 def pulse(p, n, x, busy, old, new):
-    return redrive(p, n, x, busy, old, new)
+    return verbs.redrive(p, n, x, busy, old, new)

@@ -112,12 +112,12 @@ def fire(p, x, s):
 
 @verbs.clamp.implement(LIKernel)
 def clamp(p, c, x):
-    return step(p, c, x)[0]
+    return verbs.step(p, c, x)[0]
 
 
 @verbs.receive_clamped.implement(LIKernel)
 def receive_clamped(p, x, weight):
-    return receive(p, x, weight)
+    return verbs.receive(p, x, weight)
 
 
 @verbs.redrive.implement(LIKernel)
