@@ -9,6 +9,7 @@ from evsim.models.integrate import IF
 from evsim.models.lif import LIF
 from evsim.models.readout import LI
 from evsim.network import Network
+from evsim.nir import from_nir
 from evsim.record import Record
 from evsim.simulate import ZenoError, simulate
 from evsim.spikes import Spikes
@@ -25,5 +26,6 @@ __all__ = [
     "Record",
     "Spikes",
     "ZenoError",
+    "from_nir",
     "simulate",
 ]

@@ -18,6 +18,7 @@ class Population:
     name: str
     n: int
     model: Neuron
+    initial: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Projection:
         return self.indptr is None and np.ndim(self.delay) == 0
 
 
-@dataclass
+@dataclass(repr=False)
 class Network:
     """A spiking network; populations may be joined in any way.
 
@@ -58,17 +59,24 @@ class Network:
     inputs: dict[str, int] = field(default_factory=dict)
     populations: dict[str, Population] = field(default_factory=dict)
     projections: dict[str, Projection] = field(default_factory=dict)
+    #: where the network was read from: the bytes of a NIR file, and how they were understood
+    origin: dict[str, Any] | None = None
 
     def add_input(self, name: str, n: int) -> None:
         """Add `n` units that emit given spikes."""
         self.inputs[self._new(name)] = _size(name, n)
 
-    def add_population(self, name: str, n: int, model: Neuron) -> None:
-        """Add `n` neurons of `model`, e.g. `evsim.LIF(...)`."""
+    def add_population(
+        self, name: str, n: int, model: Neuron, *, initial: dict[str, Any] | None = None
+    ) -> None:
+        """Add `n` neurons of `model`, e.g. `evsim.LIF(...)`.
+
+        `initial` is their state at time 0 where `simulate` is given none, e.g. `{"v": 0.2}`.
+        """
         if not isinstance(model, Neuron):
             raise TypeError(f"model of {name!r} must be a neuron such as evsim.LIF; got {model!r}")
         model.check_size(_size(name, n), name)
-        self.populations[self._new(name)] = Population(name, n, model)
+        self.populations[self._new(name)] = Population(name, n, model, dict(initial or {}))
 
     def connect(
         self,
@@ -122,13 +130,22 @@ class Network:
             parts = _from_dense(weight, delay, n_pre, n_post)
         self.projections[name] = Projection(name, pre, post, *parts, pulse_width=pulse_width)
 
+    def __repr__(self) -> str:
+        inputs = [f"{name}[{n}]" for name, n in self.inputs.items()]
+        neurons = [
+            f"{name}[{p.n}] {type(p.model).__name__}" for name, p in self.populations.items()
+        ]
+        return f"Network({', '.join([*inputs, *neurons, *self.projections])})"
+
     def size(self, name: str) -> int:
         """Number of units of an input or population."""
         return self.inputs[name] if name in self.inputs else self.populations[name].n
 
     def copy(self) -> Network:
         """A copy that later changes do not reach; arrays are shared and read-only."""
-        return Network(dict(self.inputs), dict(self.populations), dict(self.projections))
+        return Network(
+            dict(self.inputs), dict(self.populations), dict(self.projections), self.origin
+        )
 
     def order(self) -> list[str]:
         """Populations such that each comes after those that it hears.

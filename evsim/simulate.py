@@ -126,7 +126,7 @@ def _checked_inputs(network: Network, inputs) -> dict[str, Spikes | Current]:
 def _initial(network: Network, name: str, initial) -> tuple[np.ndarray, ...]:
     """State of a population at time 0, as the kernels count it."""
     population = network.populations[name]
-    given = dict((initial or {}).get(name, {}))
+    given = dict((initial or {}).get(name, population.initial))
     model, n = population.model, population.n
     rest = np.asarray(model.rest())
     state = []
