@@ -269,7 +269,7 @@ def run(
     _check_output(out, [graph, input])
     import evsim
 
-    given = {
+    given: dict[str, Any] = {
         "pulse_width": pulse_width,
         "reset": reset,
         "compare": compare,

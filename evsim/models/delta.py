@@ -148,3 +148,8 @@ def redrive(p, n, x, busy, old, new):
 @verbs.pulse.implement(DeltaKernel)
 def pulse(p, n, x, busy, old, new):
     return verbs.redrive(p, n, x, busy, old, new)
+
+
+@verbs.voltage.implement(DeltaKernel)
+def voltage(p, x, drive):
+    return x[0] + drive

@@ -176,3 +176,8 @@ def redrive(p, n, x, busy, old, new):
 @verbs.pulse.implement(IFKernel)
 def pulse(p, n, x, busy, old, new):
     return verbs.redrive(p, n, x, busy, old, new)
+
+
+@verbs.voltage.implement(IFKernel)
+def voltage(p, x, drive):
+    return x[0] + x[1]

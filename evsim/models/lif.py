@@ -200,3 +200,8 @@ def pulse(p, n, x, busy, old, new):
     p.theta[n] = p.theta_0[n] - new
     p.u_reset[n] = p.u_reset_0[n] - new
     return x[0] + (old - new), x[1] + (old - new)
+
+
+@verbs.voltage.implement(LIFKernel)
+def voltage(p, x, drive):
+    return x[0] + drive

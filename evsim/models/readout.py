@@ -128,3 +128,8 @@ def redrive(p, n, x, busy, old, new):
 @verbs.pulse.implement(LIKernel)
 def pulse(p, n, x, busy, old, new):
     return x[0] + (old - new), (x[1] if p.delta else x[1] + (old - new))
+
+
+@verbs.voltage.implement(LIKernel)
+def voltage(p, x, drive):
+    return x[0] + drive

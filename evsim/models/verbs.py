@@ -87,6 +87,12 @@ def pulse(p, n, x, busy, old, new):
     raise TypeError(f"{type(p).__name__} is not a neuron model")
 
 
+@generic
+def voltage(p, x, drive):
+    """Membrane voltage above the resting level, under the external current `drive`."""
+    raise TypeError(f"{type(p).__name__} is not a neuron model")
+
+
 def at(values, n):
     """`values[n]` of an array, or the number itself."""
     return values[n] if isinstance(values, np.ndarray) else values

@@ -1,0 +1,214 @@
+r"""SpikingJelly: `IFNode` and `LIFNode`.
+
+With :math:`r` the reset potential, or 0 for a soft reset,
+
+.. math::
+    h = v + x, \qquad h = v + \frac{x - (v - r)}{\tau}, \qquad h = v - \frac{v - r}{\tau} + x
+                                                                            \tag{1}
+
+for `IFNode`, and `LIFNode` with `decay_input` True and False; :math:`s = [h \ge \theta]`, then
+:math:`v = h - s\theta` (`v_reset=None`) or :math:`v = r` where it fired. The leak pulls to the
+reset potential. :math:`\tau` is in steps; there is no dt. A GPU may divide by :math:`\tau` through
+its reciprocal, which the rounding bound allows for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from validation.hooks import Neuron, Probe, array_of, record_model
+from validation.model import (
+    Array,
+    Constants,
+    Model,
+    Semantics,
+    factor_of_input,
+    factor_of_tau,
+    refuse_node,
+)
+
+_HARD = Semantics(compare=">=", reset="value", decay="euler", input_gain="1/tau")
+
+
+def _leak(p: dict[str, Any], s: Semantics) -> Array:
+    """The leak pulls to the reset potential; a NIR node may declare another level."""
+    if p["v_leak"] is not None:
+        return p["v_leak"]
+    return p["v_reset"] if s.reset == "value" else np.zeros_like(p["v_reset"])
+
+
+def _if_constants(p: dict[str, Any], s: Semantics, dt: float | None, dtype: Any) -> Constants:
+    gain = p["r"] * p["w_in"]
+    one = np.ones_like(gain)
+    return Constants(
+        retain=one, gain=one, jump=gain, v_leak=0 * one, spread_i=1.0, own={"gain": gain}
+    )
+
+
+def _if_charge(v: Array, i: Array, x: Array, c: Any) -> tuple[Array, Array]:
+    return v + c["gain"] * x, i
+
+
+def _lif_constants(p: dict[str, Any], s: Semantics, dt: float | None, dtype: Any) -> Constants:
+    inverse = 1 / p["tau"]
+    retain = factor_of_tau(s.decay, inverse, factor_of_tau("euler", inverse))
+    exponential = s.decay == "exp"
+    tau = 1 / (1 - retain) if exponential else p["tau"]  # what (1) has to divide by
+    leak = _leak(p, s)
+    own = {"tau": tau, "leak": leak, "w_in": p["w_in"], "separate": s.input_gain == "1"}
+    if s.input_gain == "1":
+        gain = own["ratio"] = p["r"]
+    else:
+        native = s.input_gain == "1-decay" or not exponential
+        gain = factor_of_input(s.input_gain, retain, inverse, inverse) * p["r"]
+        own["ratio"] = p["r"] if native else gain * tau
+    return Constants(
+        retain=retain,
+        gain=gain,
+        jump=p["w_in"],
+        v_leak=leak,
+        spread_v=1 + np.abs(1 - retain),
+        spread_i=np.abs(gain) if s.input_gain != "1-decay" else 2 * np.abs(p["r"]),
+        exponent=float(np.max(inverse)) if exponential else 0.0,
+        own=own,
+    )
+
+
+def _lif_charge(v: Array, i: Array, x: Array, c: Any) -> tuple[Array, Array]:
+    x = c["ratio"] * (c["w_in"] * x)
+    if c["separate"]:
+        return v - (v - c["leak"]) / c["tau"] + x, i
+    return v + (x - (v - c["leak"])) / c["tau"], i
+
+
+def _if_taus(p: dict[str, Any], s: Semantics, dt: float | None) -> tuple[Any, Any]:
+    return None, None
+
+
+def _lif_taus(p: dict[str, Any], s: Semantics, dt: float | None) -> tuple[Any, Any]:
+    return p["tau"] * (1.0 if dt is None else dt), None
+
+
+def _initial(p: dict[str, Any], s: Semantics) -> Array:
+    return p["v_reset"] if s.reset == "value" else np.zeros_like(p["v_reset"])
+
+
+def _nir_if(node: Any, dt: float) -> tuple[dict[str, Any], dict[str, Any]]:
+    if type(node).__name__ != "IF":
+        raise refuse_node("spikingjelly.IFNode", node, "nir.IF")
+    params = {"v_threshold": node.v_threshold, "v_reset": node.v_reset, "r": node.r * dt}
+    return params, {"input_gain": "1"}
+
+
+def _nir_lif(node: Any, dt: float) -> tuple[dict[str, Any], dict[str, Any]]:
+    """`decay_input=False` is exported as r = tau/dt."""
+    if type(node).__name__ != "LIF":
+        raise refuse_node("spikingjelly.LIFNode", node, "nir.LIF")
+    tau = np.asarray(node.tau, np.float64) / dt
+    whole = bool(np.allclose(node.r, tau, rtol=1e-6, atol=0.0))
+    params = {
+        "tau": tau,
+        "v_threshold": node.v_threshold,
+        "v_leak": node.v_leak,
+        "v_reset": node.v_reset,
+        "r": np.ones_like(tau) if whole else node.r,
+    }
+    return params, {"decay": "euler", "input_gain": "1" if whole else "1/tau"}
+
+
+MODELS = (
+    Model(
+        name="spikingjelly.IFNode",
+        defaults={"v_threshold": 1.0, "v_reset": 0.0},
+        semantics=Semantics(compare=">=", reset="value", decay="raw", input_gain="1"),
+        scalar_dtype=np.float64,
+        threshold="v_threshold",
+        time={},
+        constants=_if_constants,
+        charge=_if_charge,
+        taus=_if_taus,
+        initial=_initial,
+        nir=_nir_if,
+    ),
+    Model(
+        name="spikingjelly.LIFNode",
+        defaults={"tau": 2.0, "v_threshold": 1.0, "v_reset": 0.0, "v_leak": None},
+        semantics=_HARD,
+        scalar_dtype=np.float64,
+        threshold="v_threshold",
+        time={"tau": "steps"},
+        constants=_lif_constants,
+        charge=_lif_charge,
+        taus=_lif_taus,
+        initial=_initial,
+        nir=_nir_lif,
+    ),
+)
+
+
+def record(
+    model: Any, input: Any, *, dt: float | None = None, device: Any = None
+) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Manifest and arrays of one run; see `validation.record`."""
+    from spikingjelly.activation_based import base, neuron
+
+    probe = Probe(
+        framework="spikingjelly",
+        neurons=(neuron.IFNode, neuron.LIFNode),
+        stateful=(base.MemoryModule,),
+        describe=_describe,
+        observe=_observe,
+        fresh=_fresh,
+        sequence=lambda module: module.step_mode == "m",
+    )
+    return record_model(model, input, probe, dt=dt, device=device)
+
+
+def _describe(module: Any) -> Neuron:
+    kind = type(module).__name__
+    own = next(m.semantics for m in MODELS if m.name == f"spikingjelly.{kind}")
+    switches = {"reset": "subtract" if module.v_reset is None else "value"}
+    params = {"v_threshold": module.v_threshold, "v_reset": module.v_reset}
+    if kind == "LIFNode":
+        params["tau"] = module.tau
+        switches["input_gain"] = "1/tau" if module.decay_input else "1"
+    surrogate = module.surrogate_function
+    numbers = {k: v for k, v in vars(surrogate).items() if type(v) in (int, float)}
+    return Neuron(
+        model=f"spikingjelly.{kind}",
+        semantics=own.updated(switches),
+        params={k: array_of(v) for k, v in params.items()},
+        reset_detached=bool(module.detach_reset),
+        surrogate={"name": f"spikingjelly.{type(surrogate).__name__}", "params": numbers},
+    )
+
+
+def _observe(module: Any, args: tuple[Any, ...], output: Any) -> dict[str, Any]:
+    membrane = module.v_seq if module.step_mode == "m" else module.v
+    return {"input_current": args[0], "spikes": output, "membrane": membrane}
+
+
+@contextlib.contextmanager
+def _fresh(model: Any) -> Iterator[None]:
+    from spikingjelly.activation_based import base
+
+    modules = [m for m in model.modules() if isinstance(m, base.MemoryModule)]
+    keeping = [m for m in modules if hasattr(m, "store_v_seq")]
+    memories = [(m, dict(m._memories)) for m in modules]
+    sequences = [(m, m.store_v_seq, m.v_seq) for m in keeping]
+    try:
+        for module in modules:
+            module.reset()
+        for module in keeping:
+            module.store_v_seq = module.step_mode == "m"
+        yield
+    finally:
+        for module, memory in memories:
+            module._memories.update(memory)
+        for module, stored, sequence in sequences:
+            module.store_v_seq = stored
+            module.v_seq = sequence

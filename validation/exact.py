@@ -1,0 +1,302 @@
+"""Twin against truth: the exact solution of the differential equation behind a layer.
+
+Time is counted in steps: step k covers (k, k+1], and what a framework decides in step k is
+stamped at its end, k+1. A layer alone is driven by its recorded input current, which on a grid
+is piecewise constant (or a train of impulses at the starts of steps); chained, it hears the
+exact spikes of the layers before it, each as a current that lasts one step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+import evsim
+from validation.continuous import Continuous, refine
+from validation.declared import Declared
+from validation.discrete import Inputs
+from validation.result import Neighbourhood, Truth
+from validation.twin import run
+
+ONE = Fraction(1)
+#: Trains that are compared; more add nothing to what a person can learn from them.
+MOST_ENTRIES = 4_000_000
+FACTORS = (1, 2, 4, 8)
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Exact runs of one layer, one record per sample; the population is called `layer`."""
+
+    records: list[evsim.Record]
+    equation: Continuous
+    n: int
+
+    def trains(self, sample: int) -> tuple[np.ndarray, np.ndarray]:
+        """(times in steps, neurons) of one sample."""
+        spikes = self.records[sample].spikes["layer"]
+        return spikes.times, spikes.units
+
+
+def in_steps(c: Continuous, dt: float | None) -> Continuous:
+    """The same equation with time in steps."""
+    step = 1.0 if dt is None else float(dt)
+    slope = 1.0 if c.leaky else step
+    return replace(
+        c,
+        tau_mem=np.asarray(c.tau_mem) / step,
+        tau_syn=None if c.tau_syn is None else np.asarray(c.tau_syn) / step,
+        gain=np.asarray(c.gain) * slope,
+    )
+
+
+def _number(value, n: int):
+    """A scalar where possible: the scalar form of the kernels is faster, with the same bits."""
+    flat = np.asarray(value, float).reshape(-1)
+    return float(flat[0]) if flat.size == 1 else np.broadcast_to(flat, (n,))
+
+
+def neuron(c: Continuous, compare: str, n: int):
+    """The evsim model of an equation, or None where it has none (no reset)."""
+    if c.reset == "none":
+        return None
+    shared: dict[str, Any] = {
+        "v_th": _number(c.v_th, n),
+        "v_reset": _number(c.v_reset if c.reset == "value" else 0.0, n),
+        "reset": c.reset,
+        "graze": compare,
+    }
+    if not c.leaky:
+        return evsim.IF(**shared) if c.tau_syn is None else None
+    shared |= {"tau_mem": _number(c.tau_mem, n), "v_leak": _number(c.v_leak, n)}
+    if c.tau_syn is None:
+        return evsim.DeltaLIF(**shared)
+    return evsim.LIF(tau_syn=_number(c.tau_syn, n), **shared)
+
+
+def solve_alone(d: Declared, samples: int) -> Solution | None:
+    """The layer on its recorded input current, or None where it has no equation."""
+    assert d.x is not None
+    try:
+        c = in_steps(d.model.continuous(d.params, d.dt, d.semantics), d.dt)
+    except ValueError:
+        return None
+    n_steps, _, n = d.x.shape
+    model = neuron(c, d.semantics.compare, n)
+    if model is None:
+        return None
+    drive = d.x[:, :samples].astype(np.float64) * np.asarray(c.gain).reshape(-1)
+    initial = _initial(d, c, model, n)
+    if c.feed == "hold":
+        net = evsim.Network()
+        net.add_population("layer", n, model, initial=initial)
+        steps = np.arange(n_steps)
+        inputs = [{"layer": evsim.Current(steps, drive[:, b], ONE)} for b in range(samples)]
+        return Solution(evsim.simulate(net, inputs, n_steps), c, n)
+    records = []
+    for b in range(samples):
+        # One input unit per step: its row of weights is what arrives in that step.
+        net = evsim.Network()
+        net.add_input("in", n_steps)
+        net.add_population("layer", n, model, initial=initial)
+        net.connect("in", "layer", drive[:, b])
+        steps = np.arange(n_steps)
+        train = evsim.Spikes.on_grid(steps, steps, ONE)
+        records.append(evsim.simulate(net, {"in": train}, n_steps))
+    return Solution(records, c, n)
+
+
+def _initial(d: Declared, c: Continuous, model, n: int) -> dict[str, Any]:
+    start = d.model.initial(d.model.resolve(d.params, n), d.semantics)
+    v = np.asarray(d.initial.get("v", start), float)
+    # Samples that start differently would need a run each; recordings start from rest.
+    v = v[0] if v.ndim == 2 else np.broadcast_to(v.reshape(-1), (n,)) if v.size > 1 else v
+    return {"v": v}
+
+
+def solve_chained(
+    d: Declared, inputs: Inputs, before: dict[str, Solution], samples: int
+) -> Solution | None:
+    """The layer behind the exact spikes of its sources; None where one of them has none."""
+    try:
+        c = in_steps(d.model.continuous(d.params, d.dt, d.semantics), d.dt)
+    except ValueError:
+        return None
+    assert d.x is not None
+    n_steps, _, n = d.x.shape
+    model = neuron(c, d.semantics.compare, n)
+    known = all(s.node == "input" or s.node in before for s in inputs.sources)
+    if model is None or not known or not inputs.sources:
+        return None
+    gain = np.broadcast_to(np.asarray(c.gain, float).reshape(-1), (n,))
+    net = evsim.Network()
+    net.add_population("layer", n, model, initial=_initial(d, c, model, n))
+    for source, spikes in zip(inputs.sources, inputs.spikes, strict=True):
+        net.add_input(source.node, spikes.shape[2])
+        weight = source.weight
+        dense = weight.toarray() if hasattr(weight, "toarray") else np.asarray(weight)
+        width = 1.0 if c.feed == "hold" else None
+        net.connect(
+            source.node, "layer", (gain[:, None] * dense).T, float(source.delay), pulse_width=width
+        )
+    drives = [
+        {
+            source.node: _train(source.node, spikes[:, b], before, b)
+            for source, spikes in zip(inputs.sources, inputs.spikes, strict=True)
+        }
+        for b in range(samples)
+    ]
+    _add_bias(net, drives, inputs, gain, c, n_steps)
+    return Solution(evsim.simulate(net, drives, n_steps), c, n)
+
+
+def _add_bias(net, drives, inputs: Inputs, gain, c: Continuous, n_steps: int) -> None:
+    if inputs.bias is None:
+        return
+    bias = gain * np.asarray(inputs.bias, float).reshape(-1)
+    if c.feed == "hold":
+        for drive in drives:
+            drive["layer"] = evsim.Current(np.zeros(1), bias[None], None)
+        return
+    net.add_input(" bias", 1)
+    net.connect(" bias", "layer", bias[None])
+    for drive in drives:
+        drive[" bias"] = evsim.Spikes.on_grid(np.arange(n_steps), np.zeros(n_steps, int), ONE)
+
+
+def _train(node: str, recorded: np.ndarray, before: dict[str, Solution], sample: int):
+    if node == "input" or node not in before:
+        return evsim.Spikes.from_raster(recorded, ONE, layout="TN")
+    return before[node].records[sample].spikes["layer"]
+
+
+def trains_of(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(times in steps, neurons) of recorded counts [T, N]; a spike of step k is at k + 1."""
+    steps, units = np.nonzero(counts)
+    times = np.repeat(steps + 1.0, counts[steps, units])
+    return times, np.repeat(units, counts[steps, units])
+
+
+def compare(counts: np.ndarray, solution: Solution) -> Truth:
+    """Recorded counts [T, B, N] against the exact spikes of the same samples."""
+    errors: list[np.ndarray] = []
+    divergence, diverged, n_exact, n_trains = np.inf, 0, 0, 0
+    same = True
+    for b in range(len(solution.records)):
+        t, units = trains_of(counts[:, b])
+        exact_t, exact_units = solution.trains(b)
+        n_exact += exact_t.size
+        same = same and np.array_equal(binned(exact_t, exact_units, counts[:, b].shape), counts[:, b])
+        for n in range(counts.shape[2]):
+            found, leaves = _pair(t[units == n], exact_t[exact_units == n])
+            errors.append(found)
+            divergence = min(divergence, leaves)
+            diverged += leaves < np.inf
+            n_trains += 1
+    return Truth(
+        n_recorded=int(counts[:, : len(solution.records)].sum()),
+        n_exact=n_exact,
+        same_steps=bool(same),
+        time_error=np.concatenate(errors) if errors else np.zeros(0),
+        divergence=float(divergence),
+        n_diverged=diverged,
+        n_trains=n_trains,
+        voltage_error=np.nan,
+        order=np.nan,
+        n_undecided=sum(len(record.undecided) for record in solution.records),
+    )
+
+
+def binned(times, units, shape) -> np.ndarray:
+    """Exact spikes by step: one at t lies in the step that covers it, (k, k+1]."""
+    out = np.zeros(shape, np.int64)
+    steps = np.maximum(np.ceil(times).astype(np.int64) - 1, 0)
+    np.add.at(out, (steps, units), 1)
+    return out
+
+
+def _pair(recorded: np.ndarray, exact: np.ndarray) -> tuple[np.ndarray, float]:
+    """Errors of the spikes paired in order, and when the trains part by over 1.5 steps."""
+    k = min(recorded.size, exact.size)
+    error = recorded[:k] - exact[:k]
+    far = np.flatnonzero(np.abs(error) > 1.5)
+    if far.size:
+        return error, float(min(recorded[far[0]], exact[far[0]]))
+    if recorded.size != exact.size:
+        return error, float((recorded if recorded.size > k else exact)[k])
+    return error, np.inf
+
+
+def order(d: Declared, solution: Solution) -> float:
+    """Observed order in dt of the error of each train's first spike, sample 0; nan if too few.
+
+    The same equation is run at dt, dt/2, dt/4 and dt/8, so that input and equation stay and
+    only the discretisation changes.
+    """
+    assert d.x is not None
+    t, units = solution.trains(0)
+    firsts = {int(n): float(t[units == n][0]) for n in np.unique(units)}
+    means = []
+    for factor in FACTORS:
+        params, dt = refine(d.model, d.params, d.semantics, d.dt, factor)
+        x = np.repeat(d.x[:, :1].astype(np.float64), factor, axis=0)
+        if solution.equation.feed == "impulse":
+            x.reshape(-1, factor, *x.shape[1:])[:, 1:] = 0.0
+        initial = {k: np.asarray(v, float)[:1] for k, v in d.initial.items()}
+        twin = run(d.model, params, d.semantics, x, dt=dt, initial=initial, bound=False)
+        found, where = trains_of(twin.spikes[:, 0])
+        shared = [n for n in firsts if (where == n).any()]
+        means.append([abs(found[where == n][0] / factor - firsts[n]) for n in shared])
+    if min(map(len, means)) < 4:
+        return np.nan
+    mean = np.array([np.mean(m) for m in means])
+    if not (mean > 0).all():
+        return np.nan
+    return float(-np.polyfit(np.log2(FACTORS), np.log2(mean), 1)[0])
+
+
+def voltage_error(v_pre: np.ndarray, solution: Solution, neurons: np.ndarray) -> float:
+    """Largest |twin - exact| before a train's first spike, sample 0, in thresholds."""
+    record, worst = solution.records[0], 0.0
+    threshold = np.broadcast_to(np.asarray(solution.equation.v_th, float), (solution.n,))
+    t, units = solution.trains(0)
+    for n in neurons:
+        mine = t[units == n]
+        fired = np.flatnonzero(v_pre[:, n] >= threshold[n])
+        end = min(mine[0] if mine.size else np.inf, fired[0] + 0.5 if fired.size else np.inf)
+        steps = np.arange(1, v_pre.shape[0] + 1)
+        steps = steps[steps < end]
+        if steps.size:
+            exact = record.voltage("layer", int(n), steps.astype(float))
+            worst = max(worst, float(np.abs(v_pre[steps - 1, n] - exact).max()) / threshold[n])
+    return worst
+
+
+def around(
+    d: Declared, v_pre: np.ndarray, solution: Solution, at: tuple[int, int, int]
+) -> Neighbourhood:
+    """Recorded, twin and exact voltage of one neuron around a (step, sample, neuron)."""
+    step, sample, n = at
+    n_steps = v_pre.shape[0]
+    lo, hi = max(0, step - 20), min(n_steps, step + 21)
+    t_exact = np.linspace(lo, hi, 40 * (hi - lo) + 1)
+    t, units = solution.trains(sample)
+    mine = t[(units == n) & (t >= lo) & (t <= hi)]
+    assert d.spikes is not None
+    fired = lo + np.flatnonzero(d.spikes[lo:hi, sample, n])
+    return Neighbourhood(
+        neuron=n,
+        sample=sample,
+        step=step,
+        t=np.arange(lo, hi),
+        recorded=None if d.membrane is None else d.membrane[lo:hi, sample, n],
+        twin=v_pre[lo:hi, sample, n],
+        threshold=float(np.broadcast_to(np.asarray(solution.equation.v_th), (solution.n,))[n]),
+        t_exact=t_exact,
+        exact=solution.records[sample].voltage("layer", n, t_exact),
+        spikes_recorded=fired,
+        spikes_exact=mine,
+    )
