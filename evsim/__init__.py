@@ -3,16 +3,23 @@
 An exact, event-driven simulator that never misses a spike. See `Network` and `simulate`.
 """
 
-from evsim.delivery import Current
-from evsim.models.delta import DeltaLIF
-from evsim.models.integrate import IF
-from evsim.models.lif import LIF
-from evsim.models.readout import LI
-from evsim.network import Network
-from evsim.nir import from_nir
-from evsim.record import Record
-from evsim.simulate import ZenoError, simulate
-from evsim.spikes import Spikes
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from evsim.delivery import Current
+    from evsim.files import load, save
+    from evsim.models.delta import DeltaLIF
+    from evsim.models.integrate import IF
+    from evsim.models.lif import LIF
+    from evsim.models.readout import LI
+    from evsim.network import Network
+    from evsim.nir import from_nir
+    from evsim.record import Record
+    from evsim.simulate import ZenoError, simulate
+    from evsim.spikes import Spikes
 
 __version__ = "0.1.0"
 
@@ -27,5 +34,36 @@ __all__ = [
     "Spikes",
     "ZenoError",
     "from_nir",
+    "load",
+    "save",
     "simulate",
 ]
+
+#: Where each public name lives; loaded when first asked for, so that `import evsim` is quick.
+_HOME = {
+    "IF": "evsim.models.integrate",
+    "LI": "evsim.models.readout",
+    "LIF": "evsim.models.lif",
+    "Current": "evsim.delivery",
+    "DeltaLIF": "evsim.models.delta",
+    "Network": "evsim.network",
+    "Record": "evsim.record",
+    "Spikes": "evsim.spikes",
+    "ZenoError": "evsim.simulate",
+    "from_nir": "evsim.nir",
+    "load": "evsim.files",
+    "save": "evsim.files",
+    "simulate": "evsim.simulate",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'evsim' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -152,7 +152,7 @@ def run(
 
 
 def _answer(step: _Step, out: dict[str, Array], bounds: dict[str, Array] | None) -> TwinRun:
-    v = out["v_pre"]
+    v, found = out["v_pre"], bounds or {}
     edge = step.fixed.threshold.astype(np.float64)
     if step.semantics.max_spikes_per_step != 1:
         most = step.semantics.max_spikes_per_step or np.inf
@@ -168,9 +168,9 @@ def _answer(step: _Step, out: dict[str, Array], bounds: dict[str, Array] | None)
         threshold=np.broadcast_to(step.fixed.threshold, v.shape),
         distance=distance,
         margin=distance / ulp,
-        bound=bounds and bounds["v_pre"],
-        membrane_bound=bounds and bounds["membrane"],
-        current_bound=bounds and bounds["i"] if step.constants.retain_syn is not None else None,
+        bound=found.get("v_pre"),
+        membrane_bound=found.get("membrane"),
+        current_bound=found.get("i") if step.constants.retain_syn is not None else None,
     )
 
 

@@ -15,7 +15,8 @@ from validation.evtrace_reader import Recording
 from validation.result import Agreement, LayerResult, Mismatch, RecordingResult, Truth
 from validation.twin import TwinRun
 
-Progress = Callable[[str], None]
+#: Layers done, layers in all, and the name of the one that comes next.
+Progress = Callable[[int, int, str], None]
 
 
 def verify_file(path, progress: Progress | None = None) -> RecordingResult:
@@ -26,7 +27,7 @@ def verify_file(path, progress: Progress | None = None) -> RecordingResult:
     path : str or path-like
         An evtrace of kind `grid`.
     progress : callable, optional
-        Called with the name of each layer as its turn comes.
+        Called with the layers done, their number, and the name of the next one.
 
     Raises
     ------
@@ -45,10 +46,13 @@ def verify(recording: Recording, progress: Progress | None = None) -> RecordingR
     graph = graph_of(recording)
     run = _Run(recording, graph)
     layers = []
-    for name in recording.layers():
+    names = recording.layers()
+    for done, name in enumerate(names):
         if progress is not None:
-            progress(name)
+            progress(done, len(names), name)
         layers.append(run.layer(name))
+    if progress is not None:
+        progress(len(names), len(names), "")
     provenance = dict(recording.manifest.get("provenance", {}))
     return RecordingResult(
         path=str(recording.path),
