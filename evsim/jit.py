@@ -13,6 +13,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from functools import cache
 from pathlib import Path
 
@@ -21,8 +22,9 @@ from llvmlite import binding
 from numba.core import config
 
 PACKAGE = Path(__file__).parent
-#: Cache folders kept besides the current one: switching between two checkouts stays cheap.
-KEPT = 3
+#: Cache folders that nobody has used for so long are deleted [s]; a running process may still
+#: write into a younger one.
+UNUSED = 30 * 86400.0
 
 
 def sources(package: Path = PACKAGE) -> list[Path]:
@@ -71,9 +73,9 @@ def _folder() -> str:
     try:
         current.mkdir(parents=True, exist_ok=True)
         os.utime(current)
-        others = sorted(root.iterdir(), key=lambda p: p.stat().st_mtime, reverse=True)
-        for stale in [p for p in others if p != current][KEPT:]:
-            shutil.rmtree(stale, ignore_errors=True)
+        for other in root.iterdir():
+            if time.time() - other.stat().st_mtime > UNUSED:
+                shutil.rmtree(other, ignore_errors=True)
     except OSError:
         return tempfile.mkdtemp(prefix="evsim-kernels-")
     return str(current)

@@ -104,7 +104,7 @@ def trace(p, state, books, arrivals, arrival_first, t, voltage, current, spikes,
     """
     q = verbs.pick(p, 0)
     x = verbs.load(state, 0)
-    clock = Clock(0.0, 0.0, False, 0.0, 0.0)
+    clock = Clock(0.0, 0.0, False, 0.0, 0.0, 0.0)
     a, n_arrivals = 0, arrivals.hi.size
     for k in range(t.size):
         while a < n_arrivals and not_before(t[k], 0.0, arrivals.hi[a], arrivals.lo[a]):

@@ -18,8 +18,8 @@ from evsim.models import verbs
 from evsim.numerics import add_time, elapsed, not_before
 
 #: Kinds of doubt, as indices into the names that records use.
-GRAZE, ARRIVAL, RELEASE = 0, 1, 2
-DOUBTS = ("graze", "arrival", "release")
+GRAZE, ARRIVAL, RELEASE, TIE = 0, 1, 2, 3
+DOUBTS = ("graze", "arrival", "release", "tie")
 #: Outcomes of `own_events`.
 DONE, FULL, ZENO = 0, 1, 2
 
@@ -42,6 +42,7 @@ class Clock(NamedTuple):
     busy: bool
     free_hi: float
     free_lo: float
+    free_error: float  # what float64 can attain of that release
 
 
 def new_log(capacity: int) -> Log:
@@ -96,37 +97,39 @@ def own_events(p, n, x, clock, limit_hi, limit_lo, closing, arrival_first, spike
         `FULL` asks for more room and another call with the answer; `ZENO`: a spike leaves
         the neuron above threshold without a refractory period.
     """
-    hi, lo, busy, free_hi, free_lo = clock
+    hi, lo, busy, free_hi, free_lo, free_error = clock
     ceiling = np.inf  # voltage before the last spike, while no time passes
     while True:
-        if spikes.used[0] == spikes.unit.size or doubts.used[0] + 2 > doubts.unit.size:
-            return x, Clock(hi, lo, busy, free_hi, free_lo), x, FULL
+        if spikes.used[0] == spikes.unit.size or doubts.used[0] + 3 > doubts.unit.size:
+            return x, Clock(hi, lo, busy, free_hi, free_lo, free_error), x, FULL
         if busy:
-            free = not_before(limit_hi, limit_lo, free_hi, free_lo)
-            if free:
+            late = elapsed(limit_hi, limit_lo, free_hi, free_lo)
+            if abs(late) <= free_error and not closing:
+                note(doubts, limit_hi, limit_lo, n, RELEASE)
+            if not_before(limit_hi, limit_lo, free_hi, free_lo):
                 gap = elapsed(free_hi, free_lo, hi, lo)
                 x = verbs.clamp(p, verbs.interval(p, gap), x)
                 hi, lo, busy = free_hi, free_lo, False
             else:
                 gap = elapsed(limit_hi, limit_lo, hi, lo)
                 y = verbs.clamp(p, verbs.interval(p, gap), x)
-                return x, Clock(hi, lo, busy, free_hi, free_lo), y, DONE
+                return x, Clock(hi, lo, busy, free_hi, free_lo, free_error), y, DONE
         gap = elapsed(limit_hi, limit_lo, hi, lo)
         y, may = verbs.step(p, verbs.interval(p, gap), x)
         if not may or (gap == 0.0 and not closing):
-            return x, Clock(hi, lo, busy, free_hi, free_lo), y, DONE
+            return x, Clock(hi, lo, busy, free_hi, free_lo, free_error), y, DONE
         s, tolerance, peak = verbs.next_spike(p, x)
         if peak <= gap:
             at_hi, at_lo = add_time(hi, lo, peak)
             note(doubts, at_hi, at_lo, n, GRAZE)
-        if abs(s - gap) <= tolerance and not closing:
-            note(doubts, limit_hi, limit_lo, n, ARRIVAL)
+        if tolerance > 0.0 and abs(s - gap) <= tolerance:
+            note(doubts, limit_hi, limit_lo, n, TIE if closing else ARRIVAL)
         if s > gap or (s == gap and arrival_first and not closing):
-            return x, Clock(hi, lo, busy, free_hi, free_lo), y, DONE
+            return x, Clock(hi, lo, busy, free_hi, free_lo, free_error), y, DONE
         if s > 0.0:
             ceiling = np.inf
         elif x[0] >= ceiling:
-            return x, Clock(hi, lo, busy, free_hi, free_lo), y, ZENO
+            return x, Clock(hi, lo, busy, free_hi, free_lo, free_error), y, ZENO
         else:
             ceiling = x[0]
         x = verbs.fire(p, x, s)
@@ -135,6 +138,7 @@ def own_events(p, n, x, clock, limit_hi, limit_lo, closing, arrival_first, spike
         if p.t_ref > 0.0:
             busy = True
             free_hi, free_lo = add_time(hi, lo, p.t_ref)
+            free_error = tolerance
 
 
 @kernel
@@ -151,7 +155,7 @@ def advance_to(p, n, x, clock, hi, lo, weight, arrival_first, spikes, doubts):
         y = verbs.receive_clamped(p, y, weight)
     else:
         y = verbs.receive(p, y, weight)
-    return y, Clock(hi, lo, clock.busy, clock.free_hi, clock.free_lo), DONE
+    return y, Clock(hi, lo, clock.busy, clock.free_hi, clock.free_lo, clock.free_error), DONE
 
 
 class Place(NamedTuple):
@@ -173,13 +177,15 @@ class Books(NamedTuple):
     busy: Any  # (n,) uint8: the membrane is clamped
     free_hi: Any  # (n,) end of the refractory period
     free_lo: Any
+    free_error: Any
     pulses: Any  # (2, n) sum of running pulses
     current: Any  # (n,) piecewise-constant input
 
 
 def new_books(n: int) -> Books:
     """Books of a population at the start of a run."""
-    return Books(np.zeros(n, np.uint8), np.zeros(n), np.zeros(n), np.zeros((2, n)), np.zeros(n))
+    zeros = [np.zeros(n) for _ in range(4)]
+    return Books(np.zeros(n, np.uint8), *zeros[:3], np.zeros((2, n)), zeros[3])
 
 
 @kernel
@@ -190,7 +196,8 @@ def clock_of(books, n, since, place):
         place.clock[0] = np.nan
     else:
         hi, lo = since
-    return Clock(hi, lo, books.busy[n] != 0, books.free_hi[n], books.free_lo[n])
+    busy, error = books.busy[n] != 0, books.free_error[n]
+    return Clock(hi, lo, busy, books.free_hi[n], books.free_lo[n], error)
 
 
 @kernel
@@ -198,6 +205,7 @@ def enter(books, n, clock, place, status):
     """Write the clock of neuron `n` into the books; its time into `place` if it stopped."""
     books.busy[n] = clock.busy
     books.free_hi[n], books.free_lo[n] = clock.free_hi, clock.free_lo
+    books.free_error[n] = clock.free_error
     if status != DONE:
         place.neuron[0] = n
         place.clock[0], place.clock[1] = clock.hi, clock.lo

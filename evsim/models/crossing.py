@@ -110,7 +110,7 @@ def first_crossing(p, u, i):
         return 0.0, 0.0, math.inf
     if theta == 0.0:
         s = at_rest_level(p, u, i)
-        return s, 4.0 * EPS * s, math.inf
+        return s, (4.0 * EPS * s if s < math.inf else 0.0), math.inf
     target = theta - u
     reach = abs(theta) + target
     lo, hi, peak = 0.0, math.inf, math.inf
