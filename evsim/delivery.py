@@ -185,7 +185,8 @@ def _synaptic(projection: Projection, train: Spikes, number: int, n: int):
         indptr = np.arange(projection.weight.shape[0] + 1, dtype=np.int64) * n
         targets = np.tile(np.arange(n, dtype=np.int64), projection.weight.shape[0])
         weight = weight.ravel()
-    counts = count_targets(train.units, indptr, targets, n)
+    counts = np.zeros(n, np.int64)
+    count_targets(train.units, indptr, targets, counts)
     place = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64)
     total = int(counts.sum())
     spike, synapse = np.empty(total, np.int64), np.empty(total, np.int64)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from evsim.jit import kernel
 from evsim.models import verbs
 from evsim.neuron import (
@@ -32,13 +30,11 @@ class Arrivals(NamedTuple):
 
 
 @kernel
-def count_targets(units, indptr, targets, n_post):
-    """Number of arrivals per target neuron that these spikes cause."""
-    counts = np.zeros(n_post, np.int64)
+def count_targets(units, indptr, targets, counts):
+    """Count the arrivals per target neuron that these spikes cause."""
     for unit in units:
         for s in range(indptr[unit], indptr[unit + 1]):
             counts[targets[s]] += 1
-    return counts
 
 
 @kernel
@@ -59,7 +55,7 @@ def walk(p, state, books, arrivals, until, arrival_first, place, spikes, doubts)
     Answers as `sweep.sweep`; here a neuron goes through all its events before the next one,
     and `place.event` counts the arrivals that the neuron in `place` has done.
     """
-    for n in range(place.neuron[0], books.busy.size):
+    for n in range(place.neuron[0], books.current.size):
         q = verbs.pick(p, n)
         x = verbs.load(state, n)
         first = arrivals.start[n] + place.event[0]

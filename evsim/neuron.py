@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba.extending import overload
 
-from evsim.jit import OPTIONS, kernel
+from evsim.jit import OPTIONS, inline_kernel
 from evsim.models import verbs
 from evsim.numerics import add_time, elapsed, not_before
 
@@ -63,7 +63,7 @@ def more_room(log: Log) -> Log:
     return Log(*new, log.used)
 
 
-@kernel
+@inline_kernel
 def note(log, hi, lo, unit, kind):
     """Append one entry; the caller has made sure of the room."""
     k = log.used[0]
@@ -71,7 +71,7 @@ def note(log, hi, lo, unit, kind):
     log.used[0] = k + 1
 
 
-@kernel
+@inline_kernel
 def own_events(p, n, x, clock, limit_hi, limit_lo, closing, arrival_first, spikes, doubts):
     """Spikes and releases of neuron `n` up to a limit, from its state at its last own event.
 
@@ -116,7 +116,7 @@ def own_events(p, n, x, clock, limit_hi, limit_lo, closing, arrival_first, spike
                 return x, Clock(hi, lo, busy, free_hi, free_lo, free_error), y, DONE
         gap = elapsed(limit_hi, limit_lo, hi, lo)
         y, may = verbs.step(p, verbs.interval(p, gap), x)
-        if not may or (gap == 0.0 and not closing):
+        if not may or (gap == 0.0 and not closing) or verbs.silent(p, x, y):
             return x, Clock(hi, lo, busy, free_hi, free_lo, free_error), y, DONE
         s, tolerance, peak = verbs.next_spike(p, x)
         if peak <= gap:
@@ -141,7 +141,7 @@ def own_events(p, n, x, clock, limit_hi, limit_lo, closing, arrival_first, spike
             free_error = tolerance
 
 
-@kernel
+@inline_kernel
 def advance_to(p, n, x, clock, hi, lo, weight, arrival_first, spikes, doubts):
     """Neuron `n` through its own events to an arrival of `weight`, and past it.
 
@@ -174,7 +174,7 @@ def new_place() -> Place:
 class Books(NamedTuple):
     """What a population keeps besides its state: refractoriness and external currents."""
 
-    busy: Any  # (n,) uint8: the membrane is clamped
+    busy: Any  # uint8, room for whole words of eight: the membrane is clamped
     free_hi: Any  # (n,) end of the refractory period
     free_lo: Any
     free_error: Any
@@ -182,13 +182,18 @@ class Books(NamedTuple):
     current: Any  # (n,) piecewise-constant input
 
 
+def new_flags(n: int) -> np.ndarray:
+    """One byte per neuron, and room for whole words of eight, as which they are scanned."""
+    return np.zeros((n + 7) // 8 * 8, np.uint8)
+
+
 def new_books(n: int) -> Books:
     """Books of a population at the start of a run."""
     zeros = [np.zeros(n) for _ in range(4)]
-    return Books(np.zeros(n, np.uint8), *zeros[:3], np.zeros((2, n)), zeros[3])
+    return Books(new_flags(n), *zeros[:3], np.zeros((2, n)), zeros[3])
 
 
-@kernel
+@inline_kernel
 def clock_of(books, n, since, place):
     """Clock of neuron `n` whose last own event was at `since`, or where it stopped within."""
     if place.clock[0] == place.clock[0]:
@@ -200,7 +205,7 @@ def clock_of(books, n, since, place):
     return Clock(hi, lo, busy, books.free_hi[n], books.free_lo[n], error)
 
 
-@kernel
+@inline_kernel
 def enter(books, n, clock, place, status):
     """Write the clock of neuron `n` into the books; its time into `place` if it stopped."""
     books.busy[n] = clock.busy
@@ -211,10 +216,10 @@ def enter(books, n, clock, place, status):
         place.clock[0], place.clock[1] = clock.hi, clock.lo
 
 
-@kernel
+@inline_kernel
 def finish(p, state, books, since, until, place, spikes, doubts):
     """Every neuron from `place` on through its last own events up to `until`; a status."""
-    for n in range(place.neuron[0], books.busy.size):
+    for n in range(place.neuron[0], books.current.size):
         clock = clock_of(books, n, since, place)
         q = verbs.pick(p, n)
         x, clock, _, status = own_events(

@@ -11,7 +11,7 @@ import numpy as np
 from evsim.delivery import Current, incoming, lists_of_arrivals, rows_of_events
 from evsim.lists import walk
 from evsim.network import Network
-from evsim.neuron import DONE, DOUBTS, FULL, Log, more_room, new_books, new_log, new_place
+from evsim.neuron import DONE, DOUBTS, FULL, Log, more_room, new_books, new_flags, new_log, new_place
 from evsim.record import Record
 from evsim.spikes import Spikes
 from evsim.sweep import sweep
@@ -182,11 +182,11 @@ def run_population(network, name, trains, current, until, starts, tie):
     if all(projection.dense for projection in incoming(network, name)):
         events, weights, currents = rows_of_events(network, name, trains, current, until)
         other = tuple(np.empty(n) for _ in state)
-        flags = np.zeros((n + 7) // 8 * 8, np.uint8)
+        flags, nothing = new_flags(n), np.zeros(n)
 
         def go(spikes, doubts):
             return sweep(p, state, other, books, events, weights, currents, end, first, place,
-                         flags, spikes, doubts)  # fmt: skip
+                         flags, nothing, spikes, doubts)  # fmt: skip
     else:
         arrivals = lists_of_arrivals(network, name, trains, current, until)
 

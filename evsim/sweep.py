@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from evsim.jit import kernel
+from evsim.jit import inline_kernel, kernel
 from evsim.models import verbs
 from evsim.neuron import CURRENT, DONE, SPIKE, advance_to, clock_of, enter, finish, move
 from evsim.numerics import elapsed
@@ -27,17 +27,17 @@ class Events(NamedTuple):
 
 
 @kernel
-def flow_and_add(p, d, weight, before, after, busy, flags):
-    """Flow every neuron by `d`, add its weight, and flag those that need the solver."""
+def flow_and_add(p, d, weight, before, after, flags):
+    """Flow every neuron by `d`, add its weight, and flag those that may fire."""
     common = verbs.shared(p, d)
     for n in range(weight.size):
         q = verbs.pick(p, n)
         x, may = verbs.step(q, verbs.own(q, common), verbs.load(before, n))
         verbs.store(after, n, verbs.receive(q, x, weight[n]))
-        flags[n] = may | busy[n]
+        flags[n] = may
 
 
-@kernel
+@inline_kernel
 def redo(p, n, since, before, after, books, place, now, weight, arrival_first, spikes, doubts):
     """Neuron `n` again, exactly, from its untouched state; a status."""
     q = verbs.pick(p, n)
@@ -52,18 +52,17 @@ def redo(p, n, since, before, after, books, place, now, weight, arrival_first, s
 
 @kernel
 def sweep(
-    p, even, odd, books, events, weights, currents, until, arrival_first, place, flags, spikes,
-    doubts,
+    p, even, odd, books, events, weights, currents, until, arrival_first, place, flags, nothing,
+    spikes, doubts,
 ):  # fmt: skip
     """Run a population from `place` over its events and on to `until`; a status.
 
     The state after an even number of events is in `even`. `FULL` asks for logs with more room
-    and another call; `ZENO` leaves the neuron that ran away in `place`. `flags` has room for
-    whole words of eight.
+    and another call; `ZENO` leaves the neuron that ran away in `place`. `nothing` is a row of
+    zeros.
     """
-    n_neurons = books.busy.size
-    words = flags.view(np.uint64)
-    nothing = np.zeros(n_neurons)
+    n_neurons = books.current.size
+    words, clamped = flags.view(np.uint64), books.busy.view(np.uint64)
     first = place.event[0]
     fresh = place.clock[0] != place.clock[0] and place.neuron[0] == 0
     before, after = (even, odd) if first % 2 == 0 else (odd, even)
@@ -73,11 +72,12 @@ def sweep(
         weight = weights[row] if kind == SPIKE else nothing
         if fresh:
             d = elapsed(now[0], now[1], since[0], since[1])
-            flow_and_add(p, d, weight, before, after, books.busy, flags)
+            flow_and_add(p, d, weight, before, after, flags)
         for word in range(place.neuron[0] // 8, words.size):
-            if words[word] != 0:
+            # A clamped neuron always goes to the solver, where its release is.
+            if words[word] | clamped[word] != 0:
                 for n in range(max(8 * word, place.neuron[0]), min(8 * word + 8, n_neurons)):
-                    if flags[n]:
+                    if flags[n] | books.busy[n]:
                         status = redo(
                             p, n, since, before, after, books, place, now, weight[n],
                             arrival_first, spikes, doubts,

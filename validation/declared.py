@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,15 @@ import numpy as np
 import scipy.sparse
 
 from validation import adapters
-from validation.evtrace import EvtraceError
+from validation.evtrace import EvtraceError, one_line
 from validation.evtrace_reader import Layer, Recording
 from validation.model import Model, Semantics
-from validation.twin import TwinRun, run
+from validation.twin import ARITHMETIC, TwinRun, run
 
-#: Layers of larger size are checked on as many samples as stay below it.
-MOST = 2**25
+#: Arrays of a layer that hold one value per step, sample and neuron.
+DENSE = ("input_current", "membrane", "synaptic_current")
+#: Delays from here on are refused: steps are 32-bit integers in a recording.
+MOST_DELAY = 2**31
 
 
 @dataclass(frozen=True)
@@ -40,41 +42,51 @@ class Declared:
     synaptic_current: np.ndarray | None
     initial: Mapping[str, Any]
     arithmetic: str | None
+    matmul: str | None = None  #: arithmetic of the weighted sums where it differs
     node: Any = None  #: the NIR node, where a graph declares the layer
+    own: Mapping[str, Any] = field(default_factory=dict)  #: parameters in the recording
 
-    def run(self, **changes) -> TwinRun:
-        """The twin on the recorded input, with anything changed; resets follow the recording."""
-        d = replace(self, **changes) if changes else self
-        assert d.x is not None
+    def run(self, *, forced: bool = True, bound: bool = True) -> TwinRun:
+        """The twin on the recorded input; resets follow the recording where `forced`."""
+        assert self.x is not None
         return run(
-            d.model,
-            d.params,
-            d.semantics,
-            d.x,
-            dt=d.dt,
-            initial=d.initial,
-            recorded_spikes=d.spikes,
-            arithmetic=d.arithmetic,
+            self.model,
+            self.params,
+            self.semantics,
+            self.x,
+            dt=self.dt,
+            initial=self.initial,
+            recorded_spikes=self.spikes if forced else None,
+            bound=bound,
+            arithmetic=self.arithmetic,
         )
 
-    def part(self, where: np.ndarray) -> Declared:
-        """Only some neurons, given as a mask [N]."""
+    def cut(
+        self,
+        *,
+        steps: slice = slice(None),
+        samples: Any = slice(None),
+        neurons: Any = slice(None),
+    ) -> Declared:
+        """Only the first steps, some samples and some neurons (slices, masks or indices)."""
+        n = 0 if self.x is None else self.x.shape[2]
 
-        def cut(value):
-            per_neuron = value is not None and np.size(value) == where.size > 1
-            return np.asarray(value).reshape(-1)[where] if per_neuron else value
+        def dense(a):
+            return None if a is None else a[steps][:, samples][..., neurons]
 
-        def columns(a):
-            return None if a is None else a[..., where]
+        def per_neuron(value):
+            if value is None or not np.size(value) == n > 1:
+                return value
+            return np.asarray(value).reshape(-1)[neurons]
 
         return replace(
             self,
-            params={k: cut(v) for k, v in self.params.items()},
-            x=columns(self.x),
-            spikes=columns(self.spikes),
-            membrane=columns(self.membrane),
-            synaptic_current=columns(self.synaptic_current),
-            initial={k: columns(np.asarray(v)) for k, v in self.initial.items()},
+            params={k: per_neuron(v) for k, v in self.params.items()},
+            x=dense(self.x),
+            spikes=dense(self.spikes),
+            membrane=dense(self.membrane),
+            synaptic_current=dense(self.synaptic_current),
+            initial={k: v[samples][:, neurons] for k, v in self.initial.items()},
         )
 
 
@@ -100,7 +112,7 @@ def graph_of(recording: Recording) -> Any | None:
         try:
             return nir.read(path)
         except Exception as error:  # h5py and nir raise anything for a broken file
-            raise EvtraceError(f"array 'graph.nir' is not a NIR graph: {error}") from error
+            raise EvtraceError(f"array 'graph.nir' is no NIR graph: {one_line(error)}") from error
 
 
 def declare(recording: Recording, name: str, graph: Any | None) -> Declared:
@@ -108,50 +120,94 @@ def declare(recording: Recording, name: str, graph: Any | None) -> Declared:
 
     Raises
     ------
-    EvtraceError, ValueError
-        If the model is unknown, a parameter is missing or wrong, or the graph lacks the node.
+    EvtraceError
+        If the model is unknown, a parameter is missing or wrong, a shape does not fit, or the
+        graph lacks the node; one line that names the layer.
     """
     layer = recording.layer(name)
     try:
-        model = adapters.model(str(layer.entry.get("model")))
-        semantics = model.semantics.updated(layer.entry)
-        params: Mapping[str, Any] = layer.params
-        dt = recording.manifest.get("dt")
-        node = _node(graph, name)
-        if node is not None:
-            params, semantics = model.from_nir_node(node, dt, semantics)
-            # The graph says what is computed; how states start and clip stays the framework's.
-        model.resolve(params, layer.size)
-    except (ValueError, TypeError) as error:
-        raise EvtraceError(f"layer {name!r}: {error}") from error
+        with np.errstate(all="ignore"):  # what is not finite is refused below
+            return _declare(recording, layer, graph)
+    except (ValueError, TypeError, KeyError, AttributeError, ZeroDivisionError) as error:
+        raise EvtraceError(f"layer {name!r}: {one_line(error)}") from error
+
+
+def _declare(recording: Recording, layer: Layer, graph: Any | None) -> Declared:
+    name = layer.entry.get("model")
+    if not isinstance(name, str):
+        raise EvtraceError(f"model must be the name of one, not {name!r:.40}")
+    model = adapters.model(name)
+    semantics = model.semantics.updated(layer.entry)
+    own: Mapping[str, Any] = layer.params
+    params = own
+    dt = recording.manifest.get("dt")
+    node = _node(graph, layer.name)
+    if node is not None:
+        # The graph says what is computed; how a membrane is exposed stays the framework's.
+        params, semantics = model.from_nir_node(node, dt, semantics)
+        params = {**_factors(model, own, params), **params}
+    resolved = model.resolve(params, layer.size)
+    model.constants(resolved, semantics, dt, np.float64)
+    provenance = _provenance(recording)
     shape = (recording.manifest["n_steps"], recording.manifest["n_samples"], layer.size)
-
-    def flat(quantity):
-        array = layer.get(quantity)
-        return None if array is None else array.reshape(shape)
-
+    dense = {quantity: _dense(layer, quantity, shape) for quantity in DENSE}
     return Declared(
-        name=name,
+        name=layer.name,
         model=model,
         params=params,
         semantics=semantics,
         dt=dt,
-        x=flat("input_current"),
+        x=dense["input_current"],
         spikes=layer.spikes(),
-        membrane=flat("membrane"),
-        synaptic_current=flat("synaptic_current"),
+        membrane=dense["membrane"],
+        synaptic_current=dense["synaptic_current"],
         initial=_initial(layer, shape),
-        arithmetic=recording.manifest.get("provenance", {}).get("arithmetic"),
         node=node,
+        own=own,
+        **provenance,
     )
+
+
+def _factors(model: Model, own: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
+    """Decay factors as sinabs rounds them, which no graph holds; beside their time constants."""
+    return {
+        name: value
+        for name, value in own.items()
+        if model.time.get(name) == "factor" and name.replace("alpha", "tau") in params
+    }
+
+
+def _provenance(recording: Recording) -> dict[str, str | None]:
+    """Arithmetic in which the framework says it computed."""
+    found = recording.manifest.get("provenance", {})
+    if not isinstance(found, Mapping):
+        raise EvtraceError(f"provenance must be an object, not {found!r:.40}")
+    name = found.get("arithmetic")
+    if name is not None and (not isinstance(name, str) or name not in ARITHMETIC):
+        raise EvtraceError(
+            f"provenance.arithmetic must be one of {', '.join(ARITHMETIC)}, not {name!r:.40}"
+        )
+    return {"arithmetic": name, "matmul": "tf32" if found.get("tf32") is True else None}
+
+
+def _dense(layer: Layer, quantity: str, shape: tuple[int, ...]) -> np.ndarray | None:
+    array = layer.get(quantity)
+    if array is None:
+        return None
+    if array.dtype.kind != "f":
+        raise EvtraceError(f"{quantity} must hold floats, not {array.dtype}")
+    if quantity == "input_current" and not np.isfinite(array).all():
+        raise EvtraceError(f"{quantity} holds values that are not finite")
+    return array.reshape(shape)
 
 
 def _node(graph, name: str):
     if graph is None:
         return None
-    if name not in graph.nodes:
-        raise EvtraceError(f"graph.nir has no node {name!r}; it has {', '.join(graph.nodes)}")
-    return graph.nodes[name]
+    nodes = getattr(graph, "nodes", {})
+    if name not in nodes:
+        raise EvtraceError(f"graph.nir has no node {name!r}; it has {', '.join(nodes)}")
+    return nodes[name]
 
 
 def _initial(layer: Layer, shape) -> dict[str, np.ndarray]:
@@ -159,7 +215,10 @@ def _initial(layer: Layer, shape) -> dict[str, np.ndarray]:
     for variable in ("v", "i"):
         value = layer.get(f"initial_state.{variable}")
         if value is not None:
-            found[variable] = value.reshape(shape[1:])
+            if value.dtype.kind != "f" or not np.isfinite(value).all():
+                raise EvtraceError(f"initial_state.{variable} must hold finite floats")
+            flat = value.reshape(shape[1:]) if value.ndim else value
+            found[variable] = np.broadcast_to(flat, shape[1:])
     return found
 
 
@@ -167,42 +226,116 @@ def sources(recording: Recording, name: str, graph: Any | None) -> tuple[list[So
     """What the input current of a layer is the weighted sum of, and its bias.
 
     An empty list where the recording does not say; then the input current stands unchecked.
+
+    Raises
+    ------
+    EvtraceError
+        If a source is unknown, a delay is no number of steps, or a weight does not fit.
     """
-    layer = recording.layer(name)
-    listed = layer.entry.get("sources") or []
-    weights = _graph_weights(graph, name) if graph is not None else None
+    try:
+        return _sources(recording, recording.layer(name), graph)
+    except EvtraceError as error:
+        raise EvtraceError(f"layer {name!r}: {error}") from error
+
+
+def _sources(recording: Recording, layer: Layer, graph) -> tuple[list[Source], Any]:
+    listed = layer.entry.get("sources")
+    if listed is None:
+        return [], None
+    if not isinstance(listed, list):
+        raise EvtraceError(f"sources must be a list, not {listed!r:.40}")
+    # NIR sums what enters a node; with several sources only the recording keeps them apart.
+    declared = _graph_weights(graph, layer.name) if graph is not None and len(listed) == 1 else None
     found = []
-    for entry in listed:
-        node, delay = str(entry.get("node")), int(entry.get("delay", 0))
+    for k, entry in enumerate(listed):
+        node, delay = _entry(recording, entry, k)
         key = "weight" if len(listed) == 1 else f"weight.{node}"
-        weight = weights[0] if weights is not None else _weight(layer, key, node)
+        weight = _weight(recording, layer, key, node, None if declared is None else declared[0])
         if weight is None:
             return [], None
         found.append(Source(node, weight, delay))
-    bias = weights[1] if weights is not None else layer.get("bias")
+    bias = declared[1] if declared is not None else layer.get("bias")
+    if bias is not None and (np.size(bias) not in (1, layer.size) or not np.isfinite(bias).all()):
+        raise EvtraceError(
+            f"bias of shape {list(np.shape(bias))} must be one finite number for each of the "
+            f"{layer.size} neurons"
+        )
     return found, bias
 
 
-def _weight(layer: Layer, key: str, node: str):
-    dense = layer.get(key)
-    if dense is not None:
-        return dense
+def _entry(recording: Recording, entry: Any, k: int) -> tuple[str, int]:
+    """(node, delay) of one entry of `sources`."""
+    if not isinstance(entry, Mapping):
+        raise EvtraceError(f"sources[{k}] must be an object with a node, not {entry!r:.40}")
+    node, delay = entry.get("node"), entry.get("delay", 0)
+    if not isinstance(node, str) or (node != "input" and node not in recording.layers()):
+        known = ", ".join(["input", *recording.layers()])
+        raise EvtraceError(f"sources[{k}].node is {node!r:.40}; known nodes are {known:.200}")
+    if type(delay) is not int or not 0 <= delay < MOST_DELAY:
+        raise EvtraceError(
+            f"sources[{k}].delay must be a whole number of steps in [0, {MOST_DELAY}), "
+            f"not {delay!r:.40}"
+        )
+    return node, delay
+
+
+def _weight(recording: Recording, layer: Layer, key: str, node: str, given) -> Any:
+    """Dense or sparse weight (n_out, n_in), or None where it was not recorded."""
+    weight = layer.get(key) if given is None else given
+    width = _width(recording, node)
+    if weight is not None:
+        if width is not None and weight.shape != (layer.size, width):
+            raise EvtraceError(
+                f"{key} has shape {list(weight.shape)}, not (n_out, n_in) = ({layer.size}, {width})"
+            )
+        if weight.ndim != 2 or weight.shape[0] != layer.size:
+            raise EvtraceError(f"{key} has shape {list(weight.shape)}, not ({layer.size}, n_in)")
+        if not np.isfinite(weight).all():
+            raise EvtraceError(f"{key} holds values that are not finite")
+        return weight
     parts = [layer.get(f"{key}.{part}") for part in ("data", "indices", "indptr")]
-    if any(part is None for part in parts):
+    if all(part is None for part in parts):
         return None
-    try:
-        shape = (layer.size, int(np.max(parts[1], initial=-1)) + 1)
-        return scipy.sparse.csr_array(tuple(parts), shape=shape)
-    except ValueError as error:
-        raise EvtraceError(f"layer {layer.name!r}: {key} is no CSR triplet: {error}") from error
+    if any(part is None for part in parts):
+        raise EvtraceError(f"{key} as a CSR triplet needs data, indices and indptr")
+    return _csr(key, parts, layer.size, width)
+
+
+def _width(recording: Recording, node: str) -> int | None:
+    if node != "input":
+        return recording.layer(node).size
+    shape = recording.manifest.get("input_shape")
+    return None if shape is None else int(np.prod(shape, dtype=int))
+
+
+def _csr(key: str, parts: list, n: int, width: int | None):
+    """A CSR matrix; what scipy would read outside its arrays is refused here."""
+    data, indices, indptr = parts
+    if data.dtype.kind != "f" or not np.isfinite(data).all():
+        raise EvtraceError(f"{key}.data must hold finite floats")
+    for part, array, size in (("indices", indices, data.size), ("indptr", indptr, n + 1)):
+        if array.dtype.kind not in "iu" or array.shape != (size,):
+            raise EvtraceError(
+                f"{key}.{part} must hold {size} integers, not {array.dtype} {list(array.shape)}"
+            )
+    if indptr[0] != 0 or indptr[-1] != data.size or (np.diff(indptr.astype(np.int64)) < 0).any():
+        raise EvtraceError(f"{key}.indptr must rise from 0 to {data.size}, the number of weights")
+    most = int(indices.max(initial=-1)) + 1
+    columns = most if width is None else width
+    if most > columns or int(indices.min(initial=0)) < 0:
+        raise EvtraceError(f"{key}.indices must lie in [0, {columns})")
+    rows = indptr.astype(np.int64), indices.astype(np.int64)
+    return scipy.sparse.csr_array((data.reshape(-1), rows[1], rows[0]), shape=(n, columns))
 
 
 def _graph_weights(graph, name: str):
     """(weight, bias) of the one Affine or Linear before a node, or None."""
-    before = [a for a, b in graph.edges if b == name]
-    while len(before) == 1 and type(graph.nodes[before[0]]).__name__ == "Flatten":
-        before = [a for a, b in graph.edges if b == before[0]]
-    if len(before) != 1 or type(graph.nodes[before[0]]).__name__ not in ("Affine", "Linear"):
+    edges = getattr(graph, "edges", [])
+    before = [a for a, b in edges if b == name]
+    for _ in edges:  # at most: a broken graph may hold a loop of them
+        if len(before) == 1 and type(graph.nodes.get(before[0])).__name__ == "Flatten":
+            before = [a for a, b in edges if b == before[0]]
+    node = graph.nodes.get(before[0]) if len(before) == 1 else None
+    if type(node).__name__ not in ("Affine", "Linear"):
         return None
-    node = graph.nodes[before[0]]
     return np.asarray(node.weight), getattr(node, "bias", None)

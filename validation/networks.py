@@ -11,6 +11,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ RATE = 0.5
 #: Weights are multiples of this after training: sums of them are then exact in float32 in any
 #: order, so that the input currents do not depend on the machine that records them.
 GRID = 2.0**-14
-TRAINED, EPOCHS, BATCH = 1437, 15, 64
+TRAINED, EPOCHS, BATCH = 1437, 20, 64
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,10 @@ class Kit:
         `(modules by name) -> model`.
     run
         `(model, x [T, B, 64]) -> spikes [T, B, 10]`, from rest.
-    gain
-        Factor on torch's initial weights, with which the untrained layers fire.
     """
 
     join: Callable[[OrderedDict[str, Any]], Any]
     run: Callable[[Any, Any], Any]
-    gain: float
 
 
 def _sequential(modules: OrderedDict[str, Any]) -> Any:
@@ -58,7 +56,8 @@ def _run_snntorch(model: Any, x: Any) -> Any:
     import torch
 
     snntorch.utils.reset(model)
-    return torch.stack([model(xt) for xt in x])
+    outputs = [model(xt) for xt in x]  # an imported model returns (spikes, state)
+    return torch.stack([out[0] if isinstance(out, tuple) else out for out in outputs])
 
 
 def _join_spikingjelly(modules: OrderedDict[str, Any]) -> Any:
@@ -100,25 +99,44 @@ def _run_sinabs(model: Any, x: Any) -> Any:
 
 
 KITS = {
-    "snntorch": Kit(_sequential, _run_snntorch, 2.0),
-    "spikingjelly": Kit(_join_spikingjelly, _run_spikingjelly, 2.0),
-    "norse": Kit(_join_norse, _run_norse, 8.0),
-    "sinabs": Kit(_sequential, _run_sinabs, 2.0),
+    "snntorch": Kit(_sequential, _run_snntorch),
+    "spikingjelly": Kit(_join_spikingjelly, _run_spikingjelly),
+    "norse": Kit(_join_norse, _run_norse),
+    "sinabs": Kit(_sequential, _run_sinabs),
 }
 
 
-def build(framework: str, neurons: Callable[[], list[Any]], gain: float = 1.0) -> Any:
+def build(framework: str, neurons: Callable[[], list[Any]], gain: float) -> Any:
     """A model 64-48-32-10: a linear map without bias in front of each layer of neurons."""
     import torch
 
     modules: OrderedDict[str, Any] = OrderedDict()
-    sizes = zip(SIZES[:-1], SIZES[1:], strict=True)
+    sizes = pairwise(SIZES)
     for weight, layer, (n, m), neuron in zip(WEIGHTS, LAYERS, sizes, neurons(), strict=True):
         modules[weight] = torch.nn.Linear(n, m, bias=False)
         with torch.no_grad():
-            modules[weight].weight *= gain * KITS[framework].gain
+            modules[weight].weight *= gain
         modules[layer] = neuron
     return KITS[framework].join(modules)
+
+
+def flattened(model: Any) -> Any:
+    """A sinabs model that takes (B * T, ...), as one that takes (B, T, ...)."""
+    import torch
+
+    class Flattened(torch.nn.Module):
+        """Joins and parts the first two dimensions."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = model
+
+        def forward(self, x: Any) -> Any:
+            out = self.inner(x.flatten(0, 1))
+            out = out[0] if isinstance(out, tuple) else out
+            return out.unflatten(0, x.shape[:2])
+
+    return Flattened()
 
 
 def linears(model: Any) -> list[Any]:
@@ -152,13 +170,15 @@ def train(
     p: Any,
     labels: Any,
     rng: np.random.Generator,
+    *,
+    rate: float,
     progress: Callable[[int, int], None],
 ) -> None:
     """Cross entropy of the spike counts, Adam, surrogate gradients; then weights go on the grid."""
     import torch
 
     kit = KITS[framework]
-    optimizer = torch.optim.Adam([m.weight for m in linears(model)], lr=2e-3 * math.sqrt(kit.gain))
+    optimizer = torch.optim.Adam([m.weight for m in linears(model)], lr=rate)
     for epoch in range(EPOCHS):
         progress(epoch, EPOCHS)
         for batch in np.array_split(rng.permutation(len(p)), math.ceil(len(p) / BATCH)):

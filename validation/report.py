@@ -120,7 +120,7 @@ def _remark(layer: LayerResult, width: int) -> list[str]:
     if layer.verdict == "identical" and not layer.cause:
         return []
     cause = f"{', '.join(layer.cause)}: " if layer.cause else ""
-    text = shorten(" ".join(f"{cause}{layer.reason}".split()), 240)
+    text = shorten(" ".join(f"{cause}{layer.reason}".split()), 400)
     return textwrap.wrap(text, width, initial_indent="    ", subsequent_indent="    ")
 
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
 
-from validation import causes, exact
+from validation import causes, currents, exact, reasons
+from validation.currents import Inputs, compare_input
 from validation.declared import Declared, declare, graph_of, sources
-from validation.discrete import Inputs, compare_input, compare_spikes, compare_state
-from validation.evtrace import EvtraceError, read
+from validation.discrete import Checked, check
+from validation.evtrace import EvtraceError, one_line, read
 from validation.evtrace_reader import Recording
 from validation.result import Agreement, LayerResult, Mismatch, RecordingResult, Truth
-from validation.twin import TwinRun
 
 #: Layers done, layers in all, and the name of the one that comes next.
 Progress = Callable[[int, int, str], None]
@@ -32,27 +32,30 @@ def verify_file(path, progress: Progress | None = None) -> RecordingResult:
     Raises
     ------
     EvtraceError, OSError
-        If the file cannot be read or its declaration makes no sense; one line.
+        If the file cannot be read or its declaration makes no sense; one line that names the
+        file, the layer and what is wrong with it.
     """
     return verify(read(path), progress)
 
 
 def verify(recording: Recording, progress: Progress | None = None) -> RecordingResult:
     """Verify a recording in memory; see `verify_file`."""
+    try:
+        return _verify(recording, progress or (lambda done, total, name: None))
+    except ValueError as error:
+        raise EvtraceError(f"{recording.path}: {one_line(error)}") from error
+
+
+def _verify(recording: Recording, progress: Progress) -> RecordingResult:
     if recording.kind != "grid":
-        raise EvtraceError(
-            f"{recording.path}: verify wants a recording on a grid, not of kind {recording.kind!r}"
-        )
-    graph = graph_of(recording)
-    run = _Run(recording, graph)
+        raise EvtraceError(f"verify wants a recording on a grid, not of kind {recording.kind!r}")
+    run = _Run(recording)
     layers = []
     names = recording.layers()
     for done, name in enumerate(names):
-        if progress is not None:
-            progress(done, len(names), name)
+        progress(done, len(names), name)
         layers.append(run.layer(name))
-    if progress is not None:
-        progress(len(names), len(names), "")
+    progress(len(names), len(names), "")
     provenance = dict(recording.manifest.get("provenance", {}))
     return RecordingResult(
         path=str(recording.path),
@@ -68,129 +71,136 @@ def verify(recording: Recording, progress: Progress | None = None) -> RecordingR
 
 
 class _Run:
-    """What the layers of one recording share: verified spikes, and exact solutions."""
+    """What the layers of one recording share: their spikes, and exact solutions."""
 
-    def __init__(self, recording: Recording, graph) -> None:
-        self.recording, self.graph = recording, graph
-        self.recorded: dict[str, np.ndarray | None] = {"input": recording.input_spikes()}
-        self.verified: dict[str, np.ndarray] = {}
+    def __init__(self, recording: Recording) -> None:
+        self.recording = recording
+        graph = graph_of(recording)
+        names = recording.layers()
+        self.declared = {name: declare(recording, name, graph) for name in names}
+        self.fed = {name: sources(recording, name, graph) for name in names}
+        self.recorded = {name: d.spikes for name, d in self.declared.items()}
+        self.recorded["input"] = recording.input_spikes()
+        self.failed: set[str] = set()
         self.solutions: dict[str, exact.Solution] = {}
 
     def layer(self, name: str) -> LayerResult:
-        d = declare(self.recording, name, self.graph)
+        """One layer, which comes after those that feed it."""
+        d = self.declared[name]
         shape = self.recording.layer(name).shape
         blank = LayerResult(name, d.model.name, "unverifiable", "", shape=shape)
-        self.recorded[name] = d.spikes
-        missing = [k for k, a in (("input_current", d.x), ("spikes", d.spikes)) if a is None]
-        if missing:
-            reason = f"{' and '.join(missing)} not recorded, so its update cannot be checked"
-            return replace(blank, reason=reason)
-        with np.errstate(all="ignore"):
-            twin = d.run()
         inputs = self._inputs(name, self.recorded)
-        current, note = self._current(d, name, inputs)
-        checks = [compare_spikes(d, twin), *self._states(d, twin), current]
-        result = replace(blank, checks=checks)
-        self.verified[name] = twin.spikes
-        if any(c.verdict == "mismatch" for c in checks):
-            result = self._explain(result, d, twin, inputs)
-        return self._with_truth(result, d, twin, inputs, note)
+        current, fed_right = self._current(d, name, inputs)
+        if d.x is None or d.spikes is None:
+            return self._without_update(blank, d, current, inputs)
+        checked = check(d)
+        checked.checks.append(current)
+        result = replace(blank, checks=checked.checks)
+        if not checked.agrees:
+            self.failed.add(name)
+            result = _explained(result, d, checked, inputs)
+        return self._with_truth(result, d, inputs, fed_right)
 
-    def _states(self, d: Declared, twin: TwinRun) -> list[Agreement]:
-        assert twin.bound is not None
-        found = [compare_state("membrane", d.membrane, twin.membrane, twin.bound)]
-        if twin.synaptic_current is not None:
-            found.append(
-                compare_state(
-                    "synaptic_current", d.synaptic_current, twin.synaptic_current, twin.bound
-                )
-            )
-        return found
-
-    def _inputs(self, name: str, spikes) -> Inputs | None:
-        found, bias = sources(self.recording, name, self.graph)
-        if not found or any(spikes.get(s.node) is None for s in found):
-            return None
-        return Inputs(found, bias, [spikes[s.node] for s in found])
-
-    def _current(self, d: Declared, name: str, inputs: Inputs | None) -> tuple[Agreement, str]:
-        """The check of the input current; against verified sources where recorded ones fail."""
-        agreement = compare_input(d, inputs)
-        if agreement.verdict == "mismatch" and inputs is not None:
-            upstream = self._inputs(name, {**self.recorded, **self.verified})
-            verified = compare_input(d, upstream)
-            if verified.verdict == "identical":
-                return verified, " Its input fits what the layer before it should have sent."
-        return agreement, ""
-
-    def _explain(
-        self, result: LayerResult, d: Declared, twin: TwinRun, inputs: Inputs | None
+    def _without_update(
+        self, blank: LayerResult, d: Declared, current: Agreement, inputs: Inputs | None
     ) -> LayerResult:
-        """Cause and first place of a mismatch."""
-        bad = [c for c in result.checks if c.verdict == "mismatch"]
-        firsts = [c.first for c in bad if c.first is not None]
-        first = min(firsts, key=lambda m: (m.step, m.quantity != "spikes")) if firsts else None
-        cause: list[str] = []
-        words: list[str] = []
-        if any(c.quantity != "input_current" for c in bad):
-            found, said = causes.of_neurons(d, _neurons(d, twin))
-            cause += found
-            words.append(said)
-        if any(c.quantity == "input_current" for c in bad) and inputs is not None:
-            found, said = causes.of_input(d, inputs)
-            cause += found
-            words.append(said)
-        n = sum(c.n_mismatched for c in bad if c.quantity == "spikes")
-        where = "" if first is None else f" First at {_place(first)}."
-        how = f"{n} spikes differ" if n else f"{bad[0].quantity.replace('_', ' ')} differs"
-        reason = f"{how}: {'; '.join(words)}.{where}"
-        return replace(result, verdict="mismatch", cause=cause, first=first, reason=reason)
+        """A layer without input current or spikes: its input can be checked at most."""
+        states = ["membrane"] + (["synaptic_current"] if d.synaptic_current is not None else [])
+        checks = [Agreement(q, "unverifiable") for q in ("spikes", *states)] + [current]
+        missing = reasons.missing(d)
+        if current.verdict != "mismatch":
+            return replace(blank, checks=checks, reason=missing)
+        bad = np.zeros((1, 1), bool)
+        result = _explained(replace(blank, checks=checks), d, Checked(checks, bad), inputs)
+        return replace(result, reason=f"{result.reason} {missing}")
+
+    def _inputs(self, name: str, spikes: Mapping[str, np.ndarray | None]) -> Inputs | None:
+        found, bias = self.fed[name]
+        heard = [spikes.get(source.node) for source in found]
+        present = [a for a in heard if a is not None]
+        if not found or len(present) < len(found):
+            return None
+        return Inputs(found, bias, present)
+
+    def _current(self, d: Declared, name: str, inputs: Inputs | None) -> tuple[Agreement, bool]:
+        """The check of the input current, and whether it fits the recorded spikes.
+
+        Behind a layer whose recorded spikes are wrong, it may be what that layer, run by its
+        twin, sends.
+        """
+        agreement = compare_input(d, inputs)
+        wrong = self.failed & {source.node for source in self.fed[name][0]}
+        if agreement.verdict == "mismatch" and wrong:
+            sent = {n: self.declared[n].run(forced=False, bound=False).spikes for n in wrong}
+            verified = compare_input(d, self._inputs(name, {**self.recorded, **sent}))
+            if verified.verdict == "identical":
+                return verified, False
+        return agreement, True
 
     def _with_truth(
-        self, result: LayerResult, d: Declared, twin: TwinRun, inputs: Inputs | None, note: str
+        self, result: LayerResult, d: Declared, inputs: Inputs | None, fed_right: bool
     ) -> LayerResult:
         assert d.x is not None and d.spikes is not None
-        samples = max(1, min(d.x.shape[1], exact.MOST_ENTRIES // max(1, d.x.shape[0] * d.x.shape[2])))
-        alone = exact.solve_alone(d, samples)
-        chained = None
-        if inputs is not None and alone is not None:
-            chained = exact.solve_chained(d, inputs, self.solutions, samples)
-        truth = None
-        if alone is not None:
-            truth = self._truth(d, twin, alone, samples)
-            self.solutions[d.name] = chained or alone
-            at = _interesting(result, d, alone, samples)
-            result = replace(
-                result,
-                alone=truth,
-                chained=None if chained is None else exact.compare(d.spikes[:, :samples], chained),
-                raster_recorded=exact.trains_of(d.spikes[:, 0]),
-                raster_exact=alone.trains(0),
-                neighbourhood=exact.around(d, twin.v_pre, alone, at),
-            )
-        return _judged(result, d, truth, note)
-
-    def _truth(self, d: Declared, twin: TwinRun, alone: exact.Solution, samples: int) -> Truth:
-        assert d.spikes is not None
-        truth = exact.compare(d.spikes[:, :samples], alone)
-        some = np.unique(np.linspace(0, alone.n - 1, 16).astype(int))
-        return replace(
-            truth,
-            voltage_error=exact.voltage_error(twin.v_pre[:, 0], alone, some),
-            order=exact.order(d, alone),
+        n_steps, n_samples, n = d.x.shape
+        samples = max(1, min(n_samples, exact.MOST_ENTRIES // max(1, n_steps * n)))
+        alone = exact.solve_alone(d, samples) if min(d.x.shape) > 0 else None
+        if alone is None:
+            return reasons.judged(result, None, fed_right)
+        chained = exact.solve_chained(d, inputs, self.solutions, samples) if inputs else None
+        self.solutions[d.name] = chained or alone
+        at = _interesting(result, d, alone, samples)
+        twin = d.cut(samples=slice(at[1], at[1] + 1)).run(bound=False)
+        truth = _truth(d, alone, samples)
+        result = replace(
+            result,
+            alone=truth,
+            chained=None if chained is None else exact.compare(d.spikes[:, :samples], chained),
+            raster_recorded=exact.trains_of(d.spikes[:, 0]),
+            raster_exact=alone.trains(0),
+            neighbourhood=exact.around(d, twin.v_pre[:, 0], alone, at),
         )
+        return reasons.judged(result, truth, fed_right)
 
 
-def _neurons(d: Declared, twin: TwinRun) -> np.ndarray:
-    """Neurons whose spikes or membrane differ."""
-    bad = twin.spikes != d.spikes
-    if d.membrane is not None:
-        bad = bad | ~(np.abs(d.membrane - twin.membrane) <= twin.bound)
-    return bad.any(axis=(0, 1))
+def _explained(
+    result: LayerResult, d: Declared, checked: Checked, inputs: Inputs | None
+) -> LayerResult:
+    """Cause and first place of a mismatch."""
+    bad = {c.quantity: c for c in result.checks if c.verdict == "mismatch"}
+    firsts = [c.first for c in bad.values() if c.first is not None]
+    first = min(firsts, key=_order, default=None)
+    cause: list[str] = []
+    words: list[str] = []
+    if "input_current" in bad and inputs is not None:
+        cause, said = currents.of_input(d, inputs)
+        words.append(said)
+    own = [m for q in bad if q != "input_current" and (m := bad[q].first) is not None]
+    if own:
+        found, said = causes.of_neurons(d, checked.bad, min(m.step for m in own))
+        cause = found + cause
+        # Wrong input that nothing explains is enough to make the update look wrong.
+        if found or not words:
+            words.insert(0, said if found else reasons.lone_value(bad) or said)
+    reason = reasons.mismatch(list(bad.values()), words, first)
+    return replace(result, verdict="mismatch", cause=cause, first=first, reason=reason)
 
 
-def _place(first: Mismatch) -> str:
-    return f"step {first.step}, sample {first.sample}, neuron {first.neuron} ({first.quantity})"
+def _order(first: Mismatch) -> tuple[int, bool, bool, int, int]:
+    """Earliest first; of one step, what a layer sends counts before what it holds and hears."""
+    heard = first.quantity == "input_current"
+    return first.step, heard, first.quantity != "spikes", first.sample, first.neuron
+
+
+def _truth(d: Declared, alone: exact.Solution, samples: int) -> Truth:
+    assert d.spikes is not None
+    truth = exact.compare(d.spikes[:, :samples], alone)
+    some = np.unique(np.linspace(0, alone.n - 1, 16).astype(int))
+    v_pre = d.cut(samples=slice(1), neurons=some).run(bound=False).v_pre[:, 0]
+    return replace(
+        truth,
+        voltage_error=exact.voltage_error(v_pre, alone, some),
+        order=exact.order(d, alone),
+    )
 
 
 def _interesting(result: LayerResult, d: Declared, alone, samples: int) -> tuple[int, int, int]:
@@ -206,30 +216,3 @@ def _interesting(result: LayerResult, d: Declared, alone, samples: int) -> tuple
             return int(step), b, int(n)
     step, n = np.unravel_index(int(np.argmax(d.spikes[:, 0] > 0)), shape)
     return int(step), 0, int(n)
-
-
-def _judged(result: LayerResult, d: Declared, truth: Truth | None, note: str) -> LayerResult:
-    """The verdict of a layer that agrees with its twin."""
-    if result.verdict == "mismatch":
-        return result
-    spikes = result.checks[0]
-    if spikes.verdict == "tie":
-        reason = (
-            f"{spikes.n_ties} spikes differ, each where the twin is within rounding of threshold "
-            f"(at most {spikes.max_ulps:.3g} ulp)"
-        )
-        return replace(result, verdict="tie", reason=reason + "." + note)
-    missing = [c.quantity.replace("_", " ") for c in result.checks if c.verdict == "unverifiable"]
-    unseen = f" Not verifiable: {', '.join(missing)}." if missing else ""
-    if truth is None:
-        reason = "equal to its twin; it stands for no differential equation"
-        return replace(result, verdict="identical", reason=f"{reason}.{unseen}{note}")
-    if truth.same_steps:
-        reason = "equal to its twin, and every exact spike lies in the step of the recorded one"
-        return replace(result, verdict="identical", reason=f"{reason}.{unseen}{note}")
-    order = "" if np.isnan(truth.order) else f", error of order {truth.order:.1f} in dt"
-    reason = (
-        f"equal to its twin; {truth.n_recorded} spikes against {truth.n_exact} exact ones, "
-        f"{truth.n_diverged} of {truth.n_trains} trains part by over 1.5 steps{order}"
-    )
-    return replace(result, verdict="discretised", reason=f"{reason}.{unseen}{note}")

@@ -25,7 +25,7 @@ import math
 
 from evsim.jit import kernel
 from evsim.models.flow import rise
-from evsim.numerics import exp_neg, exp_phi
+from evsim.numerics import exp_neg, exp_phi, log
 
 EPS = 2.0**-52
 #: A decision is in doubt within this many roundings of the voltages that enter it.
@@ -117,7 +117,7 @@ def first_crossing(p, u, i):
     if theta > 0.0:
         if i <= theta:
             return math.inf, 0.0, math.inf
-        hi = math.log(i / theta) / p.rate_syn
+        hi = log(i / theta) / p.rate_syn
         top = rise(p.rate_mem, p.rate_slow, p.rate_gap, u, i, hi) - target
         if abs(top) <= DOUBT * EPS * reach:
             peak = hi

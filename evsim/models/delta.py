@@ -123,6 +123,11 @@ def next_spike(p, x):
     return s, DOUBT * EPS * (s + 1.0 / p.rate_mem), peak
 
 
+@verbs.silent.implement(DeltaKernel)
+def silent(p, x, y):
+    return False
+
+
 @verbs.fire.implement(DeltaKernel)
 def fire(p, x, s):
     return ((x[0] - p.drop) if p.subtract and s == 0.0 else p.u_reset,)

@@ -150,6 +150,11 @@ def next_spike(p, x):
     return wait, (0.0 if exact else DOUBT * EPS * wait), math.inf
 
 
+@verbs.silent.implement(IFKernel)
+def silent(p, x, y):
+    return False
+
+
 @verbs.fire.implement(IFKernel)
 def fire(p, x, s):
     if p.subtract and s == 0.0:

@@ -148,13 +148,16 @@ def interval(p, d):
 
 @verbs.step.implement(LIFKernel)
 def step(p, c, x):
-    # The bound: u(s) <= u0 e^(-s/tau_mem) + max(i0, 0) (1 - e^(-s/tau_mem)), monotone in s.
+    # u(s) <= u0 e^(-s/tau_mem) + max(i0, 0) (1 - e^(-s/tau_mem)), monotone in s. With theta > 0
+    # a crossing needs i0 > 0, so the maximum may be left out. Where the sum comes near theta,
+    # its roundings are covered by SLACK of its two summands: of i0 (...), which is larger than
+    # what a negative u0 takes away, and of theta.
     u, i = x
     em, es, g = c
     left = u * em
-    push = i if i > 0.0 else 0.0
-    slack = SLACK * (abs(u) + push)
-    may = (left + push * (1.0 - em) + slack >= p.theta - SLACK * abs(p.theta)) | (u >= p.theta)
+    push = i if (i > 0.0) | (p.theta > 0.0) else 0.0
+    bound = left + push * ((1.0 - em) * (1.0 + SLACK))
+    may = (bound >= p.theta - SLACK * abs(p.theta)) | (u >= p.theta)
     return (left + i * g, i * es), may
 
 
@@ -166,6 +169,16 @@ def receive(p, x, weight):
 @verbs.next_spike.implement(LIFKernel)
 def next_spike(p, x):
     return first_crossing(p, x[0], x[1])
+
+
+@verbs.silent.implement(LIFKernel)
+def silent(p, x, y):
+    # While i >= theta the voltage cannot fall back from above threshold, and with theta < 0 its
+    # only extremum is a minimum: in both cases the end tells about the whole interval.
+    theta, u = p.theta, y[0]
+    slack = SLACK * (abs(x[0]) + abs(x[1]) + abs(theta))
+    whole = (theta < 0.0) | (y[1] >= theta + slack)
+    return whole & (u < theta - slack) & (x[0] < theta - slack)
 
 
 @verbs.fire.implement(LIFKernel)

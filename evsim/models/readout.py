@@ -105,6 +105,11 @@ def next_spike(p, x):
     return math.inf, 0.0, math.inf
 
 
+@verbs.silent.implement(LIKernel)
+def silent(p, x, y):
+    return True
+
+
 @verbs.fire.implement(LIKernel)
 def fire(p, x, s):
     return x

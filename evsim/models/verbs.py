@@ -58,6 +58,15 @@ def next_spike(p, x):
 
 
 @generic
+def silent(p, x, y):
+    """Whether no spike can lie between state `x` and the state `y` that it flows to.
+
+    Asked where `step` has answered yes; a false no costs time, a false yes would miss a spike.
+    """
+    raise TypeError(f"{type(p).__name__} is not a neuron model")
+
+
+@generic
 def fire(p, x, s):
     """State right after the spike that comes `s` after state `x`: flowed, then reset."""
     raise TypeError(f"{type(p).__name__} is not a neuron model")

@@ -182,11 +182,11 @@ def record(
     model: Any, input: Any, *, dt: float | None = None, device: Any = None
 ) -> tuple[dict[str, Any], dict[str, Array]]:
     """Manifest and arrays of one run; see `validation.record`."""
-    from sinabs.layers import IAF, LIF, StatefulLayer
+    from sinabs.layers import IAF, LIF, IAFSqueeze, LIFSqueeze, StatefulLayer
 
     probe = Probe(
         framework="sinabs",
-        neurons=(LIF, IAF),
+        neurons=(LIF, IAF, LIFSqueeze, IAFSqueeze),
         stateful=(StatefulLayer,),
         describe=_describe,
         observe=_observe,
@@ -200,7 +200,7 @@ def record(
 def _describe(module: Any) -> Neuron:
     from sinabs.activation import MaxSpike, MembraneReset, MembraneSubtract, MultiSpike, SingleSpike
 
-    kind = type(module).__name__
+    kind = type(module).__name__.removesuffix("Squeeze")
     own = next(m.semantics for m in MODELS if m.name == f"sinabs.{kind}")
     fire, reset, surrogate = module.spike_fn, module.reset_fn, module.surrogate_grad_fn
     caps = {SingleSpike: 1, MultiSpike: None}
@@ -244,8 +244,11 @@ def _params(module: Any, reset: Any, kind: str) -> dict[str, Any]:
 
 
 def _observe(module: Any, args: tuple[Any, ...], output: Any) -> dict[str, Any]:
+    """A `Squeeze` layer gets and gives (B * T, ...); its states tell B and T."""
     states = module.recordings
-    seen = {"input_current": args[0], "spikes": output, "membrane": states["v_mem"]}
+    shape = states["v_mem"].shape
+    x, spikes = args[0].reshape(shape), output.reshape(shape)
+    seen = {"input_current": x, "spikes": spikes, "membrane": states["v_mem"]}
     return seen | ({"synaptic_current": states["i_syn"]} if "i_syn" in states else {})
 
 
