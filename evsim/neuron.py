@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba.extending import overload
 
-from evsim.jit import OPTIONS, inline_kernel
+from evsim.jit import OPTIONS, inline_kernel, kernel
 from evsim.models import verbs
 from evsim.numerics import add_time, elapsed, not_before
 
@@ -216,7 +216,7 @@ def enter(books, n, clock, place, status):
         place.clock[0], place.clock[1] = clock.hi, clock.lo
 
 
-@inline_kernel
+@kernel
 def finish(p, state, books, since, until, place, spikes, doubts):
     """Every neuron from `place` on through its last own events up to `until`; a status."""
     for n in range(place.neuron[0], books.current.size):

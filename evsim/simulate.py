@@ -10,11 +10,12 @@ import numpy as np
 
 from evsim.delivery import Current, incoming, lists_of_arrivals, rows_of_events
 from evsim.lists import walk
+from evsim.models import verbs
 from evsim.network import Network
 from evsim.neuron import DONE, DOUBTS, FULL, Log, more_room, new_books, new_flags, new_log, new_place
 from evsim.record import Record
 from evsim.spikes import Spikes
-from evsim.sweep import sweep
+from evsim.sweep import coefficients, sweep
 
 TIES = ("spike_first", "arrival_first")
 
@@ -183,10 +184,12 @@ def run_population(network, name, trains, current, until, starts, tie):
         events, weights, currents = rows_of_events(network, name, trains, current, until)
         other = tuple(np.empty(n) for _ in state)
         flags, nothing = new_flags(n), np.zeros(n)
+        table = tuple(np.empty(events.hi.size) for _ in verbs.prepare(p, 0.0))
+        coefficients(p, events, table)
 
         def go(spikes, doubts):
-            return sweep(p, state, other, books, events, weights, currents, end, first, place,
-                         flags, nothing, spikes, doubts)  # fmt: skip
+            return sweep(p, state, other, books, events, table, weights, currents, end, first,
+                         place, flags, nothing, spikes, doubts)  # fmt: skip
     else:
         arrivals = lists_of_arrivals(network, name, trains, current, until)
 

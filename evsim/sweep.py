@@ -27,17 +27,44 @@ class Events(NamedTuple):
 
 
 @kernel
-def flow_and_add(p, d, weight, before, after, flags):
-    """Flow every neuron by `d`, add its weight, and flag those that may fire."""
-    common = verbs.shared(p, d)
+def coefficients(p, events, table):
+    """Fill `table` with what all neurons have in common over the interval before each event.
+
+    Here and not in the sweep, since the exponentials of many events vectorise.
+    """
+    hi, lo = 0.0, 0.0
+    for e in range(events.hi.size):
+        d = elapsed(events.hi[e], events.lo[e], hi, lo)
+        hi, lo = events.hi[e], events.lo[e]
+        verbs.store(table, e, verbs.prepare(p, d))
+
+
+@kernel
+def flow_and_add(p, common, weight, before, after, flags):
+    """Flow every neuron, add its weight, and flag those that may fire."""
     for n in range(weight.size):
         q = verbs.pick(p, n)
-        x, may = verbs.step(q, verbs.own(q, common), verbs.load(before, n))
+        x, may = verbs.step(q, verbs.own(p, q, common), verbs.load(before, n))
         verbs.store(after, n, verbs.receive(q, x, weight[n]))
         flags[n] = may
 
 
 @inline_kernel
+def next_set(words, others, k):
+    """Index from `k` on of the first word with a bit set in either array, or their size."""
+    while k + 16 <= words.size:
+        bits = np.uint64(0)
+        for m in range(16):
+            bits |= words[k + m] | others[k + m]
+        if bits != 0:
+            break
+        k += 16
+    while k < words.size and words[k] | others[k] == 0:
+        k += 1
+    return k
+
+
+@kernel
 def redo(p, n, since, before, after, books, place, now, weight, arrival_first, spikes, doubts):
     """Neuron `n` again, exactly, from its untouched state; a status."""
     q = verbs.pick(p, n)
@@ -52,14 +79,14 @@ def redo(p, n, since, before, after, books, place, now, weight, arrival_first, s
 
 @kernel
 def sweep(
-    p, even, odd, books, events, weights, currents, until, arrival_first, place, flags, nothing,
-    spikes, doubts,
+    p, even, odd, books, events, table, weights, currents, until, arrival_first, place, flags,
+    nothing, spikes, doubts,
 ):  # fmt: skip
     """Run a population from `place` over its events and on to `until`; a status.
 
     The state after an even number of events is in `even`. `FULL` asks for logs with more room
-    and another call; `ZENO` leaves the neuron that ran away in `place`. `nothing` is a row of
-    zeros.
+    and another call; `ZENO` leaves the neuron that ran away in `place`. `table` comes
+    from `coefficients`; `nothing` is a row of zeros.
     """
     n_neurons = books.current.size
     words, clamped = flags.view(np.uint64), books.busy.view(np.uint64)
@@ -71,20 +98,20 @@ def sweep(
         kind, row, now = events.kind[e], events.row[e], (events.hi[e], events.lo[e])
         weight = weights[row] if kind == SPIKE else nothing
         if fresh:
-            d = elapsed(now[0], now[1], since[0], since[1])
-            flow_and_add(p, d, weight, before, after, flags)
-        for word in range(place.neuron[0] // 8, words.size):
-            # A clamped neuron always goes to the solver, where its release is.
-            if words[word] | clamped[word] != 0:
-                for n in range(max(8 * word, place.neuron[0]), min(8 * word + 8, n_neurons)):
-                    if flags[n] | books.busy[n]:
-                        status = redo(
-                            p, n, since, before, after, books, place, now, weight[n],
-                            arrival_first, spikes, doubts,
-                        )  # fmt: skip
-                        if status != DONE:
-                            place.event[0] = e
-                            return status
+            flow_and_add(p, verbs.load(table, e), weight, before, after, flags)
+        # A clamped neuron always goes to the solver, where its release is.
+        word = next_set(words, clamped, place.neuron[0] // 8)
+        while word < words.size:
+            for n in range(max(8 * word, place.neuron[0]), min(8 * word + 8, n_neurons)):
+                if flags[n] | books.busy[n]:
+                    status = redo(
+                        p, n, since, before, after, books, place, now, weight[n],
+                        arrival_first, spikes, doubts,
+                    )  # fmt: skip
+                    if status != DONE:
+                        place.event[0] = e
+                        return status
+            word = next_set(words, clamped, word + 1)
         if kind != SPIKE:
             values = currents[row] if kind == CURRENT else weights[row]
             for n in range(n_neurons):

@@ -114,14 +114,16 @@ def _at(values, n):
     return lambda values, n: values
 
 
-def shared(p, d):
-    """What all neurons have in common over an interval `d`: coefficients, or `d` itself."""
-    return d if any(isinstance(member, np.ndarray) for member in p) else interval(p, d)
+def prepare(p, d):
+    """What all neurons have in common over an interval `d`, as a tuple: its coefficients if
+    they have them in common, else `d` itself."""
+    return (d,) if any(isinstance(member, np.ndarray) for member in p) else interval(p, d)
 
 
-def own(q, common):
-    """Coefficients of the neuron with parameters `q`, from what `shared` has answered."""
-    return interval(q, common) if isinstance(common, float) else common
+def own(p, q, common):
+    """Coefficients of the neuron with parameters `q`, from what `prepare` has answered."""
+    arrays = any(isinstance(member, np.ndarray) for member in p)
+    return interval(q, common[0]) if arrays else common
 
 
 def has_arrays(p) -> bool:
@@ -129,18 +131,18 @@ def has_arrays(p) -> bool:
     return any(isinstance(member, types.Array) for member in p.types)
 
 
-@overload(shared, jit_options=INLINE)
-def _shared(p, d):
+@overload(prepare, jit_options=INLINE)
+def _prepare(p, d):
     if has_arrays(p):
-        return lambda p, d: d
+        return lambda p, d: (d,)
     return lambda p, d: interval(p, d)
 
 
 @overload(own, jit_options=INLINE)
-def _own(q, common):
-    if isinstance(common, types.Float):
-        return lambda q, common: interval(q, common)
-    return lambda q, common: common
+def _own(p, q, common):
+    if has_arrays(p):
+        return lambda p, q, common: interval(q, common[0])
+    return lambda p, q, common: common
 
 
 def load(state, n):
