@@ -8,10 +8,10 @@ from fractions import Fraction
 import numpy as np
 
 from evsim.lists import Arrivals, count_targets, deliver
+from evsim.models.base import two_sum_of_arrays
 from evsim.network import Network, Projection
 from evsim.neuron import CURRENT, PULSE_OFF, PULSE_ON, SPIKE
-from evsim.numerics import two_sum
-from evsim.spikes import Spikes, grid_times
+from evsim.spikes import Spikes, as_step, grid_times, integers
 from evsim.sweep import Events
 
 
@@ -25,7 +25,7 @@ class Current:
         Ascending [s].
     values : array_like, shape (k,) or (k, n)
         In units of voltage (of slope for `IF`), for all neurons or one per neuron.
-    dt : fractions.Fraction, optional
+    dt : float or fractions.Fraction, optional
         With it, `times` are integer steps of a grid.
     """
 
@@ -34,8 +34,12 @@ class Current:
     dt: Fraction | None = None
 
     def __post_init__(self):
-        dtype = float if self.dt is None else np.int64
-        times, values = np.array(self.times, dtype), np.array(self.values, float)
+        if self.dt is None:
+            times = np.array(self.times, float)
+        else:
+            object.__setattr__(self, "dt", as_step(self.dt))
+            times = integers(self.times, "times")
+        values = np.array(self.values, float)
         if times.ndim != 1 or values.ndim not in (1, 2) or values.shape[0] != times.size:
             raise ValueError(
                 f"values must have one row per time; got shapes {times.shape} and {values.shape}"
@@ -87,7 +91,7 @@ def later(spikes: Spikes, delays: tuple[float, ...]) -> tuple[np.ndarray, np.nda
 
 
 def _add(hi, lo, delay):
-    s, e = two_sum.py_func(hi, delay)
+    s, e = two_sum_of_arrays(hi, delay)
     e = e + lo
     t = s + e
     return t, e - (t - s)
@@ -127,7 +131,16 @@ def rows_of_events(
         parts.append(_part(hi, lo, CURRENT, np.arange(hi.size), len(weights), np.arange(hi.size)))
     table = _sorted(parts, until)
     stacked = weights[1] if len(weights) == 2 else np.vstack(weights)
-    return Events(table[0], table[1], table[2], table[3]), stacked, currents
+    for rows in (stacked, currents):  # read-only, always: one compiled form less
+        rows.setflags(write=False)
+    return Events(table[0], table[1], table[2], table[3]), _frozen(stacked), _frozen(currents)
+
+
+def _frozen(a: np.ndarray) -> np.ndarray:
+    """Read-only, as what a network holds is: each mixture would compile the kernels once more."""
+    view = a.view()
+    view.flags.writeable = False
+    return view
 
 
 def _part(hi, lo, kind, payload, number, source):
@@ -166,9 +179,7 @@ def lists_of_arrivals(
     if not columns:
         empty = np.zeros(0)
         return Arrivals(np.zeros(n + 1, np.int64), empty, empty, np.zeros(0, np.int64), empty)
-    target, hi, lo, kind, value, number, position = map(
-        np.concatenate, zip(*columns, strict=True)
-    )
+    target, hi, lo, kind, value, number, position = map(np.concatenate, zip(*columns, strict=True))
     keep = (hi < until) | ((hi == until) & (lo <= 0.0))
     order = np.lexsort((position, number, lo, hi, target))
     order = order[keep[order]]

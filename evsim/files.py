@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 from evsim.network import Network
 from evsim.nir import from_nir
 from evsim.record import Record
+from evsim.simulate import checked_inputs
 from evsim.spikes import Spikes
 
 
@@ -51,6 +53,9 @@ def save(record: Record, path: str | os.PathLike[str]) -> None:
         "until": record.until,
         "policies": record.policies,
         "options": origin["options"],
+        "grids": {
+            name: str(train.dt) for name, train in record.inputs.items() if train.dt is not None
+        },
         "undecided": [list(entry) for entry in record.undecided],
         "initial": {
             name: [values.tolist() for values in state] for name, state in record.initial.items()
@@ -79,18 +84,36 @@ def load(path: str | os.PathLike[str]) -> Record:
     recording = evtrace.read(path)
     if recording.kind != "events":
         raise ValueError(f"{path} is a recording of kind {recording.kind!r}, not a run")
-    manifest, arrays = recording.manifest, recording.arrays
+    try:
+        return _record(recording.manifest, recording.arrays)
+    except KeyError as error:
+        raise ValueError(f"{path} is no run that evsim has saved: it lacks {error}") from None
+    except (AttributeError, TypeError, ValueError, ArithmeticError) as error:
+        line = str(error).partition("\n")[0]
+        raise ValueError(f"{path} is no run that evsim has saved: {line}") from None
+
+
+def _record(manifest, arrays) -> Record:
     network = _network(arrays, manifest)
-    names = network.order()
+    names, grids = network.order(), manifest.get("grids", {})
+    inputs = {
+        name: _on_grid(_train(arrays, f"inputs/{name}"), grids.get(name))
+        for name in _names(arrays, "inputs")
+    }
+    for name in names:
+        shapes = [np.shape(values) for values in manifest["initial"][name]]
+        population = network.populations[name]
+        if shapes != [(population.n,)] * len(population.model.state):
+            raise ValueError(f"the initial state of {name!r} has shapes {shapes}")
     return Record(
         network=network,
-        inputs={name: _train(arrays, f"inputs/{name}") for name in _names(arrays, "inputs")},
+        inputs=checked_inputs(network, inputs),
         until=float(manifest["until"]),
         policies=dict(manifest["policies"]),
         spikes={name: _train(arrays, f"spikes/{name}") for name in names},
         undecided=[(str(a), int(b), float(c), str(d)) for a, b, c, d in manifest["undecided"]],
         initial={
-            name: tuple(np.array(values) for values in manifest["initial"][name])
+            name: tuple(np.array(values, float) for values in manifest["initial"][name])
             for name in names
         },
     )
@@ -106,6 +129,17 @@ def _network(arrays, manifest) -> Network:
 def _names(arrays, group: str) -> list[str]:
     keys = [key for key in arrays if key.startswith(f"{group}/") and key.endswith("/times")]
     return [key.removeprefix(f"{group}/").removesuffix("/times") for key in keys]
+
+
+def _on_grid(train: Spikes, dt: str | None) -> Spikes:
+    """The train with the integer steps that it had: its times alone have rounded them."""
+    if dt is None:
+        return train
+    step = Fraction(dt)
+    pairs = zip(train.times.tolist(), train.times_lo.tolist(), strict=True)
+    return Spikes.on_grid(
+        [round((Fraction(a) + Fraction(b)) / step) for a, b in pairs], train.units, step
+    )
 
 
 def _train(arrays, prefix: str) -> Spikes:

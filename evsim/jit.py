@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import shutil
 import sys
 import tempfile
@@ -81,6 +82,8 @@ def _folder() -> str:
     return str(current)
 
 
+#: Of this process, in the names of the files that it writes.
+TOKEN = secrets.token_hex(6)
 #: Options of every kernel: IEEE semantics, division that returns inf instead of raising, and no
 #: reference counts: kernels borrow their arrays and allocate none. Counting alone would make a
 #: solved neuron four times as dear.
@@ -101,6 +104,12 @@ def _compiled(function, **options):
     before = config.CACHE_DIR
     config.CACHE_DIR = _folder()
     try:
-        return numba.njit(cache=True, **OPTIONS, **options)(function)
+        compiled = numba.njit(cache=True, **OPTIONS, **options)(function)
     finally:
         config.CACHE_DIR = before
+    if not config.DISABLE_JIT:
+        # Numba numbers its files 1, 2, ... in every process: two that compile at one time would
+        # put their code under one name, and the index of one would point to the code of the other.
+        files = compiled._cache._cache_file
+        files._data_name_pattern = files._data_name_pattern.replace("{number", f"{TOKEN}.{{number")
+    return compiled

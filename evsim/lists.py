@@ -117,4 +117,5 @@ def trace(p, state, books, arrivals, arrival_first, t, voltage, current, spikes,
         spikes.used[0] = doubts.used[0] = 0
         x, clock, y, _ = own_events(q, 0, x, clock, t[k], 0.0, True, False, spikes, doubts)
         voltage[k] = verbs.voltage(q, y, books.pulses[0, 0] + books.current[0])
-        current[k] = y[-1]
+        # Under a pulse the state keeps the distance of the synaptic current to the pulse.
+        current[k] = y[-1] + books.pulses[0, 0]

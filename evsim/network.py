@@ -71,7 +71,7 @@ class Network:
     ) -> None:
         """Add `n` neurons of `model`, e.g. `evsim.LIF(...)`.
 
-        `initial` is their state at time 0 where `simulate` is given none, e.g. `{"v": 0.2}`.
+        `initial` is their state at time 0, e.g. `{"v": 0.2}`, as far as `simulate` is given none.
         """
         if not isinstance(model, Neuron):
             raise TypeError(f"model of {name!r} must be a neuron such as evsim.LIF; got {model!r}")
@@ -156,7 +156,8 @@ class Network:
             If populations lie on a cycle; the message names them.
         """
         waiting = {
-            name: {p.pre for p in self.projections.values() if p.post == name} & set(self.populations)
+            name: {p.pre for p in self.projections.values() if p.post == name}
+            & set(self.populations)
             for name in self.populations
         }
         done: list[str] = []
@@ -183,7 +184,9 @@ class Network:
         known = [*self.inputs, *self.populations]
         for argument, name, allowed in (("pre", pre, known), ("post", post, [*self.populations])):
             if name not in allowed:
-                raise ValueError(f"{argument}={name!r} is not one of {', '.join(allowed) or '(none)'}")
+                raise ValueError(
+                    f"{argument}={name!r} is not one of {', '.join(allowed) or '(none)'}"
+                )
         return self.size(pre), self.size(post)
 
 
@@ -199,7 +202,9 @@ def _checked(values, name: str, minimum: float = -np.inf) -> np.ndarray:
     if bad.any():
         index = tuple(map(int, np.argwhere(bad)[0]))
         wanted = "finite" if minimum == -np.inf else "finite and non-negative"
-        raise ValueError(f"{name}{list(index) if index else ''} must be {wanted}; got {array[index]}")
+        raise ValueError(
+            f"{name}{list(index) if index else ''} must be {wanted}; got {array[index]}"
+        )
     array.setflags(write=False)
     return array
 
@@ -234,9 +239,14 @@ def _from_sparse(weight, delay, n_pre, n_post):
     coo = scipy.sparse.coo_array(weight)
     if scipy.sparse.issparse(delay):
         other = scipy.sparse.coo_array(delay)
-        if other.shape != coo.shape or not all(map(np.array_equal, other.coords, coo.coords)):
+        order, its = (np.lexsort(part.coords[::-1]) for part in (coo, other))
+        same = other.shape == coo.shape and all(
+            np.array_equal(a[order], b[its]) for a, b in zip(coo.coords, other.coords, strict=True)
+        )
+        if not same:
             raise ValueError("a sparse delay must have the very pattern of weight")
-        delay = other.data
+        delay = np.empty(coo.nnz)
+        delay[order] = other.data[its]
     return _from_lists(coo.data, delay, *coo.coords, n_pre, n_post)
 
 
@@ -259,4 +269,6 @@ def _from_lists(weight, delay, pre_units, post_units, n_pre, n_post):
     indptr = np.concatenate([[0], np.cumsum(np.bincount(pre, minlength=n_pre))]).astype(np.int64)
     weight = np.ascontiguousarray(np.broadcast_to(weight, pre.shape)[order])
     delay = float(delay) if delay.ndim == 0 else np.ascontiguousarray(delay[order])
-    return weight, delay, indptr, np.ascontiguousarray(post[order].astype(np.int64))
+    post = np.ascontiguousarray(post[order].astype(np.int64))
+    weight.setflags(write=False)
+    return weight, delay, indptr, post

@@ -104,9 +104,9 @@ def _replay(record: Record, name: str, unit: int, t: np.ndarray):
     first = record.policies["tie"] == "arrival_first"
     v, i = np.empty(t.size), np.empty(t.size)
     room = len(record.spikes[name]) + 16 if name in record.spikes else 16
-    doubts = new_log(64 + 4 * arrivals.hi.size)
+    doubts = new_log(64 + 4 * (arrivals.hi.size + room))
     trace(p, state, new_books(1), arrivals, first, t, v, i, new_log(2 * room), doubts)
-    return v + model.rest(), i if "i" in model.state else np.zeros(t.size)
+    return v + model.rest(), i if model.synaptic else np.zeros(t.size)
 
 
 def _alone(network: Network, name: str, unit: int):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,8 @@ def simulate(
         The run covers [0, until] [s].
     initial : dict of dicts, optional
         Population to state, e.g. `{"hidden": {"v": 0.2, "i": 0.0}}`, numbers or one per
-        neuron. Default: v at `v_leak` (0 for `IF`), i = 0.
+        neuron. Default: what the population was added with, else v at `v_leak` (0 for `IF`)
+        and i = 0.
     threads : int, optional
         Samples of a batch that run at once; default all processors. Does not change a bit of
         the result.
@@ -71,18 +73,24 @@ def simulate(
     scan. Spike times are those of float64 arithmetic on the states at a neuron's own events;
     decisions that lie within its rounding are listed in `record.undecided`.
     """
-    if isinstance(until, bool) or not np.isfinite(until) or until < 0:
+    if isinstance(until, bool) or not isinstance(until, Real):
+        raise TypeError(f"until must be a number; got {until!r}")
+    if not 0 <= until < np.inf:
         raise ValueError(f"until must be finite and non-negative; got {until}")
+    if threads is not None and (not isinstance(threads, int) or threads < 1):
+        raise ValueError(f"threads must be a positive integer; got {threads!r}")
     if tie not in TIES:
         raise ValueError(f"tie must be one of {', '.join(map(repr, TIES))}; got {tie!r}")
     network = network.copy()
     order = network.order()
     samples = inputs if isinstance(inputs, list | tuple) else [inputs]
-    checked = [_checked_inputs(network, sample) for sample in samples]
-    starts = {name: _initial(network, name, initial) for name in order}
-    for name in initial or {}:
+    checked = [checked_inputs(network, sample) for sample in samples]
+    for name, given in (initial or {}).items():
         if name not in network.populations:
             raise ValueError(f"initial[{name!r}] is not a population")
+        if not isinstance(given, dict):
+            raise TypeError(f"initial[{name!r}] must be a dict of variables; got {given!r}")
+    starts = {name: _initial(network, name, initial) for name in order}
 
     def run(sample):
         return _run(network, order, sample, float(until), starts, tie)
@@ -98,7 +106,8 @@ def simulate(
     return records if isinstance(inputs, list | tuple) else records[0]
 
 
-def _checked_inputs(network: Network, inputs) -> dict[str, Spikes | Current]:
+def checked_inputs(network: Network, inputs) -> dict[str, Spikes | Current]:
+    """One sample's inputs, each of the right kind and size; a copy."""
     if not isinstance(inputs, dict):
         raise TypeError(f"inputs must be a dict, or a list of dicts; got {type(inputs).__name__}")
     for name, value in inputs.items():
@@ -127,8 +136,10 @@ def _checked_inputs(network: Network, inputs) -> dict[str, Spikes | Current]:
 def _initial(network: Network, name: str, initial) -> tuple[np.ndarray, ...]:
     """State of a population at time 0, as the kernels count it."""
     population = network.populations[name]
-    given = dict((initial or {}).get(name, population.initial))
+    given = population.initial | (initial or {}).get(name, {})
     model, n = population.model, population.n
+    if "i" in given and not model.synaptic:
+        raise ValueError(f"initial[{name!r}] has no variable 'i'")
     rest = np.asarray(model.rest())
     state = []
     for variable in model.state:

@@ -6,6 +6,8 @@ from fractions import Fraction
 
 import numpy as np
 
+from evsim.models.base import two_sum_of_arrays
+
 LAYOUTS = ("TN", "NT", "TBN", "BTN")
 
 
@@ -27,6 +29,13 @@ def grid_times(steps: np.ndarray, dt: Fraction) -> tuple[np.ndarray, np.ndarray]
     distinct, back = np.unique(np.asarray(steps, np.int64), return_inverse=True)
     pairs = np.array([_split(int(k) * dt) for k in distinct]).reshape(-1, 2)
     return pairs[back, 0], pairs[back, 1]
+
+
+def _step_of(t: float, lo: float, dt: Fraction) -> int:
+    k = round(Fraction(t) / dt)
+    if lo == 0.0 and t in (float(k * dt), k * float(dt)):
+        return k
+    return (Fraction(t) + Fraction(lo)) // dt
 
 
 class Spikes:
@@ -54,7 +63,7 @@ class Spikes:
 
     def __init__(self, times, units, *, times_lo=None):
         times = np.array(times, dtype=float)
-        units = _integers(units, "units")
+        units = integers(units, "units")
         lo = np.zeros_like(times) if times_lo is None else np.array(times_lo, dtype=float)
         if times.ndim != 1 or times.shape != units.shape or times.shape != lo.shape:
             raise ValueError(
@@ -70,6 +79,10 @@ class Spikes:
                 k = int(np.argmax(bad))
                 wanted = "finite" if name == "times_lo" else "finite and non-negative"
                 raise ValueError(f"{name}[{k}] must be {wanted}; got {values[k]}")
+        if times_lo is not None:  # normalised, so that pairs compare as their sums do
+            times, lo = two_sum_of_arrays(times, lo)
+            if (times < 0).any():
+                raise ValueError(f"times_lo[{int(np.argmax(times < 0))}] makes the time negative")
         order = np.lexsort((lo, times))
         self._set(times[order], lo[order], units[order], None, None)
 
@@ -92,7 +105,7 @@ class Spikes:
         dt : float or fractions.Fraction
             Step width [s]; a float stands for its decimal reading.
         """
-        steps, units = _integers(steps, "steps"), _integers(units, "units")
+        steps, units = integers(steps, "steps"), integers(units, "units")
         if steps.ndim != 1 or steps.shape != units.shape:
             raise ValueError(
                 f"steps and units must have one length; got shapes {steps.shape}, {units.shape}"
@@ -144,17 +157,20 @@ class Spikes:
     def to_raster(self, n, n_steps, dt) -> np.ndarray:
         """Counts per step, shape (n_steps, n): a spike at t lies in step floor(t / dt).
 
+        A double that stands for k dt, being the one nearest to it or `k * dt` as floats
+        multiply, lies in step k, even where it is a rounding below.
+
         Raises
         ------
         ValueError
             If a spike lies outside; nothing is dropped silently.
         """
         dt = as_step(dt)
-        if self.steps is not None and self.dt == dt:
-            steps = self.steps
+        if self.steps is not None and self.dt is not None:
+            steps = np.array([int(k) * self.dt // dt for k in self.steps], np.int64)
         else:
-            exact = [Fraction(a) + Fraction(b) for a, b in zip(self.times, self.times_lo)]
-            steps = np.array([t // dt for t in exact], np.int64)
+            pairs = zip(self.times, self.times_lo, strict=True)
+            steps = np.array([_step_of(float(t), float(lo), dt) for t, lo in pairs], np.int64)
         out = np.zeros((n_steps, n), np.int64)
         bad = (steps >= n_steps) | (self.units >= n)
         if bad.any():
@@ -178,7 +194,8 @@ class Spikes:
         return f"Spikes({len(self)} spikes of {np.unique(self.units).size} units)"
 
 
-def _integers(values, name) -> np.ndarray:
+def integers(values, name) -> np.ndarray:
+    """`values` as int64; refuses what is not integer rather than rounding it."""
     array = np.asarray(values)
     if array.size == 0:
         return array.astype(np.int64)

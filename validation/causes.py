@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
 from validation.declared import Declared
-from validation.discrete import check
+from validation.discrete import Checked, check, first_of
 from validation.flips import Flip, flips, shifted
+from validation.result import Mismatch
 
 #: Neurons, samples, and steps beyond the first mismatch, on which most flips are refuted.
 PROBE = (16, 4, 8)
@@ -49,8 +51,8 @@ class _Search:
         rank = bad.sum(axis=0)
         neurons = np.flatnonzero(rank)[: PROBE[0]]
         samples = np.flatnonzero(bad[:, neurons].any(axis=1))[: PROBE[1]]
-        few = {"neurons": neurons, "samples": samples}
-        self.stages = [{"steps": slice(step + PROBE[2]), **few}, few]
+        few: dict[str, Any] = {"neurons": neurons, "samples": samples}
+        self.stages: list[dict[str, Any]] = [{"steps": slice(step + PROBE[2]), **few}, few]
 
     def fits(self, chosen: Sequence[Flip], where: dict) -> bool:
         trial = flipped(self.d, chosen, **where)
@@ -88,12 +90,12 @@ def of_neurons(d: Declared, bad: np.ndarray, step: int) -> tuple[list[str], str]
     promising = [f for f in singles if search.promising([f])]
     found = [f for f in promising if search.whole([f])]
     if found:
-        return [found[0].cause], found[0].words + _others(found)
+        return _sharpened(d, found[:1], _others(found))
     partial: Sequence[Flip] = [f for f in promising if search.partly([f])][:1]
     for pair in combinations(singles, 2):
         if pair[0].cause != pair[1].cause and search.promising(pair):
             if search.whole(pair):
-                return [f.cause for f in pair], " and ".join(f.words for f in pair)
+                return _sharpened(d, pair, "")
             if not partial and search.partly(pair):
                 partial = pair
     if partial:
@@ -107,6 +109,40 @@ def _others(found: Sequence[Flip]) -> str:
     """What else would explain the same data."""
     others = list(dict.fromkeys(f.cause for f in found if f.cause != found[0].cause))
     return f" ({' or '.join(others)} would explain it as well)" if others else ""
+
+
+def _sharpened(d: Declared, chosen: Sequence[Flip], others: str) -> tuple[list[str], str]:
+    """The causes chosen, and `compare` where exact hits of the threshold speak for it too."""
+    cause, words = [f.cause for f in chosen], [f.words for f in chosen]
+    changed = flipped(d, chosen)
+    if changed is not None and "compare" not in cause:
+        found = of_ties(changed, check(changed))
+        if found is not None:
+            cause.append("compare")
+            words.append(found[0])
+    return cause, " and ".join(words) + others
+
+
+def of_ties(d: Declared, checked: Checked) -> tuple[str, Mismatch] | None:
+    """Words and first place where ties are no rounding: each is decided by the other comparison.
+
+    Two programs that agree to the bit on every membrane do not round differently; without
+    membranes, one exact hit may still be an accident.
+    """
+    if not checked.n_ties:
+        return None
+    now = d.semantics.compare
+    other = ">" if now == ">=" else ">="
+    flip = Flip("compare", f"compare is {other!r} instead of {now!r}", (("compare", other),))
+    trial = check(flip.apply(d))
+    same_bits = d.membrane is not None and trial.checks[1].max_ulps == 0.0
+    if not trial.agrees or trial.n_ties or not (same_bits or checked.n_ties > 1):
+        return None
+    twin = d.run(bound=False)
+    assert d.spikes is not None
+    at = first_of(twin.spikes != d.spikes)
+    first = Mismatch("spikes", *at, float(twin.spikes[at]), float(d.spikes[at]), 0.0)
+    return flip.words, first
 
 
 def _passes_through(d: Declared) -> bool:

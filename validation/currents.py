@@ -204,7 +204,7 @@ def _late(shift: int) -> str:
 
 
 def _scale(d: Declared, inputs: Inputs, whole: bool) -> float | None:
-    """The factor that fits the recorded current best, on its first part; None where there is none."""
+    """The factor that fits the recorded current best, on its first part, or None."""
     samples = next(_parts(d, inputs))
     part, fed = d.cut(samples=samples), inputs.cut(samples)
     assert part.x is not None
@@ -255,10 +255,23 @@ def _one_neuron(inputs: Inputs, rest, off, k: int, constant: bool) -> str:
         return f"one value of the input of neuron {k} differs from what its sources send"
     for source, spikes in zip(inputs.sources, inputs.spikes, strict=True):
         late = delayed(spikes, source.delay)
-        same = ((late != 0) == wrong[..., None]).all(axis=(0, 1))
-        if same.any():
-            j = int(np.argmax(same))
+        same = [j for j in range(late.shape[2]) if _fits(late[..., j], by, wrong)]
+        if same:
+            j = same[0]
             given = float(source.weight[k, j])
             acts = given + float(np.median(by[wrong] / late[..., j][wrong]))
-            return f"weight[{k}, {j}] from {source.node!r} is {given:.6g}, but {acts:.6g} acts"
+            alike = f" (or {len(same) - 1} others with the same spikes)" if len(same) > 1 else ""
+            names = f"weight[{k}, {j}] from {source.node!r}{alike}"
+            return f"{names} is {given:.6g}, but {acts:.6g} acts"
     return f"the input of neuron {k} is not what its sources send"
+
+
+def _fits(spikes: np.ndarray, by: np.ndarray, wrong: np.ndarray) -> bool:
+    """Whether one weight of this source accounts for what is left over.
+
+    Counts are whole numbers: a source that sends others is off by a whole change of the weight.
+    """
+    if not np.array_equal(spikes != 0, wrong):
+        return False
+    change = np.median(by[wrong] / spikes[wrong])
+    return bool((np.abs(by[wrong] - change * spikes[wrong]) < 0.25 * abs(change)).all())

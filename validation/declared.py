@@ -335,7 +335,7 @@ def _graph_weights(graph, name: str):
     for _ in edges:  # at most: a broken graph may hold a loop of them
         if len(before) == 1 and type(graph.nodes.get(before[0])).__name__ == "Flatten":
             before = [a for a, b in edges if b == before[0]]
-    node = graph.nodes.get(before[0]) if len(before) == 1 else None
+    node: Any = graph.nodes.get(before[0]) if len(before) == 1 else None
     if type(node).__name__ not in ("Affine", "Linear"):
         return None
     return np.asarray(node.weight), getattr(node, "bias", None)

@@ -68,10 +68,11 @@ def compare_state(
     with np.errstate(invalid="ignore", over="ignore"):
         size = np.maximum(np.abs(recorded), np.abs(computed).astype(recorded.dtype))
         coarse = np.spacing(size).astype(np.float64)
-        distance = np.where(a == b, 0.0, np.abs(a - b))
+        same = a == b  # infinite ones too
+        distance = np.where(same, 0.0, np.abs(a - b))
         # A recording in a narrower dtype than the run's rounds once more, by half a unit.
         slack = 0.5 * coarse if recorded.dtype.itemsize < computed.dtype.itemsize else 0.0
-        bad = ~(distance <= bound + slack)
+        bad = ~(same | (distance <= bound + slack))
         ulps = np.where(distance > 0, distance / coarse, 0.0)
     first = None
     if bad.any():
@@ -133,7 +134,8 @@ def _check_part(d: Declared) -> tuple[list[Agreement], np.ndarray]:
     with np.errstate(all="ignore"):
         twin = d.run()
     spikes, bad = compare_spikes(d, twin)
-    checks, where = [spikes], bad.any(axis=0)
+    checks = [spikes]
+    where: np.ndarray = np.asarray(bad.any(axis=0))
     states = [("membrane", d.membrane, twin.membrane, twin.membrane_bound)]
     if twin.synaptic_current is not None:
         current = d.synaptic_current, twin.synaptic_current, twin.current_bound

@@ -13,13 +13,12 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-
 import scipy.sparse
 
 import evsim
 from validation.continuous import Continuous, refine
-from validation.declared import Declared
 from validation.currents import Inputs
+from validation.declared import Declared
 from validation.result import Neighbourhood, Truth
 from validation.twin import run
 
@@ -90,7 +89,7 @@ def solve_alone(d: Declared, samples: int) -> Solution | None:
         c = in_steps(d.model.continuous(d.params, d.dt, d.semantics), d.dt)
     except ValueError:
         return None
-    n_steps, _, n = d.x.shape
+    n = d.x.shape[2]
     model = neuron(c, d.semantics.compare, n)
     if model is None:
         return None
@@ -124,6 +123,7 @@ def _driven(drive: np.ndarray, c: Continuous, model, start) -> list[evsim.Record
 
 def _starts(d: Declared, c: Continuous, n: int, samples: int) -> list[tuple[dict, slice]]:
     """State before the first step, once where all samples share it, else one by one."""
+    assert d.x is not None
     p = d.model.resolve(d.params, n)
     v = np.asarray(d.initial.get("v", d.model.initial(p, d.semantics)), float)
     start = {"v": v}
@@ -132,11 +132,10 @@ def _starts(d: Declared, c: Continuous, n: int, samples: int) -> list[tuple[dict
         k = d.model.constants(p, d.semantics, d.dt, np.float64)
         left = 1.0 if k.decays_after else np.asarray(k.retain_syn)
         start["i"] = d.initial["i"] * left * np.asarray(c.gain) / np.asarray(k.jump)
-    rows = {name: np.broadcast_to(a.reshape(-1, a.shape[-1]) if a.ndim else a, (samples, n))
-            if a.ndim < 2 else np.asarray(a)[:samples] for name, a in start.items()}  # fmt: skip
-    if all((a == a[:1]).all() for a in rows.values()):
-        return [({name: a[0] for name, a in rows.items()}, slice(samples))]
+    rows = {name: np.broadcast_to(a, (d.x.shape[1], n))[:samples] for name, a in start.items()}
     each = [{name: a[b] for name, a in rows.items()} for b in range(samples)]
+    if all((a == a[:1]).all() for a in rows.values()):
+        return [(each[0], slice(samples))]
     return [(each[b], slice(b, b + 1)) for b in range(samples)]
 
 
@@ -226,7 +225,9 @@ def compare(counts: np.ndarray, solution: Solution) -> Truth:
         spikes, shape = solution.trains(b), counts[:, b].shape
         n_exact += spikes[0].size
         same = same and np.array_equal(binned(*spikes, shape), counts[:, b])
-        recorded, exact = (_by_neuron(*found, shape[1]) for found in (trains_of(counts[:, b]), spikes))
+        recorded, exact = (
+            _by_neuron(*found, shape[1]) for found in (trains_of(counts[:, b]), spikes)
+        )
         for mine, theirs in zip(recorded, exact, strict=True):
             found, leaves = _pair(mine, theirs)
             errors.append(found)

@@ -109,9 +109,7 @@ def _switches(d: Declared) -> Iterator[Flip]:
             if exposed is not None and exposed != d.semantics.membrane_point:
                 yield Flip(cause, words, ((switch, other), ("membrane_point", exposed)))
     if d.semantics.max_spikes_per_step != 1:
-        yield Flip(
-            "compare", "a neuron fires once per step at most", (("max_spikes_per_step", 1),)
-        )
+        yield Flip("compare", "a neuron fires once per step at most", (("max_spikes_per_step", 1),))
     else:
         words = "a neuron may fire several times per step"
         yield Flip("compare", words, (("max_spikes_per_step", None),))
@@ -201,6 +199,10 @@ def _ignored(d: Declared) -> Iterator[Flip]:
     for name, value in d.params.items():
         given = np.asarray(value)
         cause, words = f"ignored:{name}", f"{name} has no effect"
+        if _varies(given) and d.node is None:
+            first = np.full_like(given, given.flat[0])
+            said = f"{name} of the first neuron is used for all"
+            yield Flip(cause, said, params=((name, first),))
         default = d.model.defaults.get(name)
         neutral = NEUTRAL.get(name, default)
         if neutral is not None and name not in d.model.time:
@@ -215,10 +217,6 @@ def _ignored(d: Declared) -> Iterator[Flip]:
                 f"{name} has no effect: the default {default:g} acts",
                 params=((name, np.asarray(default, given.dtype)),),
             )
-        if _varies(given) and d.node is None:
-            first = np.full_like(given, given.flat[0])
-            said = f"{name} of the first neuron is used for all"
-            yield Flip(cause, said, params=((name, first),))
 
 
 def _added(d: Declared) -> Iterator[Flip]:

@@ -183,7 +183,7 @@ def train(
         progress(epoch, EPOCHS)
         for batch in np.array_split(rng.permutation(len(p)), math.ceil(len(p) / BATCH)):
             counts = kit.run(model, spikes(p[batch], rng)).sum(0)
-            loss = torch.nn.functional.cross_entropy(counts / 4.0, torch.as_tensor(labels[batch]))
+            loss = torch.nn.functional.cross_entropy(counts, torch.as_tensor(labels[batch]))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

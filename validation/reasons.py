@@ -40,13 +40,21 @@ def mismatch(bad: list[Agreement], words: list[str], first: Mismatch | None) -> 
     """What differs, why, and where first."""
     own = [_count(a) for a in bad if a.quantity != "input_current"]
     many = sum(a.n_mismatched for a in bad if a.quantity != "input_current") > 1
-    clauses = [f"{' and '.join(own)} {'differ' if many else 'differs'} from its twin's"] if own else []
+    clauses = (
+        [f"{' and '.join(own)} {'differ' if many else 'differs'} from its twin's"] if own else []
+    )
     for a in bad:
         if a.quantity == "input_current":
             are = "are" if a.n_mismatched > 1 else "is"
             clauses.append(f"{_count(a)} {are} not what its sources send")
     where = "" if first is None else f" First at {_place(first)}."
     return f"{', and '.join(clauses)}: {'; '.join(words) or 'no cause was found'}.{where}"
+
+
+def all_hits(n: int, words: str, first: Mismatch) -> str:
+    """Spikes that differ where the threshold is hit exactly."""
+    hits = f"{n} spikes differ from its twin's" if n > 1 else "1 spike differs from its twin's"
+    return f"{hits}, at exact hits of the threshold: {words}. First at {_place(first)}."
 
 
 def _count(agreement: Agreement) -> str:
@@ -95,4 +103,3 @@ def _place(first: Mismatch) -> str:
     return (
         f"step {first.step}, sample {first.sample}, neuron {first.neuron} ({named(first.quantity)})"
     )
-

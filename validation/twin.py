@@ -15,6 +15,7 @@ bound within which another correct program lies.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -272,7 +273,7 @@ def _current(x: Any, dtype: Any) -> Array:
     if not np.isfinite(x).all():
         k = tuple(map(int, np.argwhere(~np.isfinite(x))[0]))
         raise ValueError(f"x{list(k)} is {x[k]}; an input current must be finite")
-    return x.reshape(*x.shape[:2], -1)
+    return x.reshape(*x.shape[:2], math.prod(x.shape[2:]))  # -1 fails where nothing is left
 
 
 def _counts(spikes: Any, shape: tuple[int, ...], dtype: Any) -> Array:

@@ -1,4 +1,4 @@
-"""Verify a recording layer by layer: each layer alone against its twin and the truth, then chained."""
+"""Verify a recording: each layer alone against its twin and the truth, then all chained."""
 
 from __future__ import annotations
 
@@ -99,6 +99,13 @@ class _Run:
         if not checked.agrees:
             self.failed.add(name)
             result = _explained(result, d, checked, inputs)
+        elif (found := causes.of_ties(d, checked)) is not None:
+            self.failed.add(name)
+            words, first = found
+            reason = reasons.all_hits(checked.n_ties, words, first)
+            result = replace(
+                result, verdict="mismatch", cause=["compare"], first=first, reason=reason
+            )
         return self._with_truth(result, d, inputs, fed_right)
 
     def _without_update(
@@ -203,14 +210,17 @@ def _truth(d: Declared, alone: exact.Solution, samples: int) -> Truth:
     )
 
 
-def _interesting(result: LayerResult, d: Declared, alone, samples: int) -> tuple[int, int, int]:
+def _interesting(
+    result: LayerResult, d: Declared, alone: exact.Solution, samples: int
+) -> tuple[int, int, int]:
     """The first mismatch, else the earliest divergence from truth, else the first spike."""
     assert d.spikes is not None
     if result.first is not None and result.first.sample < samples:
         return result.first.step, result.first.sample, result.first.neuron
-    shape = d.spikes[:, 0].shape
+    shape = d.spikes.shape[0], d.spikes.shape[2]
     for b in range(samples):
-        differs = exact.binned(*alone.trains(b), shape) != d.spikes[:, b]
+        times, units = alone.trains(b)
+        differs = exact.binned(times, units, shape) != d.spikes[:, b]
         if differs.any():
             step, n = np.unravel_index(int(np.argmax(differs)), shape)
             return int(step), b, int(n)

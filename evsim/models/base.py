@@ -8,6 +8,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from evsim.numerics import two_sum
+
+#: `two_sum` on NumPy arrays, whether kernels are compiled or not.
+two_sum_of_arrays = getattr(two_sum, "py_func", two_sum)
+
 
 def exact_sum(*terms):
     """Correctly rounded sum of numbers or arrays: its sign is the sign of the exact sum."""
@@ -36,14 +41,17 @@ class Neuron:
                 if value not in self.choices[field.name]:
                     allowed = ", ".join(map(repr, self.choices[field.name]))
                     raise ValueError(f"{field.name} must be one of {allowed}; got {value!r}")
-            elif value is not None:
+            elif value is not None or field.default is not None:
                 object.__setattr__(self, field.name, self._number(field.name, value))
 
     def _number(self, name, value):
         try:
-            array = np.array(value, dtype=float)
-        except (TypeError, ValueError):
-            raise TypeError(f"{name} must be a number or one per neuron; got {value!r}") from None
+            array = np.asarray(value)
+        except ValueError:  # ragged
+            array = np.array(None)
+        if array.dtype.kind not in "biuf":
+            raise TypeError(f"{name} must be a number or one per neuron; got {value!r}")
+        array = array.astype(float)
         if array.ndim > 1:
             raise ValueError(f"{name} must be a scalar or have shape (n,); got {array.shape}")
         bad = ~np.isfinite(array)
@@ -77,6 +85,11 @@ class Neuron:
                     f"{name} of population {population!r} has {np.shape(value)[0]} values "
                     f"for {n} neurons; give one number, or one per neuron"
                 )
+
+    @property
+    def synaptic(self) -> bool:
+        """Whether the model has a synaptic current `i`."""
+        return "i" in self.state
 
     @property
     def per_neuron(self) -> bool:

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from evsim.models import verbs
-from evsim.models.base import Neuron, in_form
+from evsim.models.base import Neuron, in_form, two_sum_of_arrays
 from evsim.models.crossing import DOUBT, EPS
 from evsim.models.lif import GRAZE, RESET
 from evsim.models.verbs import at
@@ -67,7 +67,7 @@ class IF(Neuron):
 
     def compile(self, n: int, arrays: bool) -> IFKernel:
         """Kernel parameters, all scalar or all arrays of `n`."""
-        drop, drop_lo = two_sum(*np.broadcast_arrays(self.v_th, np.negative(self.v_reset)))
+        drop, drop_lo = two_sum_of_arrays(self.v_th, np.negative(self.v_reset))
         if not self.per_neuron:
             drop, drop_lo = float(drop), float(drop_lo)
         return in_form(

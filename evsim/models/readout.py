@@ -54,6 +54,11 @@ class LI(Neuron):
         flow = rates(self.tau_mem, self.tau_mem if delta else self.tau_syn)
         return in_form(LIKernel, n, arrays, **flow, t_ref=0.0, delta=int(delta))
 
+    @property
+    def synaptic(self) -> bool:
+        """Whether the model has a synaptic current `i`."""
+        return self.tau_syn is not None
+
     def rest(self) -> float | np.ndarray:
         """The level to which the voltage relaxes without input."""
         return exact_sum(self.v_leak, self.bias)

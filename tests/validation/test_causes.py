@@ -1,6 +1,5 @@
 """Causes: a recording is made with one switch flipped, and the search must name that switch."""
 
-import io
 import tempfile
 import time
 from dataclasses import replace
@@ -11,7 +10,9 @@ import numpy as np
 import pytest
 
 from validation import exact
-from validation.flips import flips, shifted
+from validation.declared import declare
+from validation.evtrace_reader import Recording
+from validation.flips import shifted
 
 T, B, N = 60, 3, 20
 F32 = np.float32
@@ -138,13 +139,12 @@ def test_an_early_recording(synth, name):
 def test_time_constants_times_dt(synth, name, factor):
     net = pair(synth, name)
     times = {k: v for k, v in net.layers[1]["params"].items() if k.endswith("inv")}
-    if factor < 1:  # otherwise the Euler step would be far outside its stable range
+    own = net.layers[1]["params"]
+    own["v_th"] = F32(0.01)  # what is too slow, or was, hardly moves
+    if factor < 1:
         times = {k: (v * F32(factor)).astype(F32) for k, v in times.items()}
-        net.layers[1]["params"]["v_th"] = F32(0.01)
     else:
-        net.layers[1]["params"] |= {k: (v / F32(1e3)).astype(F32) for k, v in times.items()}
-        net.layers[1]["params"]["v_th"] = F32(0.01)
-        times = {k: v for k, v in times.items()}
+        own |= {k: (v / F32(factor)).astype(F32) for k, v in times.items()}
     assert found(synth, net, {"params": times})[0] == ["dt"]
 
 
@@ -153,7 +153,7 @@ def test_time_constants_times_dt(synth, name, factor):
 def test_a_hard_coded_dt(synth, name, step):
     net = pair(synth, name)
     net.layers[1]["params"]["v_th"] = F32(0.1)
-    cause, reason = found(synth, net, {"dt": step})
+    cause, _ = found(synth, net, {"dt": step})
     assert cause == ["dt"]
 
 
@@ -298,26 +298,24 @@ def test_what_no_switch_explains_has_no_cause(synth):
 
 
 def test_what_cannot_be_told_apart_is_mentioned(synth):
-    # Without membranes, and with a synapse of gain one, r and w_in scale the same input.
-    net = pair(synth, "snntorch.Leaky", params={"r": 0.7})
+    # A declared factor of the input that is lost may as well have been a part of either.
+    net = pair(synth, "norse.LIFCell", params={"r": 0.7})
+    net.layers[1]["params"]["w_in"] = F32(0.7)
     manifest, arrays = synth.play(net, {1: {"params": {"r": F32(1)}}})
+    arrays = {k: a for k, a in arrays.items() if k != "layers/l1/synaptic_current"}
     layer = synth.verified(manifest, arrays).layers[1]
-    assert layer.cause == ["ignored:r"]
-    alike = [f.cause for f in flips_of(synth, manifest, arrays)]
-    assert len(alike) == len(alike) and "ignored:r" in alike
+    assert layer.cause == ["ignored:r"] and "ignored:w_in would explain it" in layer.reason
 
 
-def flips_of(synth, manifest, arrays):
-    from validation.declared import declare
-    from validation.evtrace_reader import Recording
-
-    return flips(declare(Recording("m", manifest, arrays), "l1", None))
+def test_an_exact_hit_adds_compare_to_a_cause(synth):
+    net = pair(synth, "spikingjelly.IFNode", bias=False)
+    for own in net.layers:
+        own["weight"] = (np.round(4 * own["weight"]) / 4).astype(F32)
+    cause, _ = found(synth, net, {"semantics": {"compare": ">", "reset": "subtract"}})
+    assert set(cause) == {"reset_kind", "compare"}
 
 
 def test_shifting_back_and_forth_is_the_identity_inside(synth):
-    from validation.declared import declare
-    from validation.evtrace_reader import Recording
-
     manifest, arrays = synth.play(pair(synth, "snntorch.Synaptic"))
     d = declare(Recording("m", manifest, arrays), "l1", None)
     late = shifted(d, 2)
@@ -387,7 +385,9 @@ def renoded(net, own, dt=None, **fields):
     """Parameters and switches of the same layer where a graph says something else."""
     full = {"r": 1.0, "v_leak": 0.0, "v_threshold": 1.0, "v_reset": 0.0, **LIF, **fields}
     values = {k: np.broadcast_to(np.asarray(v, float), (N,)).copy() for k, v in full.items()}
-    params, semantics = own["model"].from_nir_node(nir.LIF(**values), dt or net.dt, own["semantics"])
+    params, semantics = own["model"].from_nir_node(
+        nir.LIF(**values), dt or net.dt, own["semantics"]
+    )
     return {"params": params, "semantics": semantics, "dt": dt or net.dt}
 
 
@@ -436,7 +436,3 @@ def test_the_search_for_a_cause_takes_seconds(synth):
     layer = synth.verified(manifest, synth.with_counts(kept, "layers/l0/spikes", dense)).layers[0]
     assert time.perf_counter() - start < 10
     assert layer.cause == [] and (layer.first.step, layer.first.neuron) == (99, 499)
-
-
-def test_bytes_of_a_graph_are_a_file():
-    assert io.BytesIO(graph_bytes(nir.LIF(*[np.ones(1)] * 4), np.ones((1, 1)), np.ones(1)))
