@@ -118,10 +118,10 @@ def rows_of_events(
     """Events, weights by row and currents by row, for a population with dense input only."""
     n = network.size(population)
     weights, parts, offset = [np.zeros((0, n))], [], 0
-    for number, projection in enumerate(incoming(network, population)):
+    for rank, projection in enumerate(incoming(network, population)):
         train = trains[projection.pre]
         for kind, hi, lo in _pieces(projection, train):
-            parts.append(_part(hi, lo, kind, offset + train.units, number, train.units))
+            parts.append(_part(hi, lo, kind, offset + train.units, rank, train.units))
         weights.append(projection.weight)
         offset += projection.weight.shape[0]
     currents = np.zeros((0, n))
@@ -165,8 +165,8 @@ def lists_of_arrivals(
     """Arrivals by target for a population with any input."""
     n = network.size(population)
     columns: list[tuple[np.ndarray, ...]] = []
-    for number, projection in enumerate(incoming(network, population)):
-        columns += _synaptic(projection, trains[projection.pre], number, n)
+    for rank, projection in enumerate(incoming(network, population)):
+        columns += _synaptic(projection, trains[projection.pre], rank, n)
     if current is not None:
         hi, lo = current.pairs()
         values = current.rows(n, population)

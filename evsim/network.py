@@ -128,7 +128,10 @@ class Network:
             parts = _from_sparse(weight, delay, n_pre, n_post)
         else:
             parts = _from_dense(weight, delay, n_pre, n_post)
-        self.projections[name] = Projection(name, pre, post, *parts, pulse_width=pulse_width)
+        values, delays, indptr, targets = parts
+        self.projections[name] = Projection(
+            name, pre, post, values, delays, indptr, targets, pulse_width
+        )
 
     def __repr__(self) -> str:
         inputs = [f"{name}[{n}]" for name, n in self.inputs.items()]
@@ -224,7 +227,7 @@ def _from_dense(weight, delay, n_pre, n_post):
     weight.setflags(write=False)
     delay = _checked(delay, "delay", 0.0)
     if delay.ndim == 0:
-        return weight, float(delay)
+        return weight, float(delay), None, None
     if delay.shape != weight.shape:
         raise ValueError(f"delay must be a number or have weight's shape; got {delay.shape}")
     indptr = np.arange(n_pre + 1, dtype=np.int64) * n_post
@@ -247,7 +250,8 @@ def _from_sparse(weight, delay, n_pre, n_post):
             raise ValueError("a sparse delay must have the very pattern of weight")
         delay = np.empty(coo.nnz)
         delay[order] = other.data[its]
-    return _from_lists(coo.data, delay, *coo.coords, n_pre, n_post)
+    pre, post = coo.coords
+    return _from_lists(coo.data, delay, pre, post, n_pre, n_post)
 
 
 def _from_lists(weight, delay, pre_units, post_units, n_pre, n_post):

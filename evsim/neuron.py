@@ -60,7 +60,7 @@ def more_room(log: Log) -> Log:
     """A copy of `log` with twice the room."""
     old = [log.hi, log.lo, log.unit, log.kind]
     new = [np.resize(values, 2 * values.size + 64) for values in old]
-    return Log(*new, log.used)
+    return Log(new[0], new[1], new[2], new[3], log.used)
 
 
 @inline_kernel
@@ -189,8 +189,8 @@ def new_flags(n: int) -> np.ndarray:
 
 def new_books(n: int) -> Books:
     """Books of a population at the start of a run."""
-    zeros = [np.zeros(n) for _ in range(4)]
-    return Books(new_flags(n), *zeros[:3], np.zeros((2, n)), zeros[3])
+    free = np.zeros((3, n))
+    return Books(new_flags(n), free[0], free[1], free[2], np.zeros((2, n)), np.zeros(n))
 
 
 @inline_kernel

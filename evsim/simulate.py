@@ -13,7 +13,17 @@ from evsim.delivery import Current, incoming, lists_of_arrivals, rows_of_events
 from evsim.lists import walk
 from evsim.models import verbs
 from evsim.network import Network
-from evsim.neuron import DONE, DOUBTS, FULL, Log, more_room, new_books, new_flags, new_log, new_place
+from evsim.neuron import (
+    DONE,
+    DOUBTS,
+    FULL,
+    Log,
+    more_room,
+    new_books,
+    new_flags,
+    new_log,
+    new_place,
+)
 from evsim.record import Record
 from evsim.spikes import Spikes
 from evsim.sweep import coefficients, sweep
@@ -230,5 +240,3 @@ def _doubts(log: Log, name: str) -> list[tuple[str, int, float, str]]:
     k = int(log.used[0])
     rows = zip(log.unit[:k], log.hi[:k], log.kind[:k], strict=True)
     return sorted({(name, int(unit), float(t), DOUBTS[kind]) for unit, t, kind in rows})
-
-

@@ -363,6 +363,7 @@ def _shape(what: str, shape: object) -> list[int]:
 
 
 def check_dense_size(what: str, shape: tuple[int, ...]) -> None:
+    """Refuse a declared shape of more values, or axes, than anybody records."""
     if math.prod(shape) > DENSE_LIMIT or len(shape) > 32:
         raise EvtraceError(f"{what} declares {list(shape)!r:.80} values, over {DENSE_LIMIT}")
 

@@ -21,7 +21,9 @@ class Mismatch:
     neuron: int  #: flat index in C order
     expected: float  #: the twin's value
     observed: float  #: the recorded value
-    ulps: float  #: spikes: distance of the twin from threshold; otherwise of the two values
+    #: Spikes: distance of the twin from threshold; states: of the two values; input current: of the
+    #: two values, in units in the last place of the sum of the magnitudes of its terms.
+    ulps: float
 
 
 @dataclass(frozen=True)

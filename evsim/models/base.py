@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -24,7 +25,7 @@ def exact_sum(*terms):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Neuron:
+class Neuron(ABC):
     """Base of all neuron models: numbers are scalars or have one value per neuron."""
 
     positive: ClassVar[tuple[str, ...]] = ()
@@ -68,6 +69,14 @@ class Neuron:
             return float(array)
         array.setflags(write=False)
         return array
+
+    @abstractmethod
+    def rest(self) -> Any:
+        """The level from which the kernels measure the voltage."""
+
+    @abstractmethod
+    def compile(self, n: int, arrays: bool) -> Any:
+        """Kernel parameters, all scalar or all arrays of `n`."""
 
     def numbers(self) -> dict[str, float | np.ndarray]:
         """The numerical parameters by name."""

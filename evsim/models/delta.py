@@ -54,9 +54,7 @@ class DeltaLIF(Neuron):
 
     def compile(self, n: int, arrays: bool) -> DeltaKernel:
         """Kernel parameters, all scalar or all arrays of `n`."""
-        rate = 1.0 / np.asarray(self.tau_mem)
-        rate = rate if rate.ndim else float(rate)
-        return in_form(DeltaKernel, n, arrays, rate_mem=rate, **levels(self))
+        return in_form(DeltaKernel, n, arrays, rate_mem=1.0 / self.tau_mem, **levels(self))
 
     def rest(self) -> float | np.ndarray:
         """The level to which the voltage relaxes without input."""
