@@ -10,6 +10,7 @@ from evsim.neuron import (
     DONE,
     SPIKE,
     Clock,
+    Rules,
     advance_to,
     clock_of,
     enter,
@@ -81,7 +82,7 @@ def walk(p, state, books, arrivals, until, arrival_first, place, spikes, doubts)
                 x = move(p, n, x, clock.busy, books.pulses, books.current, kind, value)
                 q = verbs.pick(p, n)
         x, clock, _, status = own_events(
-            q, n, x, clock, until[0], until[1], True, False, spikes, doubts
+            q, n, x, clock, until[0], until[1], Rules(False, True), spikes, doubts
         )
         verbs.store(state, n, x)
         enter(books, n, clock, place, status)
@@ -115,7 +116,7 @@ def trace(p, state, books, arrivals, arrival_first, t, voltage, current, spikes,
                 q = verbs.pick(p, 0)
             a += 1
         spikes.used[0] = doubts.used[0] = 0
-        x, clock, y, _ = own_events(q, 0, x, clock, t[k], 0.0, True, False, spikes, doubts)
+        x, clock, y, _ = own_events(q, 0, x, clock, t[k], 0.0, Rules(False, True), spikes, doubts)
         voltage[k] = verbs.voltage(q, y, books.pulses[0, 0] + books.current[0])
         # Under a pulse the state keeps the distance of the synaptic current to the pulse.
         current[k] = y[-1] + books.pulses[0, 0]

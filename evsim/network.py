@@ -263,6 +263,7 @@ def _from_lists(weight, delay, pre_units, post_units, n_pre, n_post):
         if bad.any():
             k = int(np.argmax(bad))
             raise ValueError(f"{name}[{k}] must lie in 0..{n - 1}; got {units[k]}")
+    pre, post = pre.astype(np.int64), post.astype(np.int64)
     if pre.shape != post.shape:
         raise ValueError(f"pre_units and post_units differ in length: {pre.size}, {post.size}")
     weight, delay = _checked(weight, "weight"), _checked(delay, "delay", 0.0)
@@ -273,6 +274,6 @@ def _from_lists(weight, delay, pre_units, post_units, n_pre, n_post):
     indptr = np.concatenate([[0], np.cumsum(np.bincount(pre, minlength=n_pre))]).astype(np.int64)
     weight = np.ascontiguousarray(np.broadcast_to(weight, pre.shape)[order])
     delay = float(delay) if delay.ndim == 0 else np.ascontiguousarray(delay[order])
-    post = np.ascontiguousarray(post[order].astype(np.int64))
+    post = np.ascontiguousarray(post[order])
     weight.setflags(write=False)
     return weight, delay, indptr, post

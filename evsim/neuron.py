@@ -18,7 +18,8 @@ from evsim.models import verbs
 from evsim.numerics import add_time, elapsed, not_before
 
 #: Kinds of doubt, as indices into the names that records use.
-GRAZE, ARRIVAL, RELEASE, TIE = 0, 1, 2, 3
+# (as NumPy integers: a kernel is compiled anew for every literal that it is given)
+GRAZE, ARRIVAL, RELEASE, TIE = map(np.int64, range(4))
 DOUBTS = ("graze", "arrival", "release", "tie")
 #: Outcomes of `own_events`.
 DONE, FULL, ZENO = 0, 1, 2
@@ -43,6 +44,13 @@ class Clock(NamedTuple):
     free_hi: float
     free_lo: float
     free_error: float  # what float64 can attain of that release
+
+
+class Rules(NamedTuple):
+    """What a call of `own_events` has to know besides the neuron."""
+
+    arrival_first: bool  # an arrival at the very time of a spike comes before it
+    closing: bool  # the limit ends the run: what an arrival there has caused still happens
 
 
 def new_log(capacity: int) -> Log:
@@ -71,8 +79,8 @@ def note(log, hi, lo, unit, kind):
     log.used[0] = k + 1
 
 
-@inline_kernel
-def own_events(p, n, x, clock, limit_hi, limit_lo, closing, arrival_first, spikes, doubts):
+@kernel
+def own_events(p, n, x, clock, limit_hi, limit_lo, rules, spikes, doubts):
     """Spikes and releases of neuron `n` up to a limit, from its state at its last own event.
 
     Parameters
@@ -81,10 +89,7 @@ def own_events(p, n, x, clock, limit_hi, limit_lo, closing, arrival_first, spike
         Parameters of one neuron as plain numbers, its index, state and `Clock`.
     limit_hi, limit_lo : float
         Time of its next arrival, or the end of the run.
-    closing : bool
-        True at the end of a run: what an arrival at the limit has caused still happens.
-    arrival_first : bool
-        Whether an arrival at the very time of a spike comes before it.
+    rules : Rules
     spikes, doubts : Log
 
     Returns
@@ -97,6 +102,7 @@ def own_events(p, n, x, clock, limit_hi, limit_lo, closing, arrival_first, spike
         `FULL` asks for more room and another call with the answer; `ZENO`: a spike leaves
         the neuron above threshold without a refractory period.
     """
+    closing, arrival_first = rules.closing, rules.arrival_first
     hi, lo, busy, free_hi, free_lo, free_error = clock
     ceiling = np.inf  # voltage before the last spike, while no time passes
     while True:
@@ -134,7 +140,7 @@ def own_events(p, n, x, clock, limit_hi, limit_lo, closing, arrival_first, spike
             ceiling = x[0]
         x = verbs.fire(p, x, s)
         hi, lo = add_time(hi, lo, s)
-        note(spikes, hi, lo, n, 0)
+        note(spikes, hi, lo, n, GRAZE)
         if p.t_ref > 0.0:
             busy = True
             free_hi, free_lo = add_time(hi, lo, p.t_ref)
@@ -148,7 +154,8 @@ def advance_to(p, n, x, clock, hi, lo, weight, arrival_first, spikes, doubts):
     Returns its state and clock right after the arrival and `DONE`, or, without the arrival,
     those at its last own event and the status of `own_events`.
     """
-    x, clock, y, status = own_events(p, n, x, clock, hi, lo, False, arrival_first, spikes, doubts)
+    rules = Rules(arrival_first, False)
+    x, clock, y, status = own_events(p, n, x, clock, hi, lo, rules, spikes, doubts)
     if status != DONE:
         return x, clock, status
     if clock.busy:
@@ -219,11 +226,12 @@ def enter(books, n, clock, place, status):
 @kernel
 def finish(p, state, books, since, until, place, spikes, doubts):
     """Every neuron from `place` on through its last own events up to `until`; a status."""
+    rules = Rules(False, True)
     for n in range(place.neuron[0], books.current.size):
         clock = clock_of(books, n, since, place)
         q = verbs.pick(p, n)
         x, clock, _, status = own_events(
-            q, n, verbs.load(state, n), clock, until[0], until[1], True, False, spikes, doubts
+            q, n, verbs.load(state, n), clock, until[0], until[1], rules, spikes, doubts
         )
         verbs.store(state, n, x)
         enter(books, n, clock, place, status)

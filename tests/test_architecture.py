@@ -85,7 +85,7 @@ def test_modules_and_functions_stay_small(name):
     assert lines <= LONGEST_MODULE, f"{name} has {lines} lines"
     for node in ast.walk(TREES[name]):
         if isinstance(node, FUNCTIONS):
-            length = node.end_lineno - node.lineno + 1 - docstring_lines(node)
+            length = node.end_lineno - node.body[0].lineno + 1 - docstring_lines(node)
             assert length <= LONGEST_FUNCTION, f"{name}: {node.name} has {length} lines"
 
 

@@ -140,13 +140,14 @@ def receive(p, x, weight):
 @verbs.next_spike.implement(IFKernel)
 def next_spike(p, x):
     s, e = two_sum(p.theta, -x[0])
-    left = s + (e - x[1])
+    rest, lost = two_sum(e, -x[1])
+    left, more = two_sum(s, rest)
     if left < 0.0 or (left == 0.0 and not p.strict):
         return 0.0, 0.0, math.inf
     if p.slope <= 0.0:
         return math.inf, 0.0, math.inf
     wait = left / p.slope
-    exact = fma(wait, p.slope, -left) == 0.0
+    exact = lost == 0.0 and more == 0.0 and fma(wait, p.slope, -left) == 0.0
     return wait, (0.0 if exact else DOUBT * EPS * wait), math.inf
 
 
