@@ -49,14 +49,14 @@ def bare(v, i, weights, rows, t, tau_mem, tau_syn):
 
 @numba.njit(error_model="numpy")
 def bare_libm(v, i, weights, rows, t, tau_mem, tau_syn):
-    """The same with one time constant per neuron and the platform's exponentials."""
+    """The same with every number an array, and the platform's exponentials."""
     last = 0.0
     for e in range(t.size):
         d, last = t[e] - last, t[e]
         w = weights[rows[e]]
         for n in range(v.size):
-            a, c = math.exp(-d / tau_mem[n]), math.exp(-d / tau_syn)
-            b = tau_syn / (tau_mem[n] - tau_syn) * (a - c)
+            a, c = math.exp(-d / tau_mem[n]), math.exp(-d / tau_syn[n])
+            b = tau_syn[n] / (tau_mem[n] - tau_syn[n]) * (a - c)
             v[n] = v[n] * a + i[n] * b
             i[n] = i[n] * c + w[n]
 
@@ -94,7 +94,8 @@ class Layer:
     def limit(self) -> None:
         """The loop to compare with."""
         loop = bare_libm if self.per_neuron else bare
-        loop(np.zeros(N_OUT), np.zeros(N_OUT), self.weights, self.rows, self.t, self.tau, 5e-3)
+        tau_syn = np.full(N_OUT, 5e-3) if self.per_neuron else 5e-3
+        loop(np.zeros(N_OUT), np.zeros(N_OUT), self.weights, self.rows, self.t, self.tau, tau_syn)
 
 
 def interleaved(*jobs) -> list[float]:

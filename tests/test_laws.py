@@ -212,7 +212,7 @@ def test_p14_spikes_are_continuous_where_the_time_constants_meet(n, events):
 
 def test_p15_a_fast_synapse_is_a_jump():
     """tau_syn -> 0 with weight * tau_syn fixed: delta synapse, error of first order."""
-    events = [(1.0, 0.7), (3.0, 0.6), (7.0, 0.8), (8.5, -0.4), (9.0, 1.1)]
+    events = [(1.0, 0.7), (3.0, 0.6), (7.0, 1.5), (8.5, -0.4), (9.0, 1.6)]
     base = {"tau_mem": 10.0, "v_reset": -0.1, "bias": 0.875, "t_ref": 0.5}
     jumps = run(Neuron(model="delta", **base), events)[0]
     assert jumps.size >= 3

@@ -120,6 +120,12 @@ def _switches(d: Declared) -> Iterator[Flip]:
             (("reset", "value"),),
             (("v_reset", np.zeros((), np.float32)),),
         )
+    if d.semantics.carried_reset:
+        words = "a membrane still above threshold after its reset is not reset again"
+        yield Flip("reset_timing", words, (("carried_reset", False),))
+    if d.semantics.lossy_reset:
+        words = "the input of the step of a reset is not lost"
+        yield Flip("reset_timing", words, (("lossy_reset", False),))
 
 
 def _fields(d: Declared) -> Iterator[Flip]:

@@ -83,7 +83,7 @@ def _agreeing(result: LayerResult, truth: Truth | None) -> tuple[str, str]:
         near = f"at most {spikes.max_ulps:.3g} ulp" if n > 1 else f"{spikes.max_ulps:.3g} ulp"
         return "tie", f"{count} where rounding decides: its twin is {near} from threshold"
     if truth is None:
-        return "identical", "Equal to its twin; it stands for no differential equation"
+        return "identical", "Equal to its twin; no exact solution to compare with"
     if truth.same_steps:
         same = "every exact spike lies in the step of the recorded one"
         return "identical", f"Equal to its twin, and {same}"

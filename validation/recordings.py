@@ -174,8 +174,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Make the recordings that were asked for; see the module."""
     known: Mapping[str, Shipped] = {s.name: s for s in SHIPPED}
     parser = argparse.ArgumentParser(prog="python -m validation.recordings")
-    parser.add_argument("--only", choices=sorted(known), action="append", metavar="NAME")
-    parser.add_argument("--out", type=Path, default=FOLDER, metavar="FOLDER")
+    parser.add_argument(
+        "--only", choices=sorted(known), action="append", metavar="NAME", help="make only this one"
+    )
+    parser.add_argument("--out", type=Path, default=FOLDER, metavar="FOLDER", help="where to write")
     chosen = parser.parse_args(arguments)
     chosen.out.mkdir(parents=True, exist_ok=True)
     warnings.filterwarnings("ignore")  # deprecations inside the frameworks

@@ -11,7 +11,7 @@ from validation.result import PASSING, Mismatch, RecordingResult, Truth
 
 #: What each verdict means, for people who see it for the first time.
 MEANING = {
-    "identical": "every recorded value equals that of the documented update",
+    "identical": "equals the documented update, and the exact solution by step",
     "tie": "differs only where rounding decides whether the threshold is reached",
     "discretised": "equals the documented update; its time step explains the distance from the "
     "exact solution",
