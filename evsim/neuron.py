@@ -116,6 +116,7 @@ def own_events(p, n, x, clock, limit_hi, limit_lo, rules, spikes, doubts):
                 gap = elapsed(free_hi, free_lo, hi, lo)
                 x = verbs.clamp(p, verbs.interval(p, gap), x)
                 hi, lo, busy = free_hi, free_lo, False
+                ceiling = np.inf
             else:
                 gap = elapsed(limit_hi, limit_lo, hi, lo)
                 y = verbs.clamp(p, verbs.interval(p, gap), x)

@@ -1,6 +1,7 @@
 """Runs as files: what is saved comes back to the bit, and broken files say what is wrong."""
 
 from fractions import Fraction
+from itertools import pairwise
 
 import nir
 import numpy as np
@@ -31,7 +32,7 @@ def net(tmp_path):
         "output": nir.Output(np.array([2])),
     }
     chain = list(nodes)
-    graph = nir.NIRGraph(nodes, list(zip(chain, chain[1:], strict=False)), type_check=False)
+    graph = nir.NIRGraph(nodes, list(pairwise(chain)), type_check=False)
     path = tmp_path / "graph.nir"
     nir.write(path, graph)
     return evsim.from_nir(path, spikes="dirac", v_init=0.05)

@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
@@ -83,7 +82,9 @@ def test_a_second_process_finds_everything_compiled(copy, record_property):
     began = time.perf_counter()
     warm, again = run(copy, SIMULATE)
     record_property("first simulate, compiled before [s]", float(warm))
-    print(f"first simulate: {float(cold):.2f} s cold, {float(warm):.2f} s compiled before;", end=" ")
+    print(
+        f"first simulate: {float(cold):.2f} s cold, {float(warm):.2f} s compiled before;", end=" "
+    )
     print(f"the whole process {time.perf_counter() - began:.2f} s")
     # Unit 1 jumps to 1.5 twice; unit 0 from 0.75 exp(-0.1) to 1.43.
     assert spikes == again == "[1.0, 2.0, 2.0]\n"

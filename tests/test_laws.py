@@ -87,10 +87,11 @@ def neurons(draw, kinds=KINDS, positive=False):
 
 
 @st.composite
-def arrivals(draw, positive=False, most=8):
-    """Arrivals at dyadic times, some at one instant."""
-    weights = st.floats(0.1 if positive else -2.0, 3.0)
-    return draw(st.lists(st.tuples(dyadic, weights), max_size=most))
+def arrivals(draw):
+    """Arrivals at dyadic times, some at one instant; a synapse needs more than a jump does."""
+    scale = draw(st.sampled_from([1.0, 6.0]))
+    weights = st.floats(-2.0, 3.0).map(lambda w: scale * w)
+    return draw(st.lists(st.tuples(dyadic, weights), max_size=8))
 
 
 # ---------------------------------------------------------------------------- shifts and scales
@@ -316,6 +317,11 @@ def test_p19_no_input_one_event_at_zero_and_duplicates(kind):
 @given(neurons(), arrivals())
 @example(Neuron(model="delta", reset="subtract", v_reset=0.25), [(1.0, 3.0), (1.0, 0.5)])
 @example(Neuron(model="cuba", t_ref=1.0, bias=1.25), [(0.0, 2.0), (0.0, -2.0)])
+@example(Neuron(model="cuba", t_ref=1.234375), [(1.0, 20.0), (4.0, 15.0)])  # a burst
+@example(Neuron(model="cuba", tau_syn=25.0, t_ref=0.7, v_reset=0.4), [(0.5, 8.0)])
+@example(Neuron(model="cuba", bias=1.25), [(1.0, -6.0)])  # a dip, then the bias wins
+@example(Neuron(model="delta", bias=1.25, t_ref=1.0), [(1.0, 0.5), (2.0, -3.0)])
+@example(Neuron(model="if", bias=0.13, v_reset=-0.2, reset="subtract"), [(1.0, 2.9)])
 def test_spikes_are_those_of_the_oracle(n, events):
     truth = true(n, events)
     hi, lo = run(n, events)

@@ -194,7 +194,7 @@ def test_lists_of_units():
 @pytest.mark.parametrize(
     "error, words, connection",
     [
-        (ValueError, r"shape \(2, 3\); got \(3, 2\); it fits transposed", {"weight": np.ones((3, 2))}),
+        (ValueError, r"\(2, 3\); got \(3, 2\); it fits transposed", {"weight": np.ones((3, 2))}),
         (ValueError, r"it fits transposed", {"weight": scipy.sparse.csr_array(np.ones((3, 2)))}),
         (ValueError, r"shape \(2, 3\); got \(3, 3\)$", {"weight": np.ones((3, 3))}),
         (ValueError, r"got \(\)", {"weight": 1.0}),

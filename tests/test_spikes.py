@@ -49,7 +49,13 @@ def test_pairs_are_normalised():
 @pytest.mark.parametrize(
     "error, words, times, units, lo",
     [
-        (ValueError, r"times\[1\] must be finite and non-negative; got -1", [0, -1.0], [0, 0], None),
+        (
+            ValueError,
+            r"times\[1\] must be finite and non-negative; got -1",
+            [0, -1.0],
+            [0, 0],
+            None,
+        ),
         (ValueError, r"times\[0\] .* got nan", [np.nan], [0], None),
         (ValueError, r"times\[2\] .* got inf", [0, 1, np.inf], [0, 0, 0], None),
         (ValueError, r"units\[1\] must be .*non-negative; got -3", [0, 1], [0, -3], None),
@@ -146,7 +152,7 @@ def test_nothing_falls_off_a_raster(n, n_steps, words):
 def test_bad_grids_are_refused():
     with pytest.raises(ValueError, match="dt must be positive; got 0"):
         Spikes.on_grid([0], [0], 0)
-    with pytest.raises(ValueError, match="dt must be positive; got -0.1"):
+    with pytest.raises(ValueError, match=r"dt must be positive; got -0\.1"):
         Spikes.from_raster([[1]], -0.1, layout="TN")
     with pytest.raises(TypeError, match="steps must be integers"):
         Spikes.on_grid([0.5], [0], 0.1)
@@ -209,6 +215,12 @@ def test_intervals_keep_their_digits_at_a_million():
     assert np.abs(early.intervals(0) - late.intervals(0)).max() < 1e-20
     assert np.ptp(np.diff(late.times)) > 1e-11  # what the doubles alone would say
     assert late.intervals(5).size == 0
+
+
+def test_grid_spikes_are_sorted_stably():
+    train = Spikes.on_grid([5, 1, 5, 3], [0, 1, 2, 3], 0.5)
+    assert train.steps.tolist() == [1, 3, 5, 5] and train.units.tolist() == [1, 3, 0, 2]
+    assert train.times.tolist() == [0.5, 1.5, 2.5, 2.5]
 
 
 def test_grid_train_of_thirds():

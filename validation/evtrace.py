@@ -376,6 +376,7 @@ def _size(manifest: dict, key: str) -> int:
 
 
 def check_values(array: np.ndarray) -> None:
+    """Refuse NaN, naming the first index."""
     if array.dtype.kind == "f":
         bad = np.isnan(array)
         if bad.any():
