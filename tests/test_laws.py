@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.sparse
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
@@ -337,3 +338,38 @@ def test_p10_nobody_fires_while_refractory(n, events):
     gaps = np.diff(hi) + np.diff(lo)
     assert (gaps >= n.t_ref - 2.0**-100 * UNTIL).all() and (gaps >= 0.0).all()
     assert ((hi >= 0.0) & (hi <= UNTIL)).all()
+
+
+@pytest.mark.parametrize("form", [np.asarray, scipy.sparse.csr_array])
+def test_several_projections_are_one(form):
+    """Two inputs with a projection each, against one input with the rows of both."""
+    rng = np.random.default_rng(8)
+    weight, times = rng.normal(0.6, 0.8, (6, 5)), np.sort(rng.uniform(0, 30, 50))
+    units, spikes = rng.integers(0, 6, 50), []
+    for parts in ([range(6)], [range(4), range(4, 6)]):
+        net = evsim.Network()
+        net.add_population("p", 5, evsim.DeltaLIF(tau_mem=10.0, t_ref=0.5))
+        inputs = {}
+        for part in map(list, parts):
+            name = f"in {part[0]}"
+            net.add_input(name, len(part))
+            net.connect(name, "p", form(weight[part]))
+            mine = np.isin(units, part)
+            inputs[name] = evsim.Spikes(times[mine], units[mine] - part[0])
+        spikes.append(evsim.simulate(net, inputs, UNTIL).spikes["p"])
+    assert spikes[0].times.tobytes() == spikes[1].times.tobytes() and len(spikes[0]) > 10
+    assert spikes[0].units.tobytes() == spikes[1].units.tobytes()
+
+
+@pytest.mark.parametrize("form", [np.asarray, scipy.sparse.csr_array])
+def test_arrivals_are_ordered_by_all_their_digits(form):
+    """The excitation comes 2e-18 before the inhibition, which its projection precedes."""
+    net = evsim.Network()
+    net.add_population("p", 1, evsim.DeltaLIF(tau_mem=10.0))
+    for name, weight in (("late", -1.5), ("early", 1.5)):
+        net.add_input(name, 1)
+        net.connect(name, "p", form([[weight]]))
+    late, early = (evsim.Spikes([1.0], [0], times_lo=[lo]) for lo in (1e-18, -1e-18))
+    found = evsim.simulate(net, {"late": late, "early": early}, 2.0).spikes["p"]
+    assert len(found) == 1
+    assert len(evsim.simulate(net, {"late": late, "early": late}, 2.0).spikes["p"]) == 0

@@ -199,10 +199,13 @@ def test_a_delay_off_the_grid_is_added_exactly():
     plain = Spikes([0.3], [0])
     hi, lo = later(plain, (0.1,))
     assert Fraction(hi[0]) + Fraction(lo[0]) == Fraction(0.3) + Fraction(0.1)
-    # Two delays, one on the grid and one off it.
-    hi, lo = later(train, (0.2, 0.0123))
-    exact = Fraction(1, 2) + Fraction(0.0123)
-    assert abs(Fraction(hi[0]) + Fraction(lo[0]) - exact) <= exact / 2**100
+    # Two delays, one on the grid and one off it: once off, the second is a plain number too.
+    for delays, exact in (
+        ((0.2, 0.0123), Fraction(1, 2) + Fraction(0.0123)),
+        ((0.0123, 0.2), Fraction(3, 10) + Fraction(0.0123) + Fraction(0.2)),
+    ):
+        hi, lo = later(train, delays)
+        assert abs(Fraction(hi[0]) + Fraction(lo[0]) - exact) <= exact / 2**100
 
 
 def test_intervals_keep_their_digits_at_a_million():
