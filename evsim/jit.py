@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import sys
@@ -75,7 +76,8 @@ def _folder() -> str:
         current.mkdir(parents=True, exist_ok=True)
         os.utime(current)
         for other in root.iterdir():
-            if time.time() - other.stat().st_mtime > UNUSED:
+            ours = re.fullmatch("[0-9a-f]{24}", other.name)
+            if ours and time.time() - other.stat().st_mtime > UNUSED:
                 shutil.rmtree(other, ignore_errors=True)
     except OSError:
         return tempfile.mkdtemp(prefix="evsim-kernels-")

@@ -131,7 +131,11 @@ def own_events(p, n, x, clock, limit_hi, limit_lo, rules, spikes, doubts):
             note(doubts, at_hi, at_lo, n, GRAZE)
         if tolerance > 0.0 and abs(s - gap) <= tolerance:
             note(doubts, limit_hi, limit_lo, n, TIE if closing else ARRIVAL)
-        if s > gap or (s == gap and arrival_first and not closing):
+        # On the times themselves: the gap has been rounded, and an exact tie may hide in that.
+        at_hi, at_lo = add_time(hi, lo, s) if s < np.inf else (s, 0.0)
+        in_time = not_before(limit_hi, limit_lo, at_hi, at_lo)
+        tied = at_hi == limit_hi and at_lo == limit_lo
+        if not in_time or (tied and arrival_first and not closing):
             return x, Clock(hi, lo, busy, free_hi, free_lo, free_error), y, DONE
         if s > 0.0:
             ceiling = np.inf
@@ -140,7 +144,7 @@ def own_events(p, n, x, clock, limit_hi, limit_lo, rules, spikes, doubts):
         else:
             ceiling = x[0]
         x = verbs.fire(p, x, s)
-        hi, lo = add_time(hi, lo, s)
+        hi, lo = at_hi, at_lo
         note(spikes, hi, lo, n, GRAZE)
         if p.t_ref > 0.0:
             busy = True
