@@ -453,10 +453,10 @@ def test_sinabs_sequential_takes_the_batch_first():
     check_chain(recording, ["1", "3"], ["input", "1"])
     assert model[1].record_states is False
     assert not hasattr(model[1], "recordings") and model[1].v_mem.shape == (0,)
-    with pytest.raises(ValueError, match="sinabs LIFSqueeze"):
-        from sinabs.layers import LIFSqueeze
+    with pytest.raises(ValueError, match="sinabs ALIF"):
+        from sinabs.layers import ALIF
 
-        validation.record(LIFSqueeze(tau_mem=5.0, batch_size=1), spikes_in())
+        validation.record(ALIF(tau_mem=5.0, tau_adapt=9.0), spikes_in())
 
 
 def test_a_source_that_cannot_be_known_is_left_out():
