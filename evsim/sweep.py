@@ -78,6 +78,26 @@ def redo(p, n, since, before, after, books, place, now, weight, arrival_first, s
 
 
 @kernel
+def glide(p, even, odd, events, table, weights, nothing, flags, clamped, e):
+    """Flow from event `e` on for as long as no neuron needs the solver and no current changes.
+
+    Returns the event after whose flow one does, or the number of events. A loop of its own:
+    beside the solver's code the compiler makes less of it.
+    """
+    words = flags.view(np.uint64)
+    before, after = (even, odd) if e % 2 == 0 else (odd, even)
+    while e < events.hi.size:
+        quiet = events.kind[e] == SPIKE
+        weight = weights[events.row[e]] if quiet else nothing
+        flow_and_add(p, verbs.load(table, e), weight, before, after, flags)
+        if not quiet or next_set(words, clamped, 0) < words.size:
+            return e
+        before, after = after, before
+        e += 1
+    return e
+
+
+@kernel
 def sweep(
     p, even, odd, books, events, table, weights, currents, until, arrival_first, place, flags,
     nothing, spikes, doubts,
@@ -90,15 +110,18 @@ def sweep(
     """
     n_neurons = books.current.size
     words, clamped = flags.view(np.uint64), books.busy.view(np.uint64)
-    first = place.event[0]
+    e = place.event[0]
     fresh = place.clock[0] != place.clock[0] and place.neuron[0] == 0
-    before, after = (even, odd) if first % 2 == 0 else (odd, even)
-    since = (events.hi[first - 1], events.lo[first - 1]) if first > 0 else (0.0, 0.0)
-    for e in range(first, events.hi.size):
+    while True:
+        if fresh:
+            e = glide(p, even, odd, events, table, weights, nothing, flags, clamped, e)
+        before, after = (even, odd) if e % 2 == 0 else (odd, even)
+        since = (events.hi[e - 1], events.lo[e - 1]) if e > 0 else (0.0, 0.0)
+        place.event[0] = e
+        if e == events.hi.size:
+            return finish(p, before, books, since, until, place, spikes, doubts)
         kind, row, now = events.kind[e], events.row[e], (events.hi[e], events.lo[e])
         weight = weights[row] if kind == SPIKE else nothing
-        if fresh:
-            flow_and_add(p, verbs.load(table, e), weight, before, after, flags)
         # A clamped neuron always goes to the solver, where its release is.
         word = next_set(words, clamped, place.neuron[0] // 8)
         while word < words.size:
@@ -109,7 +132,6 @@ def sweep(
                         arrival_first, spikes, doubts,
                     )  # fmt: skip
                     if status != DONE:
-                        place.event[0] = e
                         return status
             word = next_set(words, clamped, word + 1)
         if kind != SPIKE:
@@ -119,9 +141,6 @@ def sweep(
                 x = verbs.load(after, n)
                 x = move(p, n, x, busy, books.pulses, books.current, kind, values[n])
                 verbs.store(after, n, x)
-        before, after = after, before
-        since = now
+        e += 1
         fresh = True
         place.neuron[0] = 0
-    place.event[0] = events.hi.size
-    return finish(p, before, books, since, until, place, spikes, doubts)
