@@ -153,6 +153,7 @@ def clock() -> dict:
         evsim.simulate(net, train, 0.1)
 
     def theirs(steps):
+        """The same time constants on a grid: a run of the clock-driven layer."""
         dt = 0.1 / steps
         x = torch.zeros(steps, 1, N_IN)
         x[np.minimum((times / dt).astype(int), steps - 1), 0, np.arange(N_IN)] = 1.0

@@ -1,8 +1,9 @@
 """What a neuron model must answer.
 
 Two families. *Vector, branch-free*, for whole populations: `interval`, `step`, `receive`.
-*Scalar, for the few candidates*: `next_spike`, `fire`, `clamp`, `receive_clamped`; and
-`redrive` and `pulse`, which move a population to a new level of external current.
+*Scalar, for the few candidates*: `silent`, `next_spike`, `fire`, `clamp`, `receive_clamped`;
+`redrive` and `pulse`, which move a neuron to a new level of external current; and `voltage`,
+for reading.
 
 A parameter set is one NamedTuple class per model in two compiled forms: every number a
 float, or every number a contiguous array with one value per neuron; `pick` turns either into
