@@ -79,13 +79,13 @@ class Layer:
     def ours(self) -> int:
         """Sweep; the number of spikes."""
         p = self.model.compile(N_OUT, self.per_neuron)
-        states = [(np.zeros(N_OUT), np.zeros(N_OUT)) for _ in range(2)]
+        states = tuple((np.zeros(N_OUT), np.zeros(N_OUT)) for _ in range(2))
         for log in self.logs:
             log.used[0] = 0
         table = tuple(np.empty(N_EVENTS) for _ in verbs.prepare(p, 0.0))
         coefficients(p, self.events, table)
         status = sweep(
-            p, *states, new_books(N_OUT), self.events, table, self.weights, np.zeros((0, N_OUT)),
+            p, states, new_books(N_OUT), self.events, table, self.weights, np.zeros((0, N_OUT)),
             (UNTIL, 0.0), False, new_place(), new_flags(N_OUT), np.zeros(N_OUT), *self.logs,
         )  # fmt: skip
         assert status == 0

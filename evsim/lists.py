@@ -14,6 +14,7 @@ from evsim.neuron import (
     advance_to,
     clock_of,
     enter,
+    interval_to,
     move,
     own_events,
 )
@@ -54,13 +55,13 @@ def walk(p, state, books, arrivals, until, arrival_first, place, spikes, doubts)
     """Run every neuron from `place` over its arrivals and on to `until`.
 
     Answers as `sweep.sweep`; here a neuron goes through all its events before the next one,
-    and `place.event` counts the arrivals that the neuron in `place` has done.
+    and `place.arrival` counts the arrivals that the neuron in `place` has done.
     """
     for n in range(place.neuron[0], books.current.size):
         q = verbs.pick(p, n)
         x = verbs.load(state, n)
-        first = arrivals.start[n] + place.event[0]
-        place.event[0] = 0
+        first = arrivals.start[n] + place.arrival[0]
+        place.arrival[0] = 0
         since = (0.0, 0.0)
         if first > arrivals.start[n]:
             since = (arrivals.hi[first - 1], arrivals.lo[first - 1])
@@ -69,25 +70,25 @@ def walk(p, state, books, arrivals, until, arrival_first, place, spikes, doubts)
             hi, lo, kind, value = arrivals.hi[a], arrivals.lo[a], arrivals.kind[a], 0.0
             if kind == SPIKE:
                 value = arrivals.value[a]
+            c = interval_to(q, clock, hi, lo)
             x, clock, status = advance_to(
-                q, n, x, clock, hi, lo, value, arrival_first, spikes, doubts
+                q, n, x, clock, c, hi, lo, value, arrival_first, spikes, doubts
             )
             if status != DONE:
-                place.event[0] = a - arrivals.start[n]
                 verbs.store(state, n, x)
-                enter(books, n, clock, place, status)
+                enter(books, n, clock, place, a - arrivals.start[n], status)
                 return status
             if kind != SPIKE:
                 value = arrivals.value[a]
                 x = move(p, n, x, clock.busy, books.pulses, books.current, kind, value)
                 q = verbs.pick(p, n)
+        c, rules = interval_to(q, clock, until[0], until[1]), Rules(False, True)
         x, clock, _, status = own_events(
-            q, n, x, clock, until[0], until[1], Rules(False, True), spikes, doubts
+            q, n, x, clock, c, until[0], until[1], rules, spikes, doubts
         )
         verbs.store(state, n, x)
-        enter(books, n, clock, place, status)
+        enter(books, n, clock, place, arrivals.start[n + 1] - arrivals.start[n], status)
         if status != DONE:
-            place.event[0] = arrivals.start[n + 1] - arrivals.start[n]
             return status
     return DONE
 
@@ -109,14 +110,18 @@ def trace(p, state, books, arrivals, arrival_first, t, voltage, current, spikes,
             spikes.used[0] = doubts.used[0] = 0
             if kind == SPIKE:
                 value = arrivals.value[a]
-            x, clock, _ = advance_to(q, 0, x, clock, hi, lo, value, arrival_first, spikes, doubts)
+            c = interval_to(q, clock, hi, lo)
+            x, clock, _ = advance_to(
+                q, 0, x, clock, c, hi, lo, value, arrival_first, spikes, doubts
+            )
             if kind != SPIKE:
                 value = arrivals.value[a]
                 x = move(p, 0, x, clock.busy, books.pulses, books.current, kind, value)
                 q = verbs.pick(p, 0)
             a += 1
         spikes.used[0] = doubts.used[0] = 0
-        x, clock, y, _ = own_events(q, 0, x, clock, t[k], 0.0, Rules(False, True), spikes, doubts)
+        c, rules = interval_to(q, clock, t[k], 0.0), Rules(False, True)
+        x, clock, y, _ = own_events(q, 0, x, clock, c, t[k], 0.0, rules, spikes, doubts)
         voltage[k] = verbs.voltage(q, y, books.pulses[0, 0] + books.current[0])
         # Under a pulse the state keeps the distance of the synaptic current to the pulse.
         current[k] = y[-1] + books.pulses[0, 0]

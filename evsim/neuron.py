@@ -80,13 +80,15 @@ def note(log, hi, lo, unit, kind):
 
 
 @kernel
-def own_events(p, n, x, clock, limit_hi, limit_lo, rules, spikes, doubts):
+def own_events(p, n, x, clock, c, limit_hi, limit_lo, rules, spikes, doubts):
     """Spikes and releases of neuron `n` up to a limit, from its state at its last own event.
 
     Parameters
     ----------
     p, n, x, clock
         Parameters of one neuron as plain numbers, its index, state and `Clock`.
+    c : tuple
+        `verbs.interval` from its last own event to the limit.
     limit_hi, limit_lo : float
         Time of its next arrival, or the end of the run.
     rules : Rules
@@ -112,20 +114,19 @@ def own_events(p, n, x, clock, limit_hi, limit_lo, rules, spikes, doubts):
             late = elapsed(limit_hi, limit_lo, free_hi, free_lo)
             if abs(late) <= free_error and not closing:
                 note(doubts, limit_hi, limit_lo, n, RELEASE)
-            if not_before(limit_hi, limit_lo, free_hi, free_lo):
-                gap = elapsed(free_hi, free_lo, hi, lo)
-                x = verbs.clamp(p, verbs.interval(p, gap), x)
-                hi, lo, busy = free_hi, free_lo, False
-                ceiling = np.inf
-            else:
-                gap = elapsed(limit_hi, limit_lo, hi, lo)
-                y = verbs.clamp(p, verbs.interval(p, gap), x)
+            if not not_before(limit_hi, limit_lo, free_hi, free_lo):
+                y = verbs.clamp(p, c, x)
                 return x, Clock(hi, lo, busy, free_hi, free_lo, free_error), y, DONE
+            gap = elapsed(free_hi, free_lo, hi, lo)
+            x = verbs.clamp(p, verbs.interval(p, gap), x)
+            hi, lo, busy = free_hi, free_lo, False
+            ceiling = np.inf
+            c = verbs.interval(p, elapsed(limit_hi, limit_lo, hi, lo))
         gap = elapsed(limit_hi, limit_lo, hi, lo)
-        y, may = verbs.step(p, verbs.interval(p, gap), x)
+        y, may = verbs.step(p, c, x)
         if not may or (gap == 0.0 and not closing) or verbs.silent(p, x, y):
             return x, Clock(hi, lo, busy, free_hi, free_lo, free_error), y, DONE
-        s, tolerance, peak = verbs.next_spike(p, x)
+        s, tolerance, peak = verbs.next_spike(p, x, y)
         if peak <= gap:
             at_hi, at_lo = add_time(hi, lo, peak)
             note(doubts, at_hi, at_lo, n, GRAZE)
@@ -150,19 +151,23 @@ def own_events(p, n, x, clock, limit_hi, limit_lo, rules, spikes, doubts):
             busy = True
             free_hi, free_lo = add_time(hi, lo, p.t_ref)
             free_error = tolerance
+        c = verbs.interval(p, elapsed(limit_hi, limit_lo, hi, lo))
 
 
 @inline_kernel
-def advance_to(p, n, x, clock, hi, lo, weight, arrival_first, spikes, doubts):
+def advance_to(p, n, x, clock, c, hi, lo, weight, arrival_first, spikes, doubts):
     """Neuron `n` through its own events to an arrival of `weight`, and past it.
 
-    Returns its state and clock right after the arrival and `DONE`, or, without the arrival,
-    those at its last own event and the status of `own_events`.
+    `c` is `verbs.interval` from its last own event to the arrival. Returns its state and clock
+    right after the arrival and `DONE`, or, without the arrival, those at its last own event
+    and the status of `own_events`.
     """
-    rules = Rules(arrival_first, False)
-    x, clock, y, status = own_events(p, n, x, clock, hi, lo, rules, spikes, doubts)
-    if status != DONE:
-        return x, clock, status
+    y, may = verbs.step(p, c, x)
+    if may | clock.busy:
+        rules = Rules(arrival_first, False)
+        x, clock, y, status = own_events(p, n, x, clock, c, hi, lo, rules, spikes, doubts)
+        if status != DONE:
+            return x, clock, status
     if clock.busy:
         y = verbs.receive_clamped(p, y, weight)
     else:
@@ -170,17 +175,26 @@ def advance_to(p, n, x, clock, hi, lo, weight, arrival_first, spikes, doubts):
     return y, Clock(hi, lo, clock.busy, clock.free_hi, clock.free_lo, clock.free_error), DONE
 
 
+@inline_kernel
+def interval_to(p, clock, hi, lo):
+    """`verbs.interval` from a neuron's last own event to the time (hi, lo)."""
+    return verbs.interval(p, elapsed(hi, lo, clock.hi, clock.lo))
+
+
 class Place(NamedTuple):
     """Where a run stands, so that it can stop for want of room and go on."""
 
-    event: Any  # (1,) events done (sweep) or arrivals done (walk)
-    neuron: Any  # (1,) neurons done within the event
+    event: Any  # (2,) events that all neurons have done, and up to which they have flowed
+    turn: Any  # (1,) which of a sweep's two buffers holds the state after them
+    neuron: Any  # (1,) neurons done with what comes next
+    arrival: Any  # (1,) arrivals of it that the next neuron has done
     clock: Any  # (2,) time of that neuron's last own event where it stopped within, else nan
 
 
 def new_place() -> Place:
     """The start of a run."""
-    return Place(np.zeros(1, np.int64), np.zeros(1, np.int64), np.full(2, np.nan))
+    one = np.zeros((3, 1), np.int64)
+    return Place(np.zeros(2, np.int64), one[0], one[1], one[2], np.full(2, np.nan))
 
 
 class Books(NamedTuple):
@@ -218,13 +232,13 @@ def clock_of(books, n, since, place):
 
 
 @inline_kernel
-def enter(books, n, clock, place, status):
-    """Write the clock of neuron `n` into the books; its time into `place` if it stopped."""
+def enter(books, n, clock, place, arrival, status):
+    """Write the clock of neuron `n` into the books; if it stopped, where into `place`."""
     books.busy[n] = clock.busy
     books.free_hi[n], books.free_lo[n] = clock.free_hi, clock.free_lo
     books.free_error[n] = clock.free_error
     if status != DONE:
-        place.neuron[0] = n
+        place.neuron[0], place.arrival[0] = n, arrival
         place.clock[0], place.clock[1] = clock.hi, clock.lo
 
 
@@ -235,11 +249,12 @@ def finish(p, state, books, since, until, place, spikes, doubts):
     for n in range(place.neuron[0], books.current.size):
         clock = clock_of(books, n, since, place)
         q = verbs.pick(p, n)
+        c = interval_to(q, clock, until[0], until[1])
         x, clock, _, status = own_events(
-            q, n, verbs.load(state, n), clock, until[0], until[1], rules, spikes, doubts
+            q, n, verbs.load(state, n), clock, c, until[0], until[1], rules, spikes, doubts
         )
         verbs.store(state, n, x)
-        enter(books, n, clock, place, status)
+        enter(books, n, clock, place, 0, status)
         if status != DONE:
             return status
     return DONE

@@ -203,13 +203,13 @@ def run_population(network, name, trains, current, until, starts, tie):
     spikes, doubts = new_log(max(256, n)), new_log(64)
     if all(projection.dense for projection in incoming(network, name)):
         events, weights, currents = rows_of_events(network, name, trains, current, until)
-        other = tuple(np.empty(n) for _ in state)
+        states = (state, tuple(np.empty(n) for _ in state))
         flags, nothing = new_flags(n), np.zeros(n)
         table = tuple(np.empty(events.hi.size) for _ in verbs.prepare(p, 0.0))
         coefficients(p, events, table)
 
         def go(spikes, doubts):
-            return sweep(p, state, other, books, events, table, weights, currents, end, first,
+            return sweep(p, states, books, events, table, weights, currents, end, first,
                          place, flags, nothing, spikes, doubts)  # fmt: skip
     else:
         arrivals = lists_of_arrivals(network, name, trains, current, until)

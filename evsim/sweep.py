@@ -1,8 +1,9 @@
 """Sweep of a population whose every input event reaches every neuron: event by event.
 
-Per event one branch-free, vectorised pass flows all neurons, tests a bound and adds a
-contiguous row of weights; only flagged neurons go to the exact solver, from the untouched
-state. The state ping-pongs between two buffers.
+Branch-free, vectorised passes flow all neurons, test a bound and add a contiguous row of
+weights, for four events at a time while only spikes come; neurons flagged in a pass go through
+its events again, by the exact solver, from the untouched state. The state ping-pongs between
+two buffers.
 """
 
 from __future__ import annotations
@@ -13,7 +14,17 @@ import numpy as np
 
 from evsim.jit import inline_kernel, kernel
 from evsim.models import verbs
-from evsim.neuron import CURRENT, DONE, SPIKE, advance_to, clock_of, enter, finish, move
+from evsim.neuron import (
+    CURRENT,
+    DONE,
+    SPIKE,
+    advance_to,
+    clock_of,
+    enter,
+    finish,
+    interval_to,
+    move,
+)
 from evsim.numerics import elapsed
 
 
@@ -39,14 +50,41 @@ def coefficients(p, events, table):
         verbs.store(table, e, verbs.prepare(p, d))
 
 
+@inline_kernel
+def flow_and_add(p, q, common, x, weight):
+    """State of one neuron after one event, and whether it may fire before it."""
+    x, may = verbs.step(q, verbs.own(p, q, common), x)
+    return verbs.receive(q, x, weight), may
+
+
 @kernel
-def flow_and_add(p, common, weight, before, after, flags):
+def one_event(p, table, e, weight, before, after, flags):
     """Flow every neuron, add its weight, and flag those that may fire."""
+    common = verbs.load(table, e)
     for n in range(weight.size):
         q = verbs.pick(p, n)
-        x, may = verbs.step(q, verbs.own(p, q, common), verbs.load(before, n))
-        verbs.store(after, n, verbs.receive(q, x, weight[n]))
+        x, may = flow_and_add(p, q, common, verbs.load(before, n), weight[n])
+        verbs.store(after, n, x)
         flags[n] = may
+
+
+#: Events that one pass over the neurons takes: their states stay in registers meanwhile.
+BLOCK = 4
+
+
+@kernel
+def four_events(p, table, e, a, b, c, d, before, after, flags):
+    """As `one_event`, for the events from `e` on with rows of weights `a`, `b`, `c`, `d`."""
+    first, second = verbs.load(table, e), verbs.load(table, e + 1)
+    third, fourth = verbs.load(table, e + 2), verbs.load(table, e + 3)
+    for n in range(a.size):
+        q = verbs.pick(p, n)
+        x, may = flow_and_add(p, q, first, verbs.load(before, n), a[n])
+        x, may_2 = flow_and_add(p, q, second, x, b[n])
+        x, may_3 = flow_and_add(p, q, third, x, c[n])
+        x, may_4 = flow_and_add(p, q, fourth, x, d[n])
+        verbs.store(after, n, x)
+        flags[n] = (may | may_2) | (may_3 | may_4)
 
 
 @inline_kernel
@@ -64,83 +102,106 @@ def next_set(words, others, k):
     return k
 
 
-@kernel
-def redo(p, n, since, before, after, books, place, now, weight, arrival_first, spikes, doubts):
-    """Neuron `n` again, exactly, from its untouched state; a status."""
+@inline_kernel
+def redo(
+    p, n, e, stop, events, table, weights, before, after, books, place,
+    arrival_first, spikes, doubts,
+):  # fmt: skip
+    """Neuron `n` through events `e` to `stop` again, from its untouched state; a status."""
     q = verbs.pick(p, n)
+    x = verbs.load(before, n)
+    k = e + place.arrival[0]
+    place.arrival[0] = 0
+    since = (events.hi[k - 1], events.lo[k - 1]) if k > 0 else (0.0, 0.0)
     clock = clock_of(books, n, since, place)
-    x, clock, status = advance_to(
-        q, n, verbs.load(before, n), clock, now[0], now[1], weight, arrival_first, spikes, doubts
-    )
+    fresh = clock.hi == since[0] and clock.lo == since[1]
+    status = DONE
+    while k < stop and status == DONE:
+        hi, lo = events.hi[k], events.lo[k]
+        c = verbs.own(p, q, verbs.load(table, k)) if fresh else interval_to(q, clock, hi, lo)
+        weight = weights[events.row[k], n] if events.kind[k] == SPIKE else 0.0
+        x, clock, status = advance_to(
+            q, n, x, clock, c, hi, lo, weight, arrival_first, spikes, doubts
+        )
+        fresh = True
+        k += status == DONE
     verbs.store(after if status == DONE else before, n, x)
-    enter(books, n, clock, place, status)
+    enter(books, n, clock, place, k - e, status)
     return status
 
 
-@kernel
-def glide(p, even, odd, events, table, weights, nothing, flags, clamped, e):
-    """Flow from event `e` on for as long as no neuron needs the solver and no current changes.
+@inline_kernel
+def glide(p, states, events, table, weights, nothing, flags, clamped, place):
+    """Flow for as long as no neuron needs the solver and no current changes.
 
-    Returns the event after whose flow one does, or the number of events. A loop of its own:
-    beside the solver's code the compiler makes less of it.
+    `place.event` then tells from which event on one does, and up to which all have been flowed.
+    A loop of its own: beside the solver's code the compiler makes less of it.
     """
     words = flags.view(np.uint64)
-    before, after = (even, odd) if e % 2 == 0 else (odd, even)
-    while e < events.hi.size:
-        quiet = events.kind[e] == SPIKE
-        weight = weights[events.row[e]] if quiet else nothing
-        flow_and_add(p, verbs.load(table, e), weight, before, after, flags)
-        if not quiet or next_set(words, clamped, 0) < words.size:
-            return e
-        before, after = after, before
-        e += 1
-    return e
+    size, kind, row = events.hi.size, events.kind, events.row
+    e = place.event[0]
+    stop = e
+    while e < size:
+        before, after = states[place.turn[0]], states[1 - place.turn[0]]
+        only_spikes = e + BLOCK <= size
+        if only_spikes:
+            for k in range(e, e + BLOCK):
+                only_spikes &= kind[k] == SPIKE
+        if only_spikes:
+            stop = e + BLOCK
+            four_events(
+                p, table, e, weights[row[e]], weights[row[e + 1]], weights[row[e + 2]],
+                weights[row[e + 3]], before, after, flags,
+            )  # fmt: skip
+        else:
+            stop = e + 1
+            weight = weights[row[e]] if kind[e] == SPIKE else nothing
+            one_event(p, table, e, weight, before, after, flags)
+        if kind[e] != SPIKE or next_set(words, clamped, 0) < words.size:
+            break
+        place.turn[0] = 1 - place.turn[0]
+        e = stop
+    place.event[0], place.event[1] = e, stop
 
 
 @kernel
 def sweep(
-    p, even, odd, books, events, table, weights, currents, until, arrival_first, place, flags,
+    p, states, books, events, table, weights, currents, until, arrival_first, place, flags,
     nothing, spikes, doubts,
 ):  # fmt: skip
     """Run a population from `place` over its events and on to `until`; a status.
 
-    The state after an even number of events is in `even`. `FULL` asks for logs with more room
-    and another call; `ZENO` leaves the neuron that ran away in `place`. `table` comes
-    from `coefficients`; `nothing` is a row of zeros.
+    `states` are two buffers. `FULL` asks for logs with more room and another call; `ZENO`
+    leaves the neuron that ran away in `place`. `table` comes from `coefficients`; `nothing` is
+    a row of zeros.
     """
-    n_neurons = books.current.size
+    n_neurons, kind = books.current.size, events.kind
     words, clamped = flags.view(np.uint64), books.busy.view(np.uint64)
-    e = place.event[0]
-    fresh = place.clock[0] != place.clock[0] and place.neuron[0] == 0
     while True:
-        if fresh:
-            e = glide(p, even, odd, events, table, weights, nothing, flags, clamped, e)
-        before, after = (even, odd) if e % 2 == 0 else (odd, even)
-        since = (events.hi[e - 1], events.lo[e - 1]) if e > 0 else (0.0, 0.0)
-        place.event[0] = e
-        if e == events.hi.size:
+        if place.event[1] == place.event[0]:
+            glide(p, states, events, table, weights, nothing, flags, clamped, place)
+        e, stop = place.event[0], place.event[1]
+        before, after = states[place.turn[0]], states[1 - place.turn[0]]
+        if e == stop:
+            since = (events.hi[e - 1], events.lo[e - 1]) if e > 0 else (0.0, 0.0)
             return finish(p, before, books, since, until, place, spikes, doubts)
-        kind, row, now = events.kind[e], events.row[e], (events.hi[e], events.lo[e])
-        weight = weights[row] if kind == SPIKE else nothing
         # A clamped neuron always goes to the solver, where its release is.
         word = next_set(words, clamped, place.neuron[0] // 8)
         while word < words.size:
             for n in range(max(8 * word, place.neuron[0]), min(8 * word + 8, n_neurons)):
                 if flags[n] | books.busy[n]:
                     status = redo(
-                        p, n, since, before, after, books, place, now, weight[n],
+                        p, n, e, stop, events, table, weights, before, after, books, place,
                         arrival_first, spikes, doubts,
                     )  # fmt: skip
                     if status != DONE:
                         return status
             word = next_set(words, clamped, word + 1)
-        if kind != SPIKE:
-            values = currents[row] if kind == CURRENT else weights[row]
+        if kind[e] != SPIKE:
+            values = currents[events.row[e]] if kind[e] == CURRENT else weights[events.row[e]]
             for n in range(n_neurons):
                 busy = books.busy[n] != 0
                 x = verbs.load(after, n)
-                x = move(p, n, x, busy, books.pulses, books.current, kind, values[n])
+                x = move(p, n, x, busy, books.pulses, books.current, kind[e], values[n])
                 verbs.store(after, n, x)
-        e += 1
-        fresh = True
-        place.neuron[0] = 0
+        place.event[0], place.turn[0], place.neuron[0] = stop, 1 - place.turn[0], 0

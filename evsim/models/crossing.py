@@ -24,7 +24,6 @@ from __future__ import annotations
 import math
 
 from evsim.jit import kernel
-from evsim.models.flow import rise
 from evsim.numerics import exp_neg, exp_phi, log
 
 EPS = 2.0**-52
@@ -35,6 +34,8 @@ DOUBT = 6.0
 @kernel
 def residual(p, u, i, target, s):
     """u(s) - u - target, u(s) and i(s): accurate for small `s`."""
+    if s == 0.0:  # as below, without its exponentials
+        return -target, u, i
     em, phi_mem = exp_phi(s * p.rate_mem)
     ratio, phi = exp_phi(s * p.rate_gap)
     x = s * p.rate_mem
@@ -103,8 +104,11 @@ def at_rest_level(p, u, i):
 
 
 @kernel
-def first_crossing(p, u, i):
-    """(s, tolerance, peak) as `verbs.next_spike` wants them, for a leaky membrane."""
+def first_crossing(p, u, i, sure):
+    """(s, tolerance, peak) as `verbs.next_spike` wants them, for a leaky membrane.
+
+    `sure`: the voltage is known to come above threshold by more than roundings.
+    """
     theta = p.theta
     if u > theta or (u == theta and not p.strict):
         return 0.0, 0.0, math.inf
@@ -118,11 +122,12 @@ def first_crossing(p, u, i):
         if i <= theta:
             return math.inf, 0.0, math.inf
         hi = log(i / theta) / p.rate_syn
-        top = rise(p.rate_mem, p.rate_slow, p.rate_gap, u, i, hi) - target
-        if abs(top) <= DOUBT * EPS * reach:
-            peak = hi
-        if top < 0.0 or (p.strict and top == 0.0):
-            return math.inf, 0.0, peak
+        if not sure:
+            top, _, _ = residual(p, u, i, target, hi)
+            if abs(top) <= DOUBT * EPS * reach:
+                peak = hi
+            if top < 0.0 or (p.strict and top == 0.0):
+                return math.inf, 0.0, peak
     elif i < u:
         lo = minimum(p, u, i)
     s, slope = refine(p, u, i, target, lo, hi)

@@ -109,7 +109,7 @@ def receive(p, x, weight):
 
 
 @verbs.next_spike.implement(DeltaKernel)
-def next_spike(p, x):
+def next_spike(p, x, y):
     u, theta = x[0], p.theta
     # The voltage jumped here: what it is worth is known to a rounding of its terms.
     peak = 0.0 if abs(u - theta) <= DOUBT * EPS * abs(theta) else math.inf

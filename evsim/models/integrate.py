@@ -138,7 +138,7 @@ def receive(p, x, weight):
 
 
 @verbs.next_spike.implement(IFKernel)
-def next_spike(p, x):
+def next_spike(p, x, y):
     s, e = two_sum(p.theta, -x[0])
     rest, lost = two_sum(e, -x[1])
     left, more = two_sum(s, rest)

@@ -167,8 +167,9 @@ def receive(p, x, weight):
 
 
 @verbs.next_spike.implement(LIFKernel)
-def next_spike(p, x):
-    return first_crossing(p, x[0], x[1])
+def next_spike(p, x, y):
+    sure = y[0] >= p.theta + SLACK * (abs(x[0]) + abs(x[1]) + abs(p.theta))
+    return first_crossing(p, x[0], x[1], sure)
 
 
 @verbs.silent.implement(LIFKernel)

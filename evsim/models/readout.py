@@ -106,7 +106,7 @@ def receive(p, x, weight):
 
 
 @verbs.next_spike.implement(LIKernel)
-def next_spike(p, x):
+def next_spike(p, x, y):
     return math.inf, 0.0, math.inf
 
 

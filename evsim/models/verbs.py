@@ -48,8 +48,10 @@ def receive(p, x, weight):
 
 
 @generic
-def next_spike(p, x):
+def next_spike(p, x, y):
     """(s, tolerance, peak): next spike `s` after this state if nothing else happens, or inf.
+
+    `y` is the state that it flows to; it may prove that a spike exists, and nothing else.
 
     `tolerance` is the error in `s` that float64 can attain. `peak` is the time of a maximum
     so close to threshold that float64 cannot decide whether it crosses, else inf. None of
