@@ -10,7 +10,7 @@ import numpy as np
 from evsim.lists import Arrivals, count_targets, deliver
 from evsim.models.base import two_sum_of_arrays
 from evsim.network import Network, Projection
-from evsim.neuron import CURRENT, PULSE_OFF, PULSE_ON, SPIKE
+from evsim.neuron import CURRENT, PULSE_OFF, PULSE_ON
 from evsim.spikes import Spikes, as_step, grid_times, integers
 from evsim.sweep import Events
 
@@ -106,7 +106,7 @@ def _pieces(projection: Projection, train: Spikes):
     """(kind, hi, lo) of what a projection makes of its source's spikes."""
     delay, width = float(projection.delay), projection.pulse_width
     if width is None:
-        yield (SPIKE, *later(train, (delay,)))
+        yield (projection.port, *later(train, (delay,)))
     else:
         yield (PULSE_ON, *later(train, (delay,)))
         yield (PULSE_OFF, *later(train, (delay, width)))
@@ -207,18 +207,18 @@ def _synaptic(projection: Projection, train: Spikes, number: int, n: int):
     if np.ndim(delays) == 0:
         pieces = [(k, hi[spike], lo[spike]) for k, hi, lo in _pieces(projection, train)]
     else:
-        pieces = list(_delayed(train, delays, width, spike, synapse))
+        pieces = list(_delayed(train, delays, width, projection.port, spike, synapse))
     return [
         (target, hi, lo, np.full(total, kind), weight[synapse], np.full(total, number), synapse)
         for kind, hi, lo in pieces
     ]
 
 
-def _delayed(train: Spikes, delays, width, spike, synapse):
+def _delayed(train: Spikes, delays, width, port, spike, synapse):
     """Pieces of a projection with one delay per synapse, one entry per arrival."""
     distinct, which = np.unique(delays, return_inverse=True)
     which = which[synapse]
-    starts = [(SPIKE, ())] if width is None else [(PULSE_ON, ()), (PULSE_OFF, (width,))]
+    starts = [(port, ())] if width is None else [(PULSE_ON, ()), (PULSE_OFF, (width,))]
     for kind, extra in starts:
         if distinct.size <= 64 or train.steps is not None:
             hi, lo = np.empty(spike.size), np.empty(spike.size)

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from evsim.jit import kernel
 from evsim.models import verbs
 from evsim.neuron import (
+    AT_END,
     DONE,
-    SPIKE,
     Clock,
     Rules,
     advance_to,
@@ -17,6 +17,7 @@ from evsim.neuron import (
     interval_to,
     move,
     own_events,
+    stop_at,
 )
 from evsim.numerics import not_before
 
@@ -57,38 +58,37 @@ def walk(p, state, books, arrivals, until, arrival_first, place, spikes, doubts)
     Answers as `sweep.sweep`; here a neuron goes through all its events before the next one,
     and `place.arrival` counts the arrivals that the neuron in `place` has done.
     """
+    rules = Rules(False, AT_END)
     for n in range(place.neuron[0], books.current.size):
         q = verbs.pick(p, n)
-        x = verbs.load(state, n)
-        first = arrivals.start[n] + place.arrival[0]
+        x, clock = verbs.load(state, n), clock_of(books, n)
+        first, last = arrivals.start[n] + place.arrival[0], arrivals.start[n + 1]
         place.arrival[0] = 0
-        since = (0.0, 0.0)
-        if first > arrivals.start[n]:
-            since = (arrivals.hi[first - 1], arrivals.lo[first - 1])
-        clock = clock_of(books, n, since, place)
-        for a in range(first, arrivals.start[n + 1]):
+        for a in range(first, last):
             hi, lo, kind, value = arrivals.hi[a], arrivals.lo[a], arrivals.kind[a], 0.0
-            if kind == SPIKE:
+            if kind >= 0:
                 value = arrivals.value[a]
             c = interval_to(q, clock, hi, lo)
             x, clock, status = advance_to(
-                q, n, x, clock, c, hi, lo, value, arrival_first, spikes, doubts
+                q, n, x, clock, c, hi, lo, kind, value, arrival_first, spikes, doubts
             )
             if status != DONE:
                 verbs.store(state, n, x)
-                enter(books, n, clock, place, a - arrivals.start[n], status)
+                enter(books, n, clock)
+                stop_at(place, n, a - arrivals.start[n])
                 return status
-            if kind != SPIKE:
+            if kind < 0:
                 value = arrivals.value[a]
                 x = move(p, n, x, clock.busy, books.pulses, books.current, kind, value)
                 q = verbs.pick(p, n)
-        c, rules = interval_to(q, clock, until[0], until[1]), Rules(False, True)
+        c = interval_to(q, clock, until[0], until[1])
         x, clock, _, status = own_events(
             q, n, x, clock, c, until[0], until[1], rules, spikes, doubts
         )
         verbs.store(state, n, x)
-        enter(books, n, clock, place, arrivals.start[n + 1] - arrivals.start[n], status)
+        enter(books, n, clock)
         if status != DONE:
+            stop_at(place, n, last - arrivals.start[n])
             return status
     return DONE
 
@@ -108,19 +108,19 @@ def trace(p, state, books, arrivals, arrival_first, t, voltage, current, spikes,
         while a < n_arrivals and not_before(t[k], 0.0, arrivals.hi[a], arrivals.lo[a]):
             hi, lo, kind, value = arrivals.hi[a], arrivals.lo[a], arrivals.kind[a], 0.0
             spikes.used[0] = doubts.used[0] = 0
-            if kind == SPIKE:
+            if kind >= 0:
                 value = arrivals.value[a]
             c = interval_to(q, clock, hi, lo)
             x, clock, _ = advance_to(
-                q, 0, x, clock, c, hi, lo, value, arrival_first, spikes, doubts
+                q, 0, x, clock, c, hi, lo, kind, value, arrival_first, spikes, doubts
             )
-            if kind != SPIKE:
+            if kind < 0:
                 value = arrivals.value[a]
                 x = move(p, 0, x, clock.busy, books.pulses, books.current, kind, value)
                 q = verbs.pick(p, 0)
             a += 1
         spikes.used[0] = doubts.used[0] = 0
-        c, rules = interval_to(q, clock, t[k], 0.0), Rules(False, True)
+        c, rules = interval_to(q, clock, t[k], 0.0), Rules(False, AT_END)
         x, clock, y, _ = own_events(q, 0, x, clock, c, t[k], 0.0, rules, spikes, doubts)
         voltage[k] = verbs.voltage(q, y, books.pulses[0, 0] + books.current[0])
         # Under a pulse the state keeps the distance of the synaptic current to the pulse.

@@ -37,6 +37,7 @@ class Projection:
     indptr: np.ndarray | None = None
     targets: np.ndarray | None = None
     pulse_width: float | None = None
+    port: int = 0  # which of the target's synapse types
 
     @property
     def dense(self) -> bool:

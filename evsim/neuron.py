@@ -46,11 +46,16 @@ class Clock(NamedTuple):
     free_error: float  # what float64 can attain of that release
 
 
+#: What a limit in time is: an arrival; the end of the run, at which spikes still happen; or a
+#: horizon at which they do not, and which is nothing that the neuron could doubt.
+AT_ARRIVAL, AT_END, AT_HORIZON = map(np.int64, range(3))
+
+
 class Rules(NamedTuple):
     """What a call of `own_events` has to know besides the neuron."""
 
     arrival_first: bool  # an arrival at the very time of a spike comes before it
-    closing: bool  # the limit ends the run: what an arrival there has caused still happens
+    limit: int
 
 
 def new_log(capacity: int) -> Log:
@@ -90,7 +95,7 @@ def own_events(p, n, x, clock, c, limit_hi, limit_lo, rules, spikes, doubts):
     c : tuple
         `verbs.interval` from its last own event to the limit.
     limit_hi, limit_lo : float
-        Time of its next arrival, or the end of the run.
+        Time of its next arrival, the end of the run, or a horizon.
     rules : Rules
     spikes, doubts : Log
 
@@ -104,7 +109,8 @@ def own_events(p, n, x, clock, c, limit_hi, limit_lo, rules, spikes, doubts):
         `FULL` asks for more room and another call with the answer; `ZENO`: a spike leaves
         the neuron above threshold without a refractory period.
     """
-    closing, arrival_first = rules.closing, rules.arrival_first
+    closing, horizon = rules.limit == AT_END, rules.limit == AT_HORIZON
+    exclusive = horizon or (rules.arrival_first and not closing)
     hi, lo, busy, free_hi, free_lo, free_error = clock
     ceiling = np.inf  # voltage before the last spike, while no time passes
     while True:
@@ -112,7 +118,7 @@ def own_events(p, n, x, clock, c, limit_hi, limit_lo, rules, spikes, doubts):
             return x, Clock(hi, lo, busy, free_hi, free_lo, free_error), x, FULL
         if busy:
             late = elapsed(limit_hi, limit_lo, free_hi, free_lo)
-            if abs(late) <= free_error and not closing:
+            if abs(late) <= free_error and not closing and not horizon:
                 note(doubts, limit_hi, limit_lo, n, RELEASE)
             if not not_before(limit_hi, limit_lo, free_hi, free_lo):
                 y = verbs.clamp(p, c, x)
@@ -130,13 +136,13 @@ def own_events(p, n, x, clock, c, limit_hi, limit_lo, rules, spikes, doubts):
         if peak <= gap:
             at_hi, at_lo = add_time(hi, lo, peak)
             note(doubts, at_hi, at_lo, n, GRAZE)
-        if tolerance > 0.0 and abs(s - gap) <= tolerance:
+        if tolerance > 0.0 and abs(s - gap) <= tolerance and not horizon:
             note(doubts, limit_hi, limit_lo, n, TIE if closing else ARRIVAL)
         # On the times themselves: the gap has been rounded, and an exact tie may hide in that.
         at_hi, at_lo = add_time(hi, lo, s) if s < np.inf else (s, 0.0)
         in_time = not_before(limit_hi, limit_lo, at_hi, at_lo)
         tied = at_hi == limit_hi and at_lo == limit_lo
-        if not in_time or (tied and arrival_first and not closing):
+        if not in_time or (tied and exclusive):
             return x, Clock(hi, lo, busy, free_hi, free_lo, free_error), y, DONE
         if s > 0.0:
             ceiling = np.inf
@@ -155,8 +161,8 @@ def own_events(p, n, x, clock, c, limit_hi, limit_lo, rules, spikes, doubts):
 
 
 @inline_kernel
-def advance_to(p, n, x, clock, c, hi, lo, weight, arrival_first, spikes, doubts):
-    """Neuron `n` through its own events to an arrival of `weight`, and past it.
+def advance_to(p, n, x, clock, c, hi, lo, port, weight, arrival_first, spikes, doubts):
+    """Neuron `n` through its own events to an arrival of `weight` at `port`, and past it.
 
     `c` is `verbs.interval` from its last own event to the arrival. Returns its state and clock
     right after the arrival and `DONE`, or, without the arrival, those at its last own event
@@ -164,14 +170,14 @@ def advance_to(p, n, x, clock, c, hi, lo, weight, arrival_first, spikes, doubts)
     """
     y, may = verbs.step(p, c, x)
     if may | clock.busy:
-        rules = Rules(arrival_first, False)
+        rules = Rules(arrival_first, AT_ARRIVAL)
         x, clock, y, status = own_events(p, n, x, clock, c, hi, lo, rules, spikes, doubts)
         if status != DONE:
             return x, clock, status
     if clock.busy:
-        y = verbs.receive_clamped(p, y, weight)
+        y = verbs.receive_clamped(p, y, port, weight)
     else:
-        y = verbs.receive(p, y, weight)
+        y = verbs.receive(p, y, port, weight)
     return y, Clock(hi, lo, clock.busy, clock.free_hi, clock.free_lo, clock.free_error), DONE
 
 
@@ -188,19 +194,20 @@ class Place(NamedTuple):
     turn: Any  # (1,) which of a sweep's two buffers holds the state after them
     neuron: Any  # (1,) neurons done with what comes next
     arrival: Any  # (1,) arrivals of it that the next neuron has done
-    clock: Any  # (2,) time of that neuron's last own event where it stopped within, else nan
+    within: Any  # (1,) that neuron has stopped after an own event since
 
 
 def new_place() -> Place:
     """The start of a run."""
-    one = np.zeros((3, 1), np.int64)
-    return Place(np.zeros(2, np.int64), one[0], one[1], one[2], np.full(2, np.nan))
+    return Place(np.zeros(2, np.int64), *(np.zeros(1, np.int64) for _ in range(4)))
 
 
 class Books(NamedTuple):
-    """What a population keeps besides its state: refractoriness and external currents."""
+    """What a population keeps besides its state: clocks, refractoriness, external currents."""
 
-    busy: Any  # uint8, room for whole words of eight: the membrane is clamped
+    hi: Any  # (n,) time of the last own event; a sweep knows it without
+    lo: Any
+    busy: Any  # uint8, room for whole words of eight: the neuron is refractory
     free_hi: Any  # (n,) end of the refractory period
     free_lo: Any
     free_error: Any
@@ -215,53 +222,55 @@ def new_flags(n: int) -> np.ndarray:
 
 def new_books(n: int) -> Books:
     """Books of a population at the start of a run."""
-    free = np.zeros((3, n))
-    return Books(new_flags(n), free[0], free[1], free[2], np.zeros((2, n)), np.zeros(n))
+    zeros = np.zeros((6, n))
+    return Books(
+        zeros[0], zeros[1], new_flags(n), zeros[2], zeros[3], zeros[4], np.zeros((2, n)), zeros[5]
+    )
 
 
 @inline_kernel
-def clock_of(books, n, since, place):
-    """Clock of neuron `n` whose last own event was at `since`, or where it stopped within."""
-    if place.clock[0] == place.clock[0]:
-        hi, lo = place.clock[0], place.clock[1]
-        place.clock[0] = np.nan
-    else:
-        hi, lo = since
+def clock_of(books, n):
+    """Clock of neuron `n`."""
     busy, error = books.busy[n] != 0, books.free_error[n]
-    return Clock(hi, lo, busy, books.free_hi[n], books.free_lo[n], error)
+    return Clock(books.hi[n], books.lo[n], busy, books.free_hi[n], books.free_lo[n], error)
 
 
 @inline_kernel
-def enter(books, n, clock, place, arrival, status):
-    """Write the clock of neuron `n` into the books; if it stopped, where into `place`."""
-    books.busy[n] = clock.busy
+def enter(books, n, clock):
+    """Write the clock of neuron `n` into the books."""
+    books.hi[n], books.lo[n], books.busy[n] = clock.hi, clock.lo, clock.busy
     books.free_hi[n], books.free_lo[n] = clock.free_hi, clock.free_lo
     books.free_error[n] = clock.free_error
-    if status != DONE:
-        place.neuron[0], place.arrival[0] = n, arrival
-        place.clock[0], place.clock[1] = clock.hi, clock.lo
+
+
+@inline_kernel
+def stop_at(place, n, arrival):
+    """Note that neuron `n` has stopped after so many arrivals."""
+    place.neuron[0], place.arrival[0], place.within[0] = n, arrival, 1
 
 
 @kernel
-def finish(p, state, books, since, until, place, spikes, doubts):
+def finish(p, state, books, until, place, spikes, doubts):
     """Every neuron from `place` on through its last own events up to `until`; a status."""
-    rules = Rules(False, True)
+    rules = Rules(False, AT_END)
     for n in range(place.neuron[0], books.current.size):
-        clock = clock_of(books, n, since, place)
+        clock = clock_of(books, n)
         q = verbs.pick(p, n)
         c = interval_to(q, clock, until[0], until[1])
         x, clock, _, status = own_events(
             q, n, verbs.load(state, n), clock, c, until[0], until[1], rules, spikes, doubts
         )
         verbs.store(state, n, x)
-        enter(books, n, clock, place, 0, status)
+        enter(books, n, clock)
         if status != DONE:
+            stop_at(place, n, 0)
             return status
     return DONE
 
 
-#: Kinds of events: weights arrive; a pulse of that height starts or ends; a new current.
-SPIKE, PULSE_ON, PULSE_OFF, CURRENT = 0, 1, 2, 3
+#: Kinds of events: a pulse of that height starts or ends, a new current; and from 0 on, weights
+#: arrive at the synaptic port of that number.
+PULSE_ON, PULSE_OFF, CURRENT = -1, -2, -3
 
 
 def move(p, n, x, busy, pulses, current, kind, value):

@@ -222,7 +222,7 @@ def run_population(network, name, trains, current, until, starts, tie):
     if status != DONE:
         raise ZenoError(
             f"neuron {place.neuron[0]} of population {name!r} is at or above threshold after its "
-            f"reset at t = {place.clock[0]:.9g} and would fire for ever; give it a refractory "
+            f"reset at t = {books.hi[place.neuron[0]]:.9g} and would fire for ever; give it a refractory "
             "period (t_ref > 0) or a reset below threshold"
         )
     return _spikes(spikes), _doubts(doubts, name)

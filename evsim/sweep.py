@@ -17,13 +17,14 @@ from evsim.models import verbs
 from evsim.neuron import (
     CURRENT,
     DONE,
-    SPIKE,
+    Clock,
     advance_to,
     clock_of,
     enter,
     finish,
     interval_to,
     move,
+    stop_at,
 )
 from evsim.numerics import elapsed
 
@@ -51,19 +52,19 @@ def coefficients(p, events, table):
 
 
 @inline_kernel
-def flow_and_add(p, q, common, x, weight):
+def flow_and_add(p, q, common, x, port, weight):
     """State of one neuron after one event, and whether it may fire before it."""
     x, may = verbs.step(q, verbs.own(p, q, common), x)
-    return verbs.receive(q, x, weight), may
+    return verbs.receive(q, x, port, weight), may
 
 
 @kernel
-def one_event(p, table, e, weight, before, after, flags):
+def one_event(p, table, e, port, weight, before, after, flags):
     """Flow every neuron, add its weight, and flag those that may fire."""
     common = verbs.load(table, e)
     for n in range(weight.size):
         q = verbs.pick(p, n)
-        x, may = flow_and_add(p, q, common, verbs.load(before, n), weight[n])
+        x, may = flow_and_add(p, q, common, verbs.load(before, n), port, weight[n])
         verbs.store(after, n, x)
         flags[n] = may
 
@@ -73,16 +74,17 @@ BLOCK = 4
 
 
 @kernel
-def four_events(p, table, e, a, b, c, d, before, after, flags):
+def four_events(p, table, e, ports, a, b, c, d, before, after, flags):
     """As `one_event`, for the events from `e` on with rows of weights `a`, `b`, `c`, `d`."""
+    port, port_2, port_3, port_4 = ports[e], ports[e + 1], ports[e + 2], ports[e + 3]
     first, second = verbs.load(table, e), verbs.load(table, e + 1)
     third, fourth = verbs.load(table, e + 2), verbs.load(table, e + 3)
     for n in range(a.size):
         q = verbs.pick(p, n)
-        x, may = flow_and_add(p, q, first, verbs.load(before, n), a[n])
-        x, may_2 = flow_and_add(p, q, second, x, b[n])
-        x, may_3 = flow_and_add(p, q, third, x, c[n])
-        x, may_4 = flow_and_add(p, q, fourth, x, d[n])
+        x, may = flow_and_add(p, q, first, verbs.load(before, n), port, a[n])
+        x, may_2 = flow_and_add(p, q, second, x, port_2, b[n])
+        x, may_3 = flow_and_add(p, q, third, x, port_3, c[n])
+        x, may_4 = flow_and_add(p, q, fourth, x, port_4, d[n])
         verbs.store(after, n, x)
         flags[n] = (may | may_2) | (may_3 | may_4)
 
@@ -109,24 +111,28 @@ def redo(
 ):  # fmt: skip
     """Neuron `n` through events `e` to `stop` again, from its untouched state; a status."""
     q = verbs.pick(p, n)
-    x = verbs.load(before, n)
+    x, clock = verbs.load(before, n), clock_of(books, n)
     k = e + place.arrival[0]
-    place.arrival[0] = 0
-    since = (events.hi[k - 1], events.lo[k - 1]) if k > 0 else (0.0, 0.0)
-    clock = clock_of(books, n, since, place)
-    fresh = clock.hi == since[0] and clock.lo == since[1]
+    fresh = k > 0 and place.within[0] == 0
+    if fresh:
+        hi, lo = events.hi[k - 1], events.lo[k - 1]
+        clock = Clock(hi, lo, clock.busy, clock.free_hi, clock.free_lo, clock.free_error)
+    place.arrival[0] = place.within[0] = 0
     status = DONE
     while k < stop and status == DONE:
-        hi, lo = events.hi[k], events.lo[k]
+        hi, lo, port, weight = events.hi[k], events.lo[k], events.kind[k], 0.0
+        if port >= 0:
+            weight = weights[events.row[k], n]
         c = verbs.own(p, q, verbs.load(table, k)) if fresh else interval_to(q, clock, hi, lo)
-        weight = weights[events.row[k], n] if events.kind[k] == SPIKE else 0.0
         x, clock, status = advance_to(
-            q, n, x, clock, c, hi, lo, weight, arrival_first, spikes, doubts
+            q, n, x, clock, c, hi, lo, port, weight, arrival_first, spikes, doubts
         )
         fresh = True
         k += status == DONE
     verbs.store(after if status == DONE else before, n, x)
-    enter(books, n, clock, place, k - e, status)
+    enter(books, n, clock)
+    if status != DONE:
+        stop_at(place, n, k - e)
     return status
 
 
@@ -146,18 +152,22 @@ def glide(p, states, events, table, weights, nothing, flags, clamped, place):
         only_spikes = e + BLOCK <= size
         if only_spikes:
             for k in range(e, e + BLOCK):
-                only_spikes &= kind[k] == SPIKE
+                only_spikes &= kind[k] >= 0
         if only_spikes:
             stop = e + BLOCK
             four_events(
-                p, table, e, weights[row[e]], weights[row[e + 1]], weights[row[e + 2]],
+                p, table, e, kind, weights[row[e]], weights[row[e + 1]], weights[row[e + 2]],
                 weights[row[e + 3]], before, after, flags,
             )  # fmt: skip
         else:
             stop = e + 1
-            weight = weights[row[e]] if kind[e] == SPIKE else nothing
-            one_event(p, table, e, weight, before, after, flags)
-        if kind[e] != SPIKE or next_set(words, clamped, 0) < words.size:
+            weight = weights[row[e]] if kind[e] >= 0 else nothing
+            one_event(p, table, e, kind[e], weight, before, after, flags)
+        if e == 0 and place.within[0] != 0:
+            # In a resumed run every neuron has a clock of its own up to the first event.
+            flags[: nothing.size] = 1
+            place.within[0] = 0
+        if kind[e] < 0 or next_set(words, clamped, 0) < words.size:
             break
         place.turn[0] = 1 - place.turn[0]
         e = stop
@@ -183,8 +193,9 @@ def sweep(
         e, stop = place.event[0], place.event[1]
         before, after = states[place.turn[0]], states[1 - place.turn[0]]
         if e == stop:
-            since = (events.hi[e - 1], events.lo[e - 1]) if e > 0 else (0.0, 0.0)
-            return finish(p, before, books, since, until, place, spikes, doubts)
+            if e > 0 and place.within[0] == 0:
+                books.hi[:], books.lo[:] = events.hi[e - 1], events.lo[e - 1]
+            return finish(p, before, books, until, place, spikes, doubts)
         # A clamped neuron always goes to the solver, where its release is.
         word = next_set(words, clamped, place.neuron[0] // 8)
         while word < words.size:
@@ -197,7 +208,7 @@ def sweep(
                     if status != DONE:
                         return status
             word = next_set(words, clamped, word + 1)
-        if kind[e] != SPIKE:
+        if kind[e] < 0:
             values = currents[events.row[e]] if kind[e] == CURRENT else weights[events.row[e]]
             for n in range(n_neurons):
                 busy = books.busy[n] != 0

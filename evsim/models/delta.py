@@ -104,7 +104,7 @@ def step(p, c, x):
 
 
 @verbs.receive.implement(DeltaKernel)
-def receive(p, x, weight):
+def receive(p, x, port, weight):
     return (x[0] + weight,)
 
 
@@ -119,6 +119,12 @@ def next_spike(p, x, y):
         return math.inf, 0.0, peak
     s = math.log1p((u - theta) / theta) / p.rate_mem
     return s, DOUBT * EPS * (s + 1.0 / p.rate_mem), peak
+
+
+@verbs.earliest.implement(DeltaKernel)
+def earliest(p, x):
+    u, theta = x[0], p.theta
+    return math.inf if theta >= 0.0 and u < theta else 0.0
 
 
 @verbs.silent.implement(DeltaKernel)
@@ -137,7 +143,7 @@ def clamp(p, c, x):
 
 
 @verbs.receive_clamped.implement(DeltaKernel)
-def receive_clamped(p, x, weight):
+def receive_clamped(p, x, port, weight):
     return (x[0],)
 
 

@@ -133,7 +133,7 @@ def step(p, c, x):
 
 
 @verbs.receive.implement(IFKernel)
-def receive(p, x, weight):
+def receive(p, x, port, weight):
     return add_time(x[0], x[1], weight)
 
 
@@ -149,6 +149,13 @@ def next_spike(p, x, y):
     wait = left / p.slope
     exact = lost == 0.0 and more == 0.0 and fma(wait, p.slope, -left) == 0.0
     return wait, (0.0 if exact else DOUBT * EPS * wait), math.inf
+
+
+@verbs.earliest.implement(IFKernel)
+def earliest(p, x):
+    left = p.theta - x[0] - 8.0 * EPS * (abs(p.theta) + abs(x[0]))
+    wait = left / p.slope if p.slope > 0.0 else math.inf
+    return wait if left > 0.0 else 0.0
 
 
 @verbs.silent.implement(IFKernel)
@@ -169,7 +176,7 @@ def clamp(p, c, x):
 
 
 @verbs.receive_clamped.implement(IFKernel)
-def receive_clamped(p, x, weight):
+def receive_clamped(p, x, port, weight):
     return x[0], x[1]
 
 

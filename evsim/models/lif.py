@@ -16,6 +16,7 @@ each the correctly rounded sum: a bias that equals the threshold exactly gives z
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -162,7 +163,7 @@ def step(p, c, x):
 
 
 @verbs.receive.implement(LIFKernel)
-def receive(p, x, weight):
+def receive(p, x, port, weight):
     return x[0], x[1] + weight
 
 
@@ -170,6 +171,16 @@ def receive(p, x, weight):
 def next_spike(p, x, y):
     sure = y[0] >= p.theta + SLACK * (abs(x[0]) + abs(x[1]) + abs(p.theta))
     return first_crossing(p, x[0], x[1], sure)
+
+
+@verbs.earliest.implement(LIFKernel)
+def earliest(p, x):
+    # After the last time at u0 before a crossing, u >= u0 and i <= max(i0, 0).
+    u, i = x
+    push = (i if i > 0.0 else 0.0) - u
+    left = p.theta - u - SLACK * (abs(u) + abs(i) + abs(p.theta))
+    wait = left / push / p.rate_mem if push > 0.0 else math.inf
+    return wait if left > 0.0 else 0.0
 
 
 @verbs.silent.implement(LIFKernel)
@@ -197,7 +208,7 @@ def clamp(p, c, x):
 
 
 @verbs.receive_clamped.implement(LIFKernel)
-def receive_clamped(p, x, weight):
+def receive_clamped(p, x, port, weight):
     return x[0], x[1] + weight
 
 

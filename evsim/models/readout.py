@@ -101,13 +101,18 @@ def step(p, c, x):
 
 
 @verbs.receive.implement(LIKernel)
-def receive(p, x, weight):
+def receive(p, x, port, weight):
     return (x[0] + weight, x[1]) if p.delta else (x[0], x[1] + weight)
 
 
 @verbs.next_spike.implement(LIKernel)
 def next_spike(p, x, y):
     return math.inf, 0.0, math.inf
+
+
+@verbs.earliest.implement(LIKernel)
+def earliest(p, x):
+    return math.inf
 
 
 @verbs.silent.implement(LIKernel)
@@ -126,8 +131,8 @@ def clamp(p, c, x):
 
 
 @verbs.receive_clamped.implement(LIKernel)
-def receive_clamped(p, x, weight):
-    return verbs.receive(p, x, weight)
+def receive_clamped(p, x, port, weight):
+    return verbs.receive(p, x, port, weight)
 
 
 @verbs.redrive.implement(LIKernel)
