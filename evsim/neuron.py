@@ -48,7 +48,9 @@ class Clock(NamedTuple):
 
 #: What a limit in time is: an arrival; the end of the run, at which spikes still happen; or a
 #: horizon at which they do not, and which is nothing that the neuron could doubt.
-AT_ARRIVAL, AT_END, AT_HORIZON = map(np.int64, range(3))
+AT_ARRIVAL: Any = np.int64(0)
+AT_END: Any = np.int64(1)
+AT_HORIZON: Any = np.int64(2)
 
 
 class Rules(NamedTuple):

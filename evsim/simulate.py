@@ -220,10 +220,11 @@ def run_population(network, name, trains, current, until, starts, tie):
     while (status := go(spikes, doubts)) == FULL:
         spikes, doubts = more_room(spikes), more_room(doubts)
     if status != DONE:
+        n = int(place.neuron[0])
         raise ZenoError(
-            f"neuron {place.neuron[0]} of population {name!r} is at or above threshold after its "
-            f"reset at t = {books.hi[place.neuron[0]]:.9g} and would fire for ever; give it a refractory "
-            "period (t_ref > 0) or a reset below threshold"
+            f"neuron {n} of population {name!r} is at or above threshold after its reset at "
+            f"t = {books.hi[n]:.9g} and would fire for ever; give it a refractory period "
+            "(t_ref > 0) or a reset below threshold"
         )
     return _spikes(spikes), _doubts(doubts, name)
 

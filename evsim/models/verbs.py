@@ -2,9 +2,8 @@
 
 Two families. *Vector, branch-free*, for whole populations: `interval`, `step`, `receive`.
 *Scalar, for the few candidates*: `earliest`, `silent`, `next_spike`, `fire`, `clamp`,
-`receive_clamped`;
-`redrive` and `pulse`, which move a neuron to a new level of external current; and `voltage`,
-for reading.
+`receive_clamped`; `redrive` and `pulse`, which move a neuron to a new level of external
+current; and `voltage`, for reading.
 
 A parameter set is one NamedTuple class per model in two compiled forms: every number a
 float, or every number a contiguous array with one value per neuron; `pick` turns either into
