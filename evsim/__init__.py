@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from evsim.models.readout import LI
     from evsim.network import Network
     from evsim.nir import from_nir
+    from evsim.outcome import ZenoError
     from evsim.record import Record
-    from evsim.simulate import ZenoError, simulate
+    from evsim.simulate import simulate
     from evsim.spikes import Spikes
 
 __version__ = "0.1.0"
@@ -49,7 +50,7 @@ _HOME = {
     "Network": "evsim.network",
     "Record": "evsim.record",
     "Spikes": "evsim.spikes",
-    "ZenoError": "evsim.simulate",
+    "ZenoError": "evsim.outcome",
     "from_nir": "evsim.nir",
     "load": "evsim.files",
     "save": "evsim.files",

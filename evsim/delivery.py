@@ -102,7 +102,13 @@ def incoming(network: Network, population: str) -> list[Projection]:
     return [p for p in network.projections.values() if p.post == population]
 
 
-def _pieces(projection: Projection, train: Spikes):
+def in_arrays(network: Network, name: str, current: Current | None) -> bool:
+    """Whether a population needs the array form: own parameters, or external current."""
+    pulses = any(p.pulse_width is not None for p in incoming(network, name))
+    return network.populations[name].model.per_neuron or pulses or current is not None
+
+
+def pieces(projection: Projection, train: Spikes):
     """(kind, hi, lo) of what a projection makes of its source's spikes."""
     delay, width = float(projection.delay), projection.pulse_width
     if width is None:
@@ -120,7 +126,7 @@ def rows_of_events(
     weights, parts, offset = [np.zeros((0, n))], [], 0
     for rank, projection in enumerate(incoming(network, population)):
         train = trains[projection.pre]
-        for kind, hi, lo in _pieces(projection, train):
+        for kind, hi, lo in pieces(projection, train):
             parts.append(_part(hi, lo, kind, offset + train.units, rank, train.units))
         weights.append(projection.weight)
         offset += projection.weight.shape[0]
@@ -166,7 +172,7 @@ def lists_of_arrivals(
     n = network.size(population)
     columns: list[tuple[np.ndarray, ...]] = []
     for rank, projection in enumerate(incoming(network, population)):
-        columns += _synaptic(projection, trains[projection.pre], rank, n)
+        columns += columns_of(projection, trains[projection.pre], rank, n)
     if current is not None:
         hi, lo = current.pairs()
         values = current.rows(n, population)
@@ -189,7 +195,7 @@ def lists_of_arrivals(
     )
 
 
-def _synaptic(projection: Projection, train: Spikes, number: int, n: int):
+def columns_of(projection: Projection, train: Spikes, number: int, n: int):
     """Columns (target, hi, lo, kind, value, projection, position) of one projection."""
     indptr, targets, weight = projection.indptr, projection.targets, projection.weight
     if indptr is None or targets is None:
@@ -205,12 +211,12 @@ def _synaptic(projection: Projection, train: Spikes, number: int, n: int):
     target = np.repeat(np.arange(n), counts)
     delays, width = projection.delay, projection.pulse_width
     if np.ndim(delays) == 0:
-        pieces = [(k, hi[spike], lo[spike]) for k, hi, lo in _pieces(projection, train)]
+        columns = [(k, hi[spike], lo[spike]) for k, hi, lo in pieces(projection, train)]
     else:
-        pieces = list(_delayed(train, delays, width, projection.port, spike, synapse))
+        columns = list(_delayed(train, delays, width, projection.port, spike, synapse))
     return [
         (target, hi, lo, np.full(total, kind), weight[synapse], np.full(total, number), synapse)
-        for kind, hi, lo in pieces
+        for kind, hi, lo in columns
     ]
 
 

@@ -95,7 +95,7 @@ def load(path: str | os.PathLike[str]) -> Record:
 
 def _record(manifest, arrays) -> Record:
     network = _network(arrays, manifest)
-    names, grids = network.order(), manifest.get("grids", {})
+    names, grids = list(network.populations), manifest.get("grids", {})
     inputs = {
         name: _on_grid(_train(arrays, f"inputs/{name}"), grids.get(name))
         for name in _names(arrays, "inputs")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import scipy.sparse
+from scipy.sparse.csgraph import connected_components
 
 from evsim.models.base import Neuron
 
@@ -43,6 +45,11 @@ class Projection:
     def dense(self) -> bool:
         """Whether every pair is joined, with one delay."""
         return self.indptr is None and np.ndim(self.delay) == 0
+
+    @cached_property
+    def smallest_delay(self) -> float:
+        """Of its synapses; inf if it has none."""
+        return float(np.min(self.delay)) if self.weight.size else np.inf
 
 
 @dataclass(repr=False)
@@ -151,31 +158,29 @@ class Network:
             dict(self.inputs), dict(self.populations), dict(self.projections), self.origin
         )
 
-    def order(self) -> list[str]:
-        """Populations such that each comes after those that it hears.
+    def stages(self) -> list[list[str]]:
+        """Populations in groups such that each comes after those that it hears.
 
-        Raises
-        ------
-        NotImplementedError
-            If populations lie on a cycle; the message names them.
+        A group of several populations, or of one that hears itself, lies on a cycle.
         """
+        names = list(self.populations)
+        index = {name: k for k, name in enumerate(names)}
+        pairs = [(index[p.pre], index[p.post]) for p in self.projections.values() if p.pre in index]
+        rows, columns = np.array(pairs, np.int64).reshape(-1, 2).T
+        shape = (len(names), len(names))
+        graph = scipy.sparse.coo_array((np.ones(rows.size), (rows, columns)), shape=shape)
+        _, group = connected_components(graph, directed=True, connection="strong")
         waiting = {
-            name: {p.pre for p in self.projections.values() if p.post == name}
-            & set(self.populations)
-            for name in self.populations
+            g: {group[a] for a, b in pairs if group[b] == g} - {g} for g in dict.fromkeys(group)
         }
-        done: list[str] = []
+        stages: list[list[str]] = []
+        done: set[int] = set()
         while waiting:
-            ready = [name for name, before in waiting.items() if before <= set(done)]
-            if not ready:
-                raise NotImplementedError(
-                    f"populations {', '.join(sorted(waiting))} lie on or behind a cycle; this "
-                    "version simulates networks without cycles"
-                )
-            done += ready
-            for name in ready:
-                del waiting[name]
-        return done
+            ready = next(g for g, before in waiting.items() if before <= done)
+            stages.append([name for name in names if group[index[name]] == ready])
+            done.add(ready)
+            del waiting[ready]
+        return stages
 
     def _new(self, name: str) -> str:
         if not isinstance(name, str) or not name:

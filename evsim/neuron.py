@@ -252,20 +252,26 @@ def stop_at(place, n, arrival):
 
 
 @kernel
-def finish(p, state, books, until, place, spikes, doubts):
-    """Every neuron from `place` on through its last own events up to `until`; a status."""
+def finish(p, state, books, span, base, until, place, spikes, doubts):
+    """The neurons of `span`, from `place` on, through their last own events up to `until`.
+
+    `span` are the first neuron, one behind the last, and what to add to get a place; a spike
+    is logged with `base` and the place as its unit. Returns a status.
+    """
     rules = Rules(False, AT_END)
-    for n in range(place.neuron[0], books.current.size):
+    first, last, shift = span
+    for n in range(max(first, place.neuron[0] - shift), last):
         clock = clock_of(books, n)
         q = verbs.pick(p, n)
         c = interval_to(q, clock, until[0], until[1])
         x, clock, _, status = own_events(
-            q, n, verbs.load(state, n), clock, c, until[0], until[1], rules, spikes, doubts
-        )
+            q, n + shift + base, verbs.load(state, n), clock, c, until[0], until[1], rules,
+            spikes, doubts,
+        )  # fmt: skip
         verbs.store(state, n, x)
         enter(books, n, clock)
         if status != DONE:
-            stop_at(place, n, 0)
+            stop_at(place, n + shift, 0)
             return status
     return DONE
 

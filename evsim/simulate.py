@@ -9,30 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from evsim.delivery import Current, incoming, lists_of_arrivals, rows_of_events
+from evsim.delivery import Current, in_arrays, incoming, lists_of_arrivals, rows_of_events
 from evsim.lists import walk
 from evsim.models import verbs
 from evsim.network import Network
-from evsim.neuron import (
-    DONE,
-    DOUBTS,
-    FULL,
-    Log,
-    more_room,
-    new_books,
-    new_flags,
-    new_log,
-    new_place,
-)
+from evsim.neuron import DONE, FULL, more_room, new_books, new_flags, new_log, new_place
+from evsim.outcome import doubts_of, runaway, spikes_of
+from evsim.plan import plan
 from evsim.record import Record
+from evsim.recurrent import run_group
 from evsim.spikes import Spikes
 from evsim.sweep import coefficients, sweep
 
 TIES = ("spike_first", "arrival_first")
-
-
-class ZenoError(RuntimeError):
-    """A neuron would fire for ever without time passing; the message names it."""
 
 
 def simulate(
@@ -43,13 +32,14 @@ def simulate(
     initial: dict[str, dict[str, Any]] | None = None,
     threads: int | None = None,
     tie: str = "spike_first",
+    path: str = "auto",
 ):
     """Run a network exactly.
 
     Parameters
     ----------
     network : Network
-        Without cycles between populations.
+        Of any graph; cycles without delay are run instant by instant.
     inputs : dict, or list of dicts for a batch
         Input name to `Spikes`, and population name to `Current`. An input left out is silent.
     until : float
@@ -63,6 +53,9 @@ def simulate(
         the result.
     tie : {"spike_first", "arrival_first"}, optional
         What happens first where an arrival comes at the very time of a spike.
+    path : {"auto", "sweep", "window", "queue"}, optional
+        How to go through time; the answer has the same bits. `evsim.plan` says which suits
+        which network, and what refuses which.
 
     Returns
     -------
@@ -72,8 +65,6 @@ def simulate(
     ------
     ValueError, TypeError
         Naming argument, index and value.
-    NotImplementedError
-        If populations lie on a cycle.
     ZenoError
         If a neuron stays above threshold after its reset and has no refractory period.
 
@@ -92,7 +83,7 @@ def simulate(
     if tie not in TIES:
         raise ValueError(f"tie must be one of {', '.join(map(repr, TIES))}; got {tie!r}")
     network = network.copy()
-    order = network.order()
+    stages = plan(network, path)
     samples = inputs if isinstance(inputs, list | tuple) else [inputs]
     checked = [checked_inputs(network, sample) for sample in samples]
     for name, given in (initial or {}).items():
@@ -100,10 +91,10 @@ def simulate(
             raise ValueError(f"initial[{name!r}] is not a population")
         if not isinstance(given, dict):
             raise TypeError(f"initial[{name!r}] must be a dict of variables; got {given!r}")
-    starts = {name: _initial(network, name, initial) for name in order}
+    starts = {name: _initial(network, name, initial) for name in network.populations}
 
     def run(sample):
-        return _run(network, order, sample, float(until), starts, tie)
+        return _run(network, stages, sample, float(until), starts, tie)
 
     workers = min(len(checked), threads or os.cpu_count() or 1)
     if workers > 1:
@@ -166,13 +157,20 @@ def _initial(network: Network, name: str, initial) -> tuple[np.ndarray, ...]:
     return tuple(state)
 
 
-def _run(network, order, inputs, until, starts, tie) -> Record:
+def _run(network, stages, inputs, until, starts, tie) -> Record:
     silent = Spikes([], [])
     trains = {name: inputs.get(name, silent) for name in network.inputs}
-    undecided = []
-    for name in order:
-        spikes, doubts = run_population(network, name, trains, inputs.get(name), until, starts, tie)
-        trains[name] = spikes
+    undecided: list[tuple[str, int, float, str]] = []
+    for names, way in stages:
+        if way == "sweep":
+            (name,) = names
+            spikes, doubts = run_population(
+                network, name, trains, inputs.get(name), until, starts, tie
+            )
+            trains[name] = spikes
+        else:
+            found, doubts = run_group(network, names, trains, inputs, until, starts, tie, way)
+            trains |= found
         undecided += doubts
     undecided.sort(key=lambda doubt: (doubt[2], doubt[0], doubt[1], doubt[3]))
     return Record(
@@ -180,16 +178,10 @@ def _run(network, order, inputs, until, starts, tie) -> Record:
         inputs=inputs,
         until=until,
         policies={"tie": tie},
-        spikes={name: trains[name] for name in order},
+        spikes={name: trains[name] for name in network.populations},
         undecided=undecided,
         initial=starts,
     )
-
-
-def in_arrays(network: Network, name: str, current: Current | None) -> bool:
-    """Whether a population needs the array form: own parameters, or external current."""
-    pulses = any(p.pulse_width is not None for p in incoming(network, name))
-    return network.populations[name].model.per_neuron or pulses or current is not None
 
 
 def run_population(network, name, trains, current, until, starts, tie):
@@ -220,24 +212,5 @@ def run_population(network, name, trains, current, until, starts, tie):
     while (status := go(spikes, doubts)) == FULL:
         spikes, doubts = more_room(spikes), more_room(doubts)
     if status != DONE:
-        n = int(place.neuron[0])
-        raise ZenoError(
-            f"neuron {n} of population {name!r} is at or above threshold after its reset at "
-            f"t = {books.hi[n]:.9g} and would fire for ever; give it a refractory period "
-            "(t_ref > 0) or a reset below threshold"
-        )
-    return _spikes(spikes), _doubts(doubts, name)
-
-
-def _spikes(log: Log) -> Spikes:
-    """The log in order of time, then unit."""
-    k = int(log.used[0])
-    hi, lo, unit = log.hi[:k], log.lo[:k], log.unit[:k]
-    order = np.lexsort((unit, lo, hi))
-    return Spikes(hi[order], unit[order], times_lo=lo[order])
-
-
-def _doubts(log: Log, name: str) -> list[tuple[str, int, float, str]]:
-    k = int(log.used[0])
-    rows = zip(log.unit[:k], log.hi[:k], log.kind[:k], strict=True)
-    return sorted({(name, int(unit), float(t), DOUBTS[kind]) for unit, t, kind in rows})
+        raise runaway(name, int(place.neuron[0]), float(books.hi[place.neuron[0]]))
+    return spikes_of(spikes, 0, n), doubts_of(doubts, name, 0, n)

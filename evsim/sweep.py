@@ -195,7 +195,8 @@ def sweep(
         if e == stop:
             if e > 0 and place.within[0] == 0:
                 books.hi[:], books.lo[:] = events.hi[e - 1], events.lo[e - 1]
-            return finish(p, before, books, until, place, spikes, doubts)
+            span = (0, n_neurons, 0)
+            return finish(p, before, books, span, 0, until, place, spikes, doubts)
         # A clamped neuron always goes to the solver, where its release is.
         word = next_set(words, clamped, place.neuron[0] // 8)
         while word < words.size:

@@ -6,6 +6,7 @@ import scipy.sparse
 
 import evsim
 from evsim.network import Network
+from evsim.plan import plan
 
 
 def lif(**more):
@@ -241,20 +242,41 @@ def test_populations_are_ordered_by_who_hears_whom():
         net.add_population(name, 1, lif())
     net.connect("a", "b", [[1.0]])
     net.connect("b", "c", [[1.0]])
-    assert net.order() == ["a", "b", "c"]
+    assert net.stages() == [["a"], ["b"], ["c"]]
+    assert plan(net) == [(["a"], "sweep"), (["b"], "sweep"), (["c"], "sweep")]
 
 
-@pytest.mark.parametrize("edges", [["ab", "ba"], ["aa", "ab"]])
-def test_cycles_are_named(edges):
+@pytest.mark.parametrize(
+    ("edges", "groups"),
+    [
+        (["ab", "ba", "bz"], [["a", "b"], ["z"]]),
+        (["za", "ab", "ba"], [["z"], ["a", "b"]]),
+        (["aa", "ab"], [["a"], ["b"], ["z"]]),
+        (["ab", "bz", "za"], [["a", "b", "z"]]),
+    ],
+)
+def test_cycles_are_groups(edges, groups):
     net = Network()
     for name in "abz":
         net.add_population(name, 1, lif())
     for pre, post in edges:
         net.connect(pre, post, [[1.0]], delay=1.0)
-    with pytest.raises(NotImplementedError, match="populations a, b lie on or behind a cycle"):
-        net.order()
-    with pytest.raises(NotImplementedError, match="a, b"):
-        evsim.simulate(net, {}, 1.0)
+    assert net.stages() == groups
+    on_cycles = {name for names, path in plan(net) if path == "window" for name in names}
+    assert on_cycles == ({"a"} if "aa" in edges else {n for g in groups if len(g) > 1 for n in g})
+    with pytest.raises(ValueError, match="path='sweep' wants a network without cycles"):
+        evsim.simulate(net, {}, 1.0, path="sweep")
+
+
+def test_what_a_path_does_not_allow_is_refused():
+    net = Network()
+    net.add_population("a", 1, lif())
+    net.connect("a", "a", [[1.0]])
+    assert plan(net) == [(["a"], "queue")]
+    with pytest.raises(ValueError, match=r"path='window' wants a delay .*'a->a' has one without"):
+        plan(net, "window")
+    with pytest.raises(ValueError, match=r"path must be one of 'auto', .*; got 'fast'"):
+        plan(net, "fast")
 
 
 def test_a_copy_does_not_see_later_changes():

@@ -1,0 +1,157 @@
+"""A group of populations that influence one another, with all synapses onto them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from evsim.delivery import columns_of, pieces
+from evsim.fibres import Fibres
+from evsim.gather import External
+from evsim.network import Network, Projection
+from evsim.neuron import CURRENT
+
+
+@dataclass(frozen=True)
+class Group:
+    """Populations with their places, and all synapses onto them."""
+
+    names: list[str]
+    first: dict[str, int]  # place of a population's first neuron
+    n: int
+    fibres: Fibres
+    rows: dict[str, int]  # first row of a projection
+    projections: list[Projection]
+
+
+def group_of(network: Network, names: list[str]) -> Group:
+    """The populations `names`, of which each takes the places after the one before."""
+    sizes = [network.size(name) for name in names]
+    offsets = np.concatenate([[0], np.cumsum(sizes)])
+    first = {name: int(k) for name, k in zip(names, offsets, strict=False)}
+    projections = [p for p in network.projections.values() if p.post in first]
+    rows = np.concatenate([[0], np.cumsum([network.size(p.pre) for p in projections])])
+    row_of = {p.name: int(k) for p, k in zip(projections, rows, strict=False)}
+    fibres = _fibres(network, names, projections, first, row_of)
+    return Group(names, first, int(offsets[-1]), fibres, row_of, projections)
+
+
+def _fibres(network, names, projections, first, row_of) -> Fibres:
+    """All synapses onto a group; those of sources within it by source."""
+    counts = [_counts(network, p) for p in projections]
+    start = np.concatenate([[0], np.cumsum(_joined(counts, np.int64))])
+    delayed = any(np.ndim(p.delay) for p in projections)
+    delay, width, port, target, weight, delays = [], [], [], [], [], []
+    for p, count in zip(projections, counts, strict=True):
+        rows = count.size
+        single = np.ndim(p.delay) > 0
+        delay.append(np.full(rows, np.nan if single else p.delay))
+        width.append(np.full(rows, np.nan if p.pulse_width is None else p.pulse_width))
+        port.append(np.full(rows, p.port, np.int64))
+        target.append(_targets(network, p, first[p.post]))
+        weight.append(p.weight.ravel())
+        if delayed:
+            delays.append(p.delay if single else np.full(p.weight.size, p.delay))
+    out, row = [], []
+    for name in names:
+        mine = [row_of[p.name] for p in projections if p.pre == name]
+        n = network.size(name)
+        row.append(np.add.outer(np.arange(n), np.array(mine, np.int64)).ravel())
+        out.append(np.full(n, len(mine), np.int64))
+    return Fibres(
+        np.concatenate([[0], np.cumsum(_joined(out, np.int64))]).astype(np.int64),
+        _joined(row, np.int64),
+        start.astype(np.int64),
+        _joined(delay, float),
+        _joined(width, float),
+        _joined(port, np.int64),
+        _joined(target, np.int32),
+        _joined(weight, float),
+        _joined(delays, float),
+    )
+
+
+def _joined(parts, dtype) -> np.ndarray:
+    """Arrays in one, read-only; without a copy where there is one."""
+    whole = np.concatenate(parts) if len(parts) > 1 else (parts or [np.zeros(0)])[0]
+    view = np.ascontiguousarray(whole, dtype).view()
+    view.flags.writeable = False
+    return view
+
+
+def _counts(network: Network, p: Projection) -> np.ndarray:
+    if p.indptr is None:
+        return np.full(network.size(p.pre), network.size(p.post), np.int64)
+    return np.diff(p.indptr)
+
+
+def _targets(network: Network, p: Projection, first: int) -> np.ndarray:
+    if p.targets is None:
+        n = network.size(p.post)
+        return np.tile(np.arange(first, first + n, dtype=np.int32), network.size(p.pre))
+    return p.targets if first == 0 else (p.targets + first).astype(np.int32)
+
+
+def smallest_delay(group: Group) -> float:
+    """Of all synapses within the group; inf where there are none."""
+    inside = [p for p in group.projections if p.pre in group.first]
+    return min((p.smallest_delay for p in inside), default=np.inf)
+
+
+def largest_delay(group: Group) -> float:
+    """Of all synapses within the group, pulses counted to their end."""
+    inside = [p for p in group.projections if p.pre in group.first and p.weight.size]
+    return max((float(np.max(p.delay)) + (p.pulse_width or 0.0) for p in inside), default=0.0)
+
+
+def external_of(network: Network, group: Group, trains, currents, since, until) -> External:
+    """Arrivals from outside of the group after `since` (if given) and up to `until`."""
+    rows, singles = [], []
+    for p in group.projections:
+        if p.pre in group.first:
+            continue
+        if np.ndim(p.delay) == 0:
+            units = group.rows[p.name] + trains[p.pre].units
+            for kind, hi, lo in pieces(p, trains[p.pre]):
+                rows.append((hi, lo, units, np.full(hi.size, kind)))
+        else:
+            offset = group.fibres.start[group.rows[p.name]]
+            for target, hi, lo, kind, value, _, synapse in columns_of(
+                p, trains[p.pre], 0, network.size(p.post)
+            ):
+                singles.append(
+                    (hi, lo, target + group.first[p.post], value, kind, synapse + offset)
+                )
+    for name in group.names:
+        if currents.get(name) is not None:
+            singles.append(_current(currents[name], network.size(name), name, group.first[name]))
+    hi, lo, row, row_kind = _in_order(rows, 4, 2, since, until)
+    s_hi, s_lo, target, value, kind, key = _in_order(singles, 6, 5, since, until)
+    return External(
+        hi, lo, row.astype(np.int64), row_kind.astype(np.int64),
+        s_hi, s_lo, target.astype(np.int64), value, kind.astype(np.int64), key.astype(np.int64),
+    )  # fmt: skip
+
+
+def _current(current, n: int, name: str, first: int):
+    hi, lo = current.pairs()
+    k = hi.size
+    last = np.full(n * k, np.iinfo(np.int64).max // 2)
+    return (
+        np.repeat(hi, n), np.repeat(lo, n), np.tile(np.arange(first, first + n), k),
+        current.rows(n, name).ravel(), np.full(n * k, CURRENT), last,
+    )  # fmt: skip
+
+
+def _in_order(parts, columns, key, since, until):
+    if not parts:
+        return [np.zeros(0) for _ in range(columns)]
+    table = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    hi, lo = table[0], table[1]
+    keep = (hi < until) | ((hi == until) & (lo <= 0.0))
+    if since is not None:
+        keep &= (hi > since) | ((hi == since) & (lo > 0.0))
+    order = np.lexsort((table[key], lo, hi))
+    order = order[keep[order]]
+    return [np.ascontiguousarray(column[order]) for column in table]

@@ -1,0 +1,63 @@
+"""Order in time: a stable merge sort of pairs of doubles, and whole numbers as a last key."""
+
+from __future__ import annotations
+
+from evsim.jit import inline_kernel, kernel
+
+
+@inline_kernel
+def precedes(hi, lo, key, a, b):
+    """Whether entry `a` comes strictly before entry `b`."""
+    if hi[a] != hi[b]:
+        return hi[a] < hi[b]
+    if lo[a] != lo[b]:
+        return lo[a] < lo[b]
+    return key[a] < key[b]
+
+
+@kernel
+def sort_by_time(hi, lo, key, first, size, order, spare):
+    """Write into `order` the entries `first` to `first + size` by (hi, lo, key), stably.
+
+    `spare` is as long as `order`. Runs that are in order already cost nothing.
+    """
+    ascending = True
+    for k in range(size):
+        order[k] = first + k
+        ascending &= k == 0 or not precedes(hi, lo, key, first + k, first + k - 1)
+    if ascending:
+        return
+    for start in range(0, size, 8):
+        insertion(hi, lo, key, order, start, min(start + 8, size))
+    width = 8
+    while width < size:
+        for start in range(0, size, 2 * width):
+            merge(hi, lo, key, order, spare, start, width, size)
+        for k in range(size):
+            order[k] = spare[k]
+        width *= 2
+
+
+@inline_kernel
+def insertion(hi, lo, key, order, start, stop):
+    """Sort `order[start:stop]`, stably."""
+    for k in range(start + 1, stop):
+        entry, m = order[k], k
+        while m > start and precedes(hi, lo, key, entry, order[m - 1]):
+            order[m] = order[m - 1]
+            m -= 1
+        order[m] = entry
+
+
+@inline_kernel
+def merge(hi, lo, key, order, spare, start, width, size):
+    """Merge two neighbouring runs of `order` into `spare`."""
+    middle, stop = min(start + width, size), min(start + 2 * width, size)
+    a, b = start, middle
+    for k in range(start, stop):
+        if a < middle and (b == stop or not precedes(hi, lo, key, order[b], order[a])):
+            spare[k] = order[a]
+            a += 1
+        else:
+            spare[k] = order[b]
+            b += 1

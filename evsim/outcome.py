@@ -1,0 +1,44 @@
+"""From the logs of kernels to what a record holds."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from evsim.neuron import DOUBTS, Log
+from evsim.spikes import Spikes
+
+
+class ZenoError(RuntimeError):
+    """A neuron would fire for ever without time passing; the message names it."""
+
+
+def runaway(population: str, n: int, t: float) -> ZenoError:
+    """The error for a neuron that fires for ever."""
+    return ZenoError(
+        f"neuron {n} of population {population!r} is at or above threshold after its reset at "
+        f"t = {t:.9g} and would fire for ever; give it a refractory period (t_ref > 0) or a "
+        "reset below threshold"
+    )
+
+
+def spikes_of(log: Log, first: int, n: int) -> Spikes:
+    """Spikes of the `n` neurons from place `first` on, in order of time, then unit."""
+    k = int(log.used[0])
+    unit = log.unit[:k]
+    mine = np.flatnonzero((unit >= first) & (unit < first + n))
+    hi, lo, unit = log.hi[mine], log.lo[mine], unit[mine] - first
+    order = np.lexsort((unit, lo, hi))
+    return Spikes(hi[order], unit[order], times_lo=lo[order])
+
+
+def doubts_of(log: Log, name: str, first: int, n: int) -> list[tuple[str, int, float, str]]:
+    """Doubts about those neurons, each once."""
+    k = int(log.used[0])
+    rows = zip(log.unit[:k], log.hi[:k], log.kind[:k], strict=True)
+    return sorted(
+        {
+            (name, int(unit) - first, float(t), DOUBTS[kind])
+            for unit, t, kind in rows
+            if first <= unit < first + n
+        }
+    )
