@@ -16,15 +16,17 @@ class Fibres(NamedTuple):
     Rows are numbered projection by projection, inside it by source; so are the synapses.
     """
 
-    out: Any  # (sources + 1,) rows of source n are row[out[n]:out[n + 1]]
-    row: Any
+    place: Any  # (populations + 1,) first neuron of each source within the group
+    out: Any  # (populations + 1,) projections of population k are via[out[k]:out[k + 1]]
+    via: Any
+    row: Any  # (projections,) its first row
+    delay: Any  # (projections,) of all its synapses, or nan: each has its own
+    width: Any  # (projections,) of rectangular pulses, or nan
+    port: Any  # (projections,) synapse type at the target
     start: Any  # (rows + 1,) synapses of a row
-    delay: Any  # (rows,) of all its synapses, or nan: each has its own
-    width: Any  # (rows,) of rectangular pulses, or nan
-    port: Any  # (rows,) synapse type at the target
     target: Any  # (synapses,) int32
     weight: Any  # (synapses,)
-    delays: Any  # (synapses,), or empty where no row needs it
+    delays: Any  # (synapses,), or empty where no projection needs it
 
 
 class Part(NamedTuple):
@@ -44,35 +46,40 @@ def arrive(flight, which, hi, lo, number, kind, slots, width, until):
         push(flight, line, hi, lo, pack(number, kind))
 
 
+@inline_kernel
+def population_of(fibres, source):
+    """Number of the population of a source within the group."""
+    k = 0
+    while source >= fibres.place[k + 1]:
+        k += 1
+    return k
+
+
 @kernel
-def send(fibres, part, flight, source, hi, lo, place, width, until):
+def send(fibres, part, flight, source, hi, lo, done, width, until):
     """Put what a spike of `source` at (hi, lo) causes into the ring; whether there was room.
 
-    `place` tells how many rows of it have been sent before. Only what reaches `part` is sent.
+    `done` tells how many projections of it have been sent before. Only what reaches `part` is
+    sent.
     """
     slots = flight.head.size // 2
-    for k in range(fibres.out[source] + place[0], fibres.out[source + 1]):
-        r = fibres.row[k]
-        shared = fibres.delay[r] == fibres.delay[r]
-        pulse = fibres.width[r] == fibres.width[r]
-        first, last = part.start[r], part.stop[r]
-        entries = (1 if shared else last - first) * (2 if pulse else 1)
-        if flight.free[1] < chunks_for(entries, slots):
-            place[0] = k - fibres.out[source]
+    k = population_of(fibres, source)
+    for m in range(fibres.out[k] + done[0], fibres.out[k + 1]):
+        j = fibres.via[m]
+        r = fibres.row[j] + source - fibres.place[k]
+        shared = fibres.delay[j] == fibres.delay[j]
+        pulse = fibres.width[j] == fibres.width[j]
+        first, last = (0, 1) if shared else (part.start[r], part.stop[r])
+        if flight.free[1] < chunks_for((last - first) * (2 if pulse else 1), slots):
+            done[0] = m - fibres.out[k]
             return False
-        kind = PULSE_ON if pulse else fibres.port[r]
-        if shared:
-            at_hi, at_lo = add_time(hi, lo, fibres.delay[r])
-            arrive(flight, ROWS, at_hi, at_lo, r, kind, slots, width, until)
+        kind = PULSE_ON if pulse else fibres.port[j]
+        for s in range(first, last):
+            at_hi, at_lo = add_time(hi, lo, fibres.delay[j] if shared else fibres.delays[s])
+            number, line = (r, ROWS) if shared else (s, SINGLES)
+            arrive(flight, line, at_hi, at_lo, number, kind, slots, width, until)
             if pulse:
-                at_hi, at_lo = add_time(at_hi, at_lo, fibres.width[r])
-                arrive(flight, ROWS, at_hi, at_lo, r, PULSE_OFF, slots, width, until)
-        else:
-            for s in range(first, last):
-                at_hi, at_lo = add_time(hi, lo, fibres.delays[s])
-                arrive(flight, SINGLES, at_hi, at_lo, s, kind, slots, width, until)
-                if pulse:
-                    at_hi, at_lo = add_time(at_hi, at_lo, fibres.width[r])
-                    arrive(flight, SINGLES, at_hi, at_lo, s, PULSE_OFF, slots, width, until)
-    place[0] = 0
+                at_hi, at_lo = add_time(at_hi, at_lo, fibres.width[j])
+                arrive(flight, line, at_hi, at_lo, number, PULSE_OFF, slots, width, until)
+    done[0] = 0
     return True

@@ -13,7 +13,6 @@ from evsim.numerics import not_before
 from evsim.order import precedes, sort_by_time
 
 #: What a run of windows waits for when it stops with `FULL`.
-LOGS: Any = np.int64(0)
 TABLE: Any = np.int64(1)
 LISTS: Any = np.int64(2)
 FLIGHT: Any = np.int64(3)
@@ -38,6 +37,7 @@ class Lists(NamedTuple):
     next: Any  # (n,) room for counting
     arrival: Any  # (capacity, 2): value, and index of the delivery
     gap: Any  # (capacity,) time since the target's last own event
+    who: Any  # (capacity,) the target's place in its block
 
 
 class External(NamedTuple):

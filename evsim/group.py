@@ -27,6 +27,8 @@ class Group:
 
 def group_of(network: Network, names: list[str]) -> Group:
     """The populations `names`, of which each takes the places after the one before."""
+    # Populations of one kernel class side by side.
+    names = sorted(names, key=lambda name: type(network.populations[name].model).__name__)
     sizes = [network.size(name) for name in names]
     offsets = np.concatenate([[0], np.cumsum(sizes)])
     first = {name: int(k) for name, k in zip(names, offsets, strict=False)}
@@ -42,30 +44,24 @@ def _fibres(network, names, projections, first, row_of) -> Fibres:
     counts = [_counts(network, p) for p in projections]
     start = np.concatenate([[0], np.cumsum(_joined(counts, np.int64))])
     delayed = any(np.ndim(p.delay) for p in projections)
-    delay, width, port, target, weight, delays = [], [], [], [], [], []
-    for p, count in zip(projections, counts, strict=True):
-        rows = count.size
-        single = np.ndim(p.delay) > 0
-        delay.append(np.full(rows, np.nan if single else p.delay))
-        width.append(np.full(rows, np.nan if p.pulse_width is None else p.pulse_width))
-        port.append(np.full(rows, p.port, np.int64))
+    target, weight, delays = [], [], []
+    for p in projections:
         target.append(_targets(network, p, first[p.post]))
         weight.append(p.weight.ravel())
         if delayed:
-            delays.append(p.delay if single else np.full(p.weight.size, p.delay))
-    out, row = [], []
-    for name in names:
-        mine = [row_of[p.name] for p in projections if p.pre == name]
-        n = network.size(name)
-        row.append(np.add.outer(np.arange(n), np.array(mine, np.int64)).ravel())
-        out.append(np.full(n, len(mine), np.int64))
+            alone = np.ndim(p.delay) > 0
+            delays.append(p.delay if alone else np.full(p.weight.size, p.delay))
+    via = [[k for k, p in enumerate(projections) if p.pre == name] for name in names]
+    sizes = [network.size(name) for name in names]
     return Fibres(
-        np.concatenate([[0], np.cumsum(_joined(out, np.int64))]).astype(np.int64),
-        _joined(row, np.int64),
+        np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+        np.concatenate([[0], np.cumsum([len(v) for v in via])]).astype(np.int64),
+        np.array([k for v in via for k in v], np.int64),
+        np.array([row_of[p.name] for p in projections], np.int64),
+        np.array([np.nan if np.ndim(p.delay) else p.delay for p in projections], float),
+        np.array([p.pulse_width or np.nan for p in projections], float),
+        np.array([p.port for p in projections], np.int64),
         start.astype(np.int64),
-        _joined(delay, float),
-        _joined(width, float),
-        _joined(port, np.int64),
         _joined(target, np.int32),
         _joined(weight, float),
         _joined(delays, float),

@@ -46,11 +46,12 @@ class Clock(NamedTuple):
     free_error: float  # what float64 can attain of that release
 
 
-#: What a limit in time is: an arrival; the end of the run, at which spikes still happen; or a
-#: horizon at which they do not, and which is nothing that the neuron could doubt.
+#: What a limit in time is: an arrival; the end of the run, at which spikes still happen; an
+#: instant, likewise; or a horizon at which they do not. The latter two are nothing to doubt.
 AT_ARRIVAL: Any = np.int64(0)
 AT_END: Any = np.int64(1)
-AT_HORIZON: Any = np.int64(2)
+AT_INSTANT: Any = np.int64(2)
+AT_HORIZON: Any = np.int64(3)
 
 
 class Rules(NamedTuple):
@@ -111,8 +112,10 @@ def own_events(p, n, x, clock, c, limit_hi, limit_lo, rules, spikes, doubts):
         `FULL` asks for more room and another call with the answer; `ZENO`: a spike leaves
         the neuron above threshold without a refractory period.
     """
-    closing, horizon = rules.limit == AT_END, rules.limit == AT_HORIZON
-    exclusive = horizon or (rules.arrival_first and not closing)
+    limit = rules.limit
+    inclusive = limit == AT_END or limit == AT_INSTANT
+    exclusive = limit == AT_HORIZON or (rules.arrival_first and limit == AT_ARRIVAL)
+    doubtful = limit == AT_END or limit == AT_ARRIVAL
     hi, lo, busy, free_hi, free_lo, free_error = clock
     ceiling = np.inf  # voltage before the last spike, while no time passes
     while True:
@@ -120,7 +123,7 @@ def own_events(p, n, x, clock, c, limit_hi, limit_lo, rules, spikes, doubts):
             return x, Clock(hi, lo, busy, free_hi, free_lo, free_error), x, FULL
         if busy:
             late = elapsed(limit_hi, limit_lo, free_hi, free_lo)
-            if abs(late) <= free_error and not closing and not horizon:
+            if abs(late) <= free_error and limit == AT_ARRIVAL:
                 note(doubts, limit_hi, limit_lo, n, RELEASE)
             if not not_before(limit_hi, limit_lo, free_hi, free_lo):
                 y = verbs.clamp(p, c, x)
@@ -132,14 +135,14 @@ def own_events(p, n, x, clock, c, limit_hi, limit_lo, rules, spikes, doubts):
             c = verbs.interval(p, elapsed(limit_hi, limit_lo, hi, lo))
         gap = elapsed(limit_hi, limit_lo, hi, lo)
         y, may = verbs.step(p, c, x)
-        if not may or (gap == 0.0 and not closing) or verbs.silent(p, x, y):
+        if not may or (gap == 0.0 and not inclusive) or verbs.silent(p, x, y):
             return x, Clock(hi, lo, busy, free_hi, free_lo, free_error), y, DONE
         s, tolerance, peak = verbs.next_spike(p, x, y)
         if peak <= gap:
             at_hi, at_lo = add_time(hi, lo, peak)
             note(doubts, at_hi, at_lo, n, GRAZE)
-        if tolerance > 0.0 and abs(s - gap) <= tolerance and not horizon:
-            note(doubts, limit_hi, limit_lo, n, TIE if closing else ARRIVAL)
+        if tolerance > 0.0 and abs(s - gap) <= tolerance and doubtful:
+            note(doubts, limit_hi, limit_lo, n, TIE if limit == AT_END else ARRIVAL)
         # On the times themselves: the gap has been rounded, and an exact tie may hide in that.
         at_hi, at_lo = add_time(hi, lo, s) if s < np.inf else (s, 0.0)
         in_time = not_before(limit_hi, limit_lo, at_hi, at_lo)

@@ -7,33 +7,72 @@ import numpy as np
 from evsim.delivery import in_arrays
 from evsim.fibres import Part
 from evsim.flight import more_chunks, new_flight, slot_of
-from evsim.gather import FLIGHT, LISTS, TABLE, Deliveries, Lists, Progress
+from evsim.gather import LISTS, TABLE, Deliveries, Lists, Progress
 from evsim.group import Group, external_of, group_of, largest_delay, smallest_delay
+from evsim.heap import more_heap, new_heap
+from evsim.instants import ASTRAY, Ahead, run_instants, start_instants
 from evsim.models import verbs
-from evsim.neuron import DONE, FULL, more_room, new_books, new_log, new_place
+from evsim.models.base import is_policy
+from evsim.neuron import DONE, FULL, finish, more_room, new_books, new_log, new_place
 from evsim.outcome import doubts_of, runaway, spikes_of
-from evsim.windows import Block, run_windows
+from evsim.windows import Block, advance_block, open_window, span_of
 
 #: Windows are shorter than the smallest delay by so much that no rounding lets a spike act
 #: in its own window.
 SHORTER = 1.0 - 1e-7
 #: Slots of the ring, at most: more would mean delays of very different sizes.
 MOST_SLOTS = 2**22
+#: A status besides those of kernels: there is more to do.
+GOING = -1
 
 
 def blocks_of(network, group: Group, arrays, starts, room: int) -> tuple[Block, ...]:
-    """The populations of a group as blocks of neurons, with room for so many arrivals."""
-    blocks = []
+    """The populations of a group as blocks of neurons, with room for so many arrivals.
+
+    Neighbours of one kernel class and policy share a block.
+    """
+    runs: list[list[str]] = []
     for name in group.names:
-        n = network.size(name)
-        p = network.populations[name].model.compile(n, arrays[name])
-        state = tuple(values.copy() for values in starts[name])
-        blocks.append(Block(p, state, new_books(n), group.first[name], _table(p, room)))
+        if runs and alike(network, runs[-1][0], name):
+            runs[-1].append(name)
+        else:
+            runs.append([name])
+    blocks = []
+    for names in runs:
+        n = sum(network.size(name) for name in names)
+        p = parameters(network, names, arrays)
+        state = tuple(map(np.concatenate, zip(*(starts[name] for name in names), strict=True)))
+        blocks.append(Block(p, state, new_books(n), group.first[names[0]], _table(p, room)))
     return tuple(blocks)
 
 
+def alike(network, a: str, b: str) -> bool:
+    """Whether two populations can be in one block: their kernels differ in numbers only."""
+    one, other = (network.populations[name].model.compile(1, False) for name in (a, b))
+    return type(one) is type(other) and all(
+        value == its for value, its in zip(one, other, strict=True) if is_policy(value)
+    )
+
+
+def parameters(network, names: list[str], arrays):
+    """Kernel parameters of several populations: scalars if all agree in them."""
+    models = [network.populations[name].model for name in names]
+    if not any(arrays[name] for name in names):
+        scalars = [model.compile(1, False) for model in models]
+        if all(p == scalars[0] for p in scalars):
+            return scalars[0]
+    parts = [
+        model.compile(network.size(name), True) for name, model in zip(names, models, strict=True)
+    ]
+    return type(parts[0])(*map(_together, zip(*parts, strict=True)))
+
+
+def _together(values):
+    return values[0] if is_policy(values[0]) else np.concatenate(values)
+
+
 def _table(p, room: int):
-    return tuple(np.empty(room) for _ in verbs.prepare(p, 0.0))
+    return tuple(np.empty(room) for _ in verbs.interval(verbs.pick(p, 0), 0.0))
 
 
 def _deliveries(room: int) -> Deliveries:
@@ -44,7 +83,11 @@ def _deliveries(room: int) -> Deliveries:
 
 def _lists(n: int, room: int) -> Lists:
     return Lists(
-        np.zeros(n + 1, np.int64), np.zeros(n, np.int64), np.empty((room, 2)), np.empty(room)
+        np.zeros(n + 1, np.int64),
+        np.zeros(n, np.int64),
+        np.empty((room, 2)),
+        np.empty(room),
+        np.empty(room, np.int64),
     )
 
 
@@ -61,42 +104,90 @@ def _slots(longest: float, width: float) -> int:
     return 1 << (needed - 1).bit_length()
 
 
-class Windows:
-    """A run of a group by windows of its smallest delay."""
+class Run:
+    """A run of a group: what all paths share."""
 
     def __init__(self, network, group, arrays, starts, trains, currents, until, first):
-        n = group.n
-        smallest = smallest_delay(group)
-        self.width = SHORTER * smallest if np.isfinite(smallest) else max(until, 1e-300) / 8
-        self.group, self.until, self.first = group, until, first
+        self.network, self.group, self.until, self.first = network, group, (until, 0.0), first
         self.blocks = blocks_of(network, group, arrays, starts, 1024)
-        bounds = group.fibres.start
-        self.part = Part(np.array([0]), np.array([n]), bounds[:-1].copy(), bounds[1:].copy())
         self.external = external_of(network, group, trains, currents, None, until)
-        self.flight = new_flight(_slots(largest_delay(group), self.width))
-        self.deliveries, self.lists = _deliveries(256), _lists(n, 1024)
-        self.progress, self.place = _progress(n), new_place()
-        self.spikes, self.doubts = new_log(max(256, n)), new_log(64)
+        bounds = group.fibres.start
+        self.part = Part(np.array([0]), np.array([group.n]), bounds[:-1].copy(), bounds[1:].copy())
+        self.place = new_place()
+        self.spikes, self.doubts = new_log(max(256, group.n)), new_log(64)
 
     def run(self) -> int:
-        """To the end; a status."""
-        last = slot_of(self.until, 0.0, self.width)
-        while True:
-            status = run_windows(
-                self.blocks, self.group.fibres, self.part, self.flight, self.external,
-                self.deliveries, self.lists, self.width, (self.until, 0.0), last, self.first,
-                self.progress, self.place, self.spikes, self.doubts,
-            )  # fmt: skip
-            if status != FULL:
+        """To the end; a status, and the neuron in trouble in `place`."""
+        while (status := self.step()) == GOING:
+            pass
+        return status
+
+    def close(self) -> int:
+        """All neurons through their last own events; a status."""
+        for b in self.blocks:
+            span = span_of(b, self.part)
+            while (status := self._finish(b, span)) == FULL:
+                self.more_logs()
+            if status != DONE:
                 return status
-            self._grow(*self.progress.waits)
+        return DONE
+
+    def _finish(self, b, span) -> int:
+        base = self.part.first[0]
+        return finish(
+            b.p, b.state, b.books, span, base, self.until, self.place, self.spikes, self.doubts
+        )
+
+    def more_logs(self) -> None:
+        """More room for spikes and doubts."""
+        self.spikes, self.doubts = more_room(self.spikes), more_room(self.doubts)
 
     def time_of(self, place: int) -> float:
         """Time of the last own event of a neuron."""
         block = next(b for b in reversed(self.blocks) if b.first <= place)
         return float(block.books.hi[place - block.first])
 
-    def _grow(self, what, amount):
+
+class Windows(Run):
+    """By windows of the smallest delay."""
+
+    def __init__(self, network, group, *rest):
+        super().__init__(network, group, *rest)
+        smallest = smallest_delay(group)
+        self.width = SHORTER * smallest if smallest < np.inf else max(self.until[0], 1e-300) / 8
+        self.last = slot_of(*self.until, self.width)
+        self.flight = new_flight(_slots(largest_delay(group), self.width))
+        self.deliveries, self.lists = _deliveries(256), _lists(group.n, 1024)
+        self.progress = _progress(group.n)
+
+    def step(self) -> int:
+        """From one window to the next; a status."""
+        while self._open() == FULL:
+            self.grow(*self.progress.waits)
+        window = int(self.progress.window[0])
+        end, final = (window + 1) * self.width, window == self.last
+        for block in range(len(self.blocks)):
+            while (status := self._advance(block, end, final)) == FULL:
+                self.more_logs()
+            if status != DONE:
+                return status
+        self.place.neuron[0] = 0
+        return self.close() if final else GOING
+
+    def _open(self) -> int:
+        return open_window(
+            self.group.fibres, self.part, self.flight, self.external, self.deliveries, self.lists,
+            self.width, self.until, self.last, self.progress, self.spikes,
+        )  # fmt: skip
+
+    def _advance(self, block, end, final) -> int:
+        return advance_block(
+            self.blocks[block], self.part, self.deliveries, self.lists, end, final, self.first,
+            self.progress, self.place, self.spikes, self.doubts,
+        )  # fmt: skip
+
+    def grow(self, what, amount) -> None:
+        """More room for what has run short."""
         room = int(amount) * 5 // 4 + 64
         if what == TABLE:
             grown = _deliveries(max(room, self.deliveries.hi.size))
@@ -106,10 +197,74 @@ class Windows:
         elif what == LISTS:
             self.lists = _lists(self.group.n, room)
             self.blocks = tuple(b._replace(table=_table(b.p, room)) for b in self.blocks)
-        elif what == FLIGHT:
-            self.flight = more_chunks(self.flight, int(amount))
         else:
-            self.spikes, self.doubts = more_room(self.spikes), more_room(self.doubts)
+            self.flight = more_chunks(self.flight, int(amount))
+
+
+class Instants(Run):
+    """By a queue, instant by instant."""
+
+    def __init__(self, network, group, *rest):
+        super().__init__(network, group, *rest)
+        n, start = group.n, group.fibres.start
+        ahead = tuple(
+            b._replace(
+                state=tuple(v.copy() for v in b.state), books=new_books(b.books.current.size)
+            )
+            for b in self.blocks
+        )
+        level = _levels(network, group)
+        level_of_row = np.zeros(start.size - 1, np.int64)
+        filled = np.diff(start) > 0
+        level_of_row[filled] = level[group.fibres.target[start[:-1][filled]]]
+        most = max(n, int(np.diff(start).max(initial=0))) + 8
+        stamp, sent, logged, lifted = np.zeros((4, n), np.int64)
+        self.ahead = Ahead(
+            ahead, stamp, sent, logged, level, level_of_row, np.full((n, 2), -1.0), lifted,
+            np.zeros(1, np.int64), np.array([most]), np.zeros(1, np.int64), new_log(1), new_log(64),
+            np.zeros(2, np.int64), np.array([-1, 0, 0]),
+        )  # fmt: skip
+        self.heap = new_heap(4 * most)
+        self.started = False
+
+    def step(self) -> int:
+        """As far as the room allows; a status."""
+        rest = (self.external, self.heap, self.until, self.first)
+        if not self.started:
+            start_instants(self.blocks, self.group.fibres, self.ahead, *rest)
+            self.started = True
+        status = run_instants(
+            self.blocks, self.group.fibres, self.ahead, *rest, self.spikes, self.doubts
+        )
+        if status == FULL:
+            self.heap = more_heap(self.heap)
+            self.more_logs()
+            return GOING
+        if status == DONE:
+            status = self.close()
+            astray = self.spikes.used[0] != self.ahead.sent.sum()
+        else:
+            self.place.neuron[0] = self.ahead.waits[0]
+            astray = status == ASTRAY
+        if astray:
+            raise AssertionError("a neuron did not follow the spike that was sent in its name")
+        return status
+
+
+def _levels(network, group) -> np.ndarray:
+    """For every neuron, its population's place in an instant: behind those that it hears
+    without delay, or equal where they hear one another."""
+    at_once = network.copy()
+    at_once.projections = {
+        name: p
+        for name, p in network.projections.items()
+        if p.pre in group.first and p.post in group.first and p.smallest_delay == 0.0
+    }
+    level = {name: k for k, names in enumerate(at_once.stages()) for name in names}
+    return np.concatenate([np.full(network.size(x), level[x], np.int64) for x in group.names])
+
+
+PATHS = {"window": Windows, "queue": Instants}
 
 
 def run_group(network, names, trains, currents, until, starts, tie, path):
@@ -118,7 +273,7 @@ def run_group(network, names, trains, currents, until, starts, tie, path):
     currents = {name: currents.get(name) for name in names}
     arrays = {name: in_arrays(network, name, currents[name]) for name in names}
     first = tie == "arrival_first"
-    run = Windows(network, group, arrays, starts, trains, currents, until, first)
+    run = PATHS[path](network, group, arrays, starts, trains, currents, until, first)
     status = run.run()
     sizes = {name: network.size(name) for name in names}
     if status != DONE:

@@ -11,22 +11,19 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba.extending import overload
 
 from evsim.fibres import send
 from evsim.flight import slot_of
-from evsim.gather import FLIGHT, LOGS, TABLE, collect, count, fill, mend, wait_for
-from evsim.jit import OPTIONS, inline_kernel, kernel
+from evsim.gather import FLIGHT, TABLE, collect, count, fill, mend, wait_for
+from evsim.jit import inline_kernel, kernel
 from evsim.models import verbs
 from evsim.neuron import (
     AT_HORIZON,
     DONE,
-    Clock,
     Rules,
     advance_to,
     clock_of,
     enter,
-    finish,
     interval_to,
     move,
     own_events,
@@ -46,27 +43,27 @@ class Block(NamedTuple):
     table: Any  # coefficients of the intervals of a window, one per arrival
 
 
-#: Stages of a window.
-COLLECT, LIST, ADVANCE, SEND = map(np.int64, range(4))
+#: Stages between two windows.
+COLLECT, LIST, SEND = map(np.int64, range(3))
 
 
 @kernel
 def gaps(books, first, last, shift, deliveries, lists):
     """Intervals between the own events of neurons `first` to `last` of a block."""
-    hi, lo = deliveries.hi, deliveries.lo
+    hi, lo, arrival, gap, who = deliveries.hi, deliveries.lo, lists.arrival, lists.gap, lists.who
     for n in range(first, last):
         since_hi, since_lo = books.hi[n], books.lo[n]
         for x in range(lists.start[n + shift], lists.start[n + shift + 1]):
-            k = int(lists.arrival[x, 1])
-            lists.gap[x] = elapsed(hi[k], lo[k], since_hi, since_lo)
+            k = int(arrival[x, 1])
+            gap[x], who[x] = elapsed(hi[k], lo[k], since_hi, since_lo), n
             since_hi, since_lo = hi[k], lo[k]
 
 
 @kernel
-def intervals(p, gap, table, start, stop):
-    """Coefficients of many intervals of neurons that share them: one vectorised pass."""
-    for x in range(start, stop):
-        verbs.store(table, x, verbs.prepare(p, gap[x]))
+def intervals(p, gap, who, table):
+    """Coefficients of many intervals: one vectorised pass."""
+    for x in range(gap.size):
+        verbs.store(table, x, verbs.interval(verbs.pick(p, who[x]), gap[x]))
 
 
 @kernel
@@ -85,7 +82,7 @@ def through(
         if kind >= 0:
             value = lists.arrival[k, 0]
         if fresh:
-            c = verbs.own(block.p, q, verbs.load(block.table, k))
+            c = verbs.load(block.table, k)
         else:
             c = interval_to(q, clock, hi, lo)
         x, clock, status = advance_to(
@@ -128,58 +125,69 @@ def advance_block(
     p, state, books = block.p, block.state, block.books
     shift = block.first - part.first[0]
     first, last = max(0, -shift), min(books.current.size, part.last[0] - block.first)
+    arrival, kinds, safe, base = lists.arrival, deliveries.kind, progress.safe, part.first[0]
     begin = max(first, place.neuron[0] - shift)
     if begin == first and place.within[0] == 0 and first < last:
         gaps(books, first, last, shift, deliveries, lists)
-        intervals(p, lists.gap, block.table, lists.start[first + shift], lists.start[last + shift])
+        a, b = lists.start[first + shift], lists.start[last + shift]
+        intervals(p, lists.gap[a:b], lists.who[a:b], verbs.cut(block.table, a, b))
     for n in range(begin, last):
         g = n + shift
-        k, stop = lists.start[g] + place.arrival[0], lists.start[g + 1]
-        if k == stop and progress.safe[g] >= end and place.within[0] == 0:
+        k, stop = lists.start[g], lists.start[g + 1]
+        if k == stop and safe[g] >= end and place.within[0] == 0:
             continue
-        q, x, clock = verbs.pick(p, n), verbs.load(state, n), clock_of(books, n)
-        fresh, calm = place.within[0] == 0, place.within[0] == 0 and not clock.busy
-        place.arrival[0] = place.within[0] = 0
-        status = DONE
-        if k < stop:
-            while calm and k < stop:
-                m = int(lists.arrival[k, 1])
-                c = verbs.own(p, q, verbs.load(block.table, k))
-                y, may = verbs.step(q, c, x)
-                calm = not may and deliveries.kind[m] >= 0
-                if calm:
-                    x = verbs.receive(q, y, deliveries.kind[m], lists.arrival[k, 0])
-                    k += 1
-            if k > lists.start[g]:
-                m = int(lists.arrival[k - 1, 1])
-                since = (deliveries.hi[m], deliveries.lo[m])
-                if fresh:
-                    clock = clock_at(clock, since)
-            if k < stop:
-                x, clock, k, status = through(
-                    block, n, g + part.first[0], x, clock, k, stop, fresh, deliveries, lists,
-                    arrival_first, spikes, doubts,
-                )  # fmt: skip
-        if status == DONE and not final:
-            q = verbs.pick(p, n)
-            safe = clock.free_hi if clock.busy else no_earlier(clock.hi, verbs.earliest(q, x))
-            if safe < end:
-                x, clock, status, safe = to_horizon(
-                    p, n, g + part.first[0], x, clock, end, spikes, doubts
-                )
-            progress.safe[g] = safe
+        q, x, status = verbs.pick(p, n), verbs.load(state, n), DONE
+        calm = books.busy[n] == 0 and place.within[0] == 0
+        while calm and k < stop:
+            y, may = verbs.step(q, verbs.load(block.table, k), x)
+            kind = kinds[int(arrival[k, 1])]
+            calm = not (may | (kind < 0))
+            if calm:
+                x = verbs.receive(q, y, kind, arrival[k, 0])
+                k += 1
+        if k > lists.start[g]:
+            m = int(arrival[k - 1, 1])
+            books.hi[n], books.lo[n] = deliveries.hi[m], deliveries.lo[m]
+        if calm and not final:
+            soonest = no_earlier(books.hi[n], verbs.earliest(q, x))
+            calm = soonest >= end
+            safe[g] = soonest
+        if not calm:
+            x, k, status = excited(
+                block, n, g, base, x, k, stop, end, final, deliveries, lists, arrival_first,
+                progress, place, spikes, doubts,
+            )  # fmt: skip
         verbs.store(state, n, x)
-        enter(books, n, clock)
         if status != DONE:
             stop_at(place, g, k - lists.start[g])
             return status
     return DONE
 
 
-@inline_kernel
-def clock_at(clock, since):
-    """`clock` with another time of the last own event."""
-    return Clock(since[0], since[1], clock.busy, clock.free_hi, clock.free_lo, clock.free_error)
+@kernel
+def excited(
+    block, n, g, base, x, k, stop, end, final, deliveries, lists, arrival_first, progress, place,
+    spikes, doubts,
+):  # fmt: skip
+    """The rest of a window for a neuron that is refractory, or may fire; as `through`."""
+    clock, status, fresh = clock_of(block.books, n), DONE, place.within[0] == 0
+    k += place.arrival[0]
+    place.arrival[0] = place.within[0] = 0
+    if k < stop:
+        x, clock, k, status = through(
+            block, n, g + base, x, clock, k, stop, fresh, deliveries, lists, arrival_first,
+            spikes, doubts,
+        )  # fmt: skip
+    if status == DONE and not final:
+        safe = clock.free_hi
+        if not clock.busy:
+            q = verbs.pick(block.p, n)
+            safe = no_earlier(clock.hi, verbs.earliest(q, x))
+        if safe < end:
+            x, clock, status, safe = to_horizon(block.p, n, g + base, x, clock, end, spikes, doubts)
+        progress.safe[g] = safe
+    enter(block.books, n, clock)
+    return x, k, status
 
 
 @inline_kernel
@@ -188,71 +196,6 @@ def span_of(block, part):
     place in the part."""
     shift = block.first - part.first[0]
     return max(0, -shift), min(block.books.current.size, part.last[0] - block.first), shift
-
-
-def advance(blocks, part, deliveries, lists, end, final, first, progress, place, spikes, doubts):
-    """`advance_block` for one block after the other; a status."""
-    for block in blocks:
-        status = advance_block(
-            block, part, deliveries, lists, end, final, first, progress, place, spikes, doubts
-        )
-        if status != DONE:
-            return status
-    return DONE
-
-
-def close(blocks, part, until, place, spikes, doubts):
-    """`finish` for one block after the other; a status."""
-    for block in blocks:
-        span = span_of(block, part)
-        status = finish(
-            block.p, block.state, block.books, span, part.first[0], until, place, spikes, doubts
-        )
-        if status != DONE:
-            return status
-    return DONE
-
-
-@overload(advance, jit_options=OPTIONS)
-def _advance(blocks, part, deliveries, lists, end, final, first, progress, place, spikes, doubts):
-    # Blocks are of different types: the loop is unrolled by recursion.
-    if len(blocks) == 0:
-        # fmt: off
-        return lambda blocks, part, deliveries, lists, end, final, first, progress, place, \
-            spikes, doubts: DONE
-        # fmt: on
-
-    def unrolled(
-        blocks, part, deliveries, lists, end, final, first, progress, place, spikes, doubts
-    ):
-        status = advance_block(
-            blocks[0], part, deliveries, lists, end, final, first, progress, place, spikes, doubts
-        )
-        if status != DONE:
-            return status
-        return advance(
-            blocks[1:], part, deliveries, lists, end, final, first, progress, place, spikes, doubts
-        )
-
-    return unrolled
-
-
-@overload(close, jit_options=OPTIONS)
-def _close(blocks, part, until, place, spikes, doubts):
-    if len(blocks) == 0:
-        return lambda blocks, part, until, place, spikes, doubts: DONE
-
-    def unrolled(blocks, part, until, place, spikes, doubts):
-        block = blocks[0]
-        span = span_of(block, part)
-        status = finish(
-            block.p, block.state, block.books, span, part.first[0], until, place, spikes, doubts
-        )
-        if status != DONE:
-            return status
-        return close(blocks[1:], part, until, place, spikes, doubts)
-
-    return unrolled
 
 
 @kernel
@@ -296,43 +239,31 @@ def next_window(flight, external, progress, width, last):
 
 
 @kernel
-def run_windows(
-    blocks, fibres, part, flight, external, deliveries, lists, width, until, last,
-    arrival_first, progress, place, spikes, doubts,
-):  # fmt: skip
-    """Run a group from `progress` on to `until`, which lies in window `last`; a status.
+def open_window(
+    fibres, part, flight, external, deliveries, lists, width, until, last, progress, spikes
+):
+    """From the end of one window to the lists of arrivals of the next; a status.
 
     `FULL` asks for more room, as `progress.waits` says, and another call.
     """
-    slots = flight.head.size // 2
     stage, window = progress.stage, progress.window
-    while True:
-        final = window[0] == last
-        end = (window[0] + 1) * width
-        status = DONE
-        if stage[0] == COLLECT:
-            slot = window[0] & (slots - 1)
-            status = collect(fibres, flight, external, deliveries, slot, end, progress)
-        elif stage[0] == LIST:
-            status = count(fibres, part, external, deliveries, lists, progress)
-            if status == DONE:
-                fill(fibres, part, external, deliveries, lists, progress)
-                if progress.sizes[1] + progress.sizes[2] > 0:
-                    mend(deliveries, lists)
-        elif stage[0] == ADVANCE:
-            status = advance(
-                blocks, part, deliveries, lists, end, final, arrival_first, progress, place,
-                spikes, doubts,
-            )  # fmt: skip
-            place.neuron[0] *= status != DONE
-        elif final:
-            return close(blocks, part, until, place, spikes, doubts)
-        else:
-            status = send_all(fibres, part, flight, deliveries, progress, width, until, spikes)
-        if status != DONE:
-            if stage[0] == ADVANCE:
-                progress.waits[0] = LOGS
-            return status
-        if stage[0] == SEND:
+    status = DONE
+    if stage[0] == SEND:
+        status = send_all(fibres, part, flight, deliveries, progress, width, until, spikes)
+        if status == DONE:
             window[0] = next_window(flight, external, progress, width, last)
-        stage[0] = (stage[0] + 1) % 4
+            stage[0] = COLLECT
+    if stage[0] == COLLECT:
+        slot = window[0] & (flight.head.size // 2 - 1)
+        end = (window[0] + 1) * width
+        status = collect(fibres, flight, external, deliveries, slot, end, progress)
+        if status == DONE:
+            stage[0] = LIST
+    if stage[0] == LIST:
+        status = count(fibres, part, external, deliveries, lists, progress)
+        if status == DONE:
+            fill(fibres, part, external, deliveries, lists, progress)
+            if progress.sizes[1] + progress.sizes[2] > 0:
+                mend(deliveries, lists)
+            stage[0] = SEND
+    return status

@@ -106,6 +106,11 @@ class Neuron(ABC):
         return any(np.ndim(value) for value in self.numbers().values())
 
 
+def is_policy(value) -> bool:
+    """Whether a kernel parameter is a policy, which has one value for all neurons."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def in_form(cls, n: int, arrays: bool, **values):
     """Kernel parameters `cls` with every number a float, or every number an array of `n`."""
     if not arrays:
@@ -113,7 +118,7 @@ def in_form(cls, n: int, arrays: bool, **values):
     return cls(
         **{
             name: value
-            if isinstance(value, int)
+            if is_policy(value)
             else np.ascontiguousarray(np.broadcast_to(np.asarray(value), (n,))).copy()
             for name, value in values.items()
         }

@@ -179,7 +179,7 @@ def earliest(p, x):
     u, i = x
     push = (i if i > 0.0 else 0.0) - u
     left = p.theta - u - SLACK * (abs(u) + abs(i) + abs(p.theta))
-    wait = left / push / p.rate_mem if push > 0.0 else math.inf
+    wait = left / (push * p.rate_mem) if push > 0.0 else math.inf
     return wait if left > 0.0 else 0.0
 
 

@@ -196,3 +196,24 @@ def _store(state, n, x):
         state[2][n] = x[2]
 
     return {1: one, 2: two, 3: three}.get(len(state))
+
+
+def cut(table, start, stop):
+    """A tuple of arrays, each from `start` to `stop`."""
+    return tuple(values[start:stop] for values in table)
+
+
+@overload(cut, jit_options=INLINE)
+def _cut(table, start, stop):
+    match len(table):
+        case 1:
+            return lambda table, start, stop: (table[0][start:stop],)
+        case 2:
+            return lambda table, start, stop: (table[0][start:stop], table[1][start:stop])
+        case 3:
+            return lambda table, start, stop: (
+                table[0][start:stop],
+                table[1][start:stop],
+                table[2][start:stop],
+            )
+    return None

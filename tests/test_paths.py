@@ -1,0 +1,202 @@
+"""Sweep, windows and queue: one network, the same bits; cycles, with and without delay."""
+
+import numpy as np
+import pytest
+import scipy.sparse
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import evsim
+from evsim import IF, LI, LIF, DeltaLIF, Network, Spikes, simulate
+
+MODELS = {
+    "lif": LIF(tau_mem=20e-3, tau_syn=5e-3, t_ref=2e-3),
+    "driven": LIF(tau_mem=20e-3, tau_syn=5e-3, bias=1.2, reset="subtract"),
+    "delta": DeltaLIF(tau_mem=20e-3, t_ref=1e-3),
+    "if": IF(bias=3.0),
+    "li": LI(tau_mem=10e-3, tau_syn=5e-3),
+}
+UNTIL = 0.15
+
+
+def same(a, b):
+    """Whether two records hold the same bits."""
+    return a.undecided == b.undecided and all(
+        np.array_equal(getattr(a.spikes[name], column), getattr(b.spikes[name], column))
+        for name in a.spikes
+        for column in ("times", "times_lo", "units")
+    )
+
+
+def synapses(rng, n_pre, n_post, kind, sparse, scale=1.5):
+    """Weights and delays: one delay, many, on a grid, or none."""
+    if sparse:
+        weight = scipy.sparse.random_array((n_pre, n_post), density=0.4, rng=rng)
+        weight.data = rng.normal(0.3, 1, weight.nnz) * scale
+        shape, pattern = weight.nnz, weight.coords
+    else:
+        weight = rng.normal(0.3, 1, (n_pre, n_post)) * scale
+        shape = weight.shape
+    delay = {
+        "one": lambda: 1e-3,
+        "none": lambda: 0.0,
+        "many": lambda: rng.uniform(1e-4, 5e-3, shape),
+        "grid": lambda: rng.integers(1, 6, shape) * 2.0**-10,
+    }[kind]()
+    if sparse and np.ndim(delay):
+        delay = scipy.sparse.coo_array((delay, pattern), shape=weight.shape)
+    return weight, delay
+
+
+def feed_forward(seed, model, kind, sparse):
+    """in -> a -> b, in -> b."""
+    rng = np.random.default_rng(seed)
+    net = Network()
+    net.add_input("in", 25)
+    net.add_population("a", 15, model)
+    net.add_population("b", 12, model)
+    net.connect("in", "a", *synapses(rng, 25, 15, kind, sparse))
+    net.connect("a", "b", *synapses(rng, 15, 12, kind, sparse))
+    net.connect("in", "b", *synapses(rng, 25, 12, kind, sparse, 1.0))
+    times = rng.uniform(0, UNTIL, 300)
+    if kind == "grid":
+        times = np.floor(times * 2.0**10) * 2.0**-10
+    return net, {"in": Spikes(times, rng.integers(0, 25, 300))}
+
+
+@pytest.mark.parametrize("model", ["lif", "driven", "delta", "if"])
+@pytest.mark.parametrize("kind", ["one", "many", "grid", "none"])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_the_paths_agree_where_there_is_no_cycle(model, kind, sparse):
+    net, inputs = feed_forward(len(model) + len(kind), MODELS[model], kind, sparse)
+    for tie in ("spike_first", "arrival_first"):
+        sweep = simulate(net, inputs, UNTIL, tie=tie)
+        assert len(sweep.spikes["b"]) > 30
+        for path in ("window", "queue") if kind != "none" else ("queue",):
+            assert same(sweep, simulate(net, inputs, UNTIL, tie=tie, path=path)), (tie, path)
+
+
+def recurrent(seed, model, kind, sparse):
+    """in -> a <-> b, a -> a, b -> out."""
+    rng = np.random.default_rng(seed)
+    net = Network()
+    net.add_input("in", 20)
+    net.add_population("a", 20, model)
+    net.add_population("b", 15, model)
+    net.add_population("out", 5, MODELS["li"])
+    ends = [("in", "a"), ("a", "b"), ("b", "a"), ("a", "a"), ("b", "out")]
+    for pre, post in ends:
+        scale = 1.5 if pre == "in" else 0.5
+        net.connect(pre, post, *synapses(rng, net.size(pre), net.size(post), kind, sparse, scale))
+    times = rng.uniform(0, UNTIL, 300)
+    if kind == "grid":
+        times = np.floor(times * 2.0**10) * 2.0**-10
+    return net, {"in": Spikes(times, rng.integers(0, 20, 300))}
+
+
+@pytest.mark.parametrize("model", ["lif", "driven", "delta", "if"])
+@pytest.mark.parametrize("kind", ["one", "many", "grid"])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_windows_and_queue_agree_on_cycles(model, kind, sparse):
+    net, inputs = recurrent(len(model) * len(kind), MODELS[model], kind, sparse)
+    for tie in ("spike_first", "arrival_first"):
+        windows = simulate(net, inputs, UNTIL, tie=tie)
+        assert len(windows.spikes["a"]) > 30
+        assert same(windows, simulate(net, inputs, UNTIL, tie=tie, path="queue"))
+
+
+def test_models_of_different_classes_on_one_cycle():
+    rng = np.random.default_rng(5)
+    net = Network()
+    sizes = {"lif": 8, "delta": 6, "if": 7}
+    for name, n in sizes.items():
+        net.add_population(name, n, MODELS[name], initial={"v": rng.uniform(0, 1.2, n)})
+    for pre, post in [("lif", "delta"), ("delta", "if"), ("if", "lif"), ("if", "delta")]:
+        net.connect(pre, post, *synapses(rng, sizes[pre], sizes[post], "many", False, 1.0))
+    current = evsim.Current(np.sort(rng.uniform(0, UNTIL, 20)), rng.normal(1, 1, (20, 8)))
+    windows = simulate(net, {"lif": current}, UNTIL)
+    assert min(len(s) for s in windows.spikes.values()) > 10
+    assert same(windows, simulate(net, {"lif": current}, UNTIL, path="queue"))
+
+
+def test_one_value_per_neuron_and_pulses_on_a_cycle():
+    rng = np.random.default_rng(6)
+    net = Network()
+    net.add_input("in", 4)
+    model = LIF(tau_mem=rng.uniform(5e-3, 30e-3, 10), tau_syn=5e-3, v_th=rng.uniform(0.5, 1, 10))
+    net.add_population("a", 10, model)
+    net.connect("in", "a", rng.normal(1, 1, (4, 10)), 1e-3)
+    net.connect("a", "a", rng.normal(0.2, 0.5, (10, 10)), 1.5e-3, pulse_width=3e-3)
+    inputs = {"in": Spikes(rng.uniform(0, UNTIL, 200), rng.integers(0, 4, 200))}
+    windows = simulate(net, inputs, UNTIL)
+    assert len(windows.spikes["a"]) > 50
+    assert same(windows, simulate(net, inputs, UNTIL, path="queue"))
+    scalar = Network()
+    scalar.add_population("a", 10, LIF(tau_mem=20e-3, tau_syn=5e-3, bias=1.5))
+    scalar.connect("a", "a", np.full((10, 10), -0.1), 1e-3)
+    arrays = Network()
+    arrays.add_population("a", 10, LIF(tau_mem=np.full(10, 20e-3), tau_syn=5e-3, bias=1.5))
+    arrays.connect("a", "a", np.full((10, 10), -0.1), 1e-3)
+    start = {"a": {"v": rng.uniform(0, 1, 10)}}
+    assert same(
+        simulate(scalar, {}, UNTIL, initial=start), simulate(arrays, {}, UNTIL, initial=start)
+    )
+
+
+@settings(max_examples=40)
+@given(seed=st.integers(0, 2**32 - 1), kind=st.sampled_from(["one", "many", "grid"]))
+def test_any_cycle(seed, kind):
+    net, inputs = recurrent(seed, MODELS["lif"], kind, True)
+    assert same(simulate(net, inputs, UNTIL), simulate(net, inputs, UNTIL, path="queue"))
+
+
+def chain(weights, delay, model):
+    """One neuron each in a ring; the first gets one spike at 1."""
+    net = Network()
+    net.add_input("in", 1)
+    names = [f"p{k}" for k in range(len(weights))]
+    for name in names:
+        net.add_population(name, 1, model)
+    net.connect("in", names[0], [[2.0]])
+    for pre, post, w in zip(names, names[1:] + names[:1], weights, strict=True):
+        net.connect(pre, post, [[w]], delay)
+    return net
+
+
+def test_a_ring_without_delay_fires_at_one_instant():
+    net = chain([2.0, 2.0, 2.0], 0.0, IF(t_ref=0.5))
+    record = simulate(net, {"in": Spikes([1.0], [0])}, 3.0)
+    assert {name: list(s.times) for name, s in record.spikes.items()} == {
+        "p0": [1.0], "p1": [1.0], "p2": [1.0],
+    }  # fmt: skip
+
+
+def test_inhibition_at_one_instant_comes_after_the_spikes_that_it_could_prevent():
+    """Two neurons, lifted by the same arrival, inhibit one another without delay: both fire."""
+    net = Network()
+    net.add_input("in", 1)
+    net.add_population("p", 2, IF(t_ref=0.5))
+    net.connect("in", "p", [[2.0, 2.0]])
+    net.connect("p", "p", [[0.0, -5.0], [-5.0, 0.0]])
+    record = simulate(net, {"in": Spikes([1.0], [0])}, 3.0)
+    assert list(record.spikes["p"].units) == [0, 1] and set(record.spikes["p"].times) == {1.0}
+
+
+def test_a_cycle_that_never_ends_is_named():
+    net = chain([2.0, 2.0], 0.0, IF())
+    with pytest.raises(evsim.ZenoError, match=r"neuron 0 of population 'p[01]'.* t = 1"):
+        simulate(net, {"in": Spikes([1.0], [0])}, 3.0)
+    tame = chain([2.0, 2.0], 1e-3, IF())
+    assert len(simulate(tame, {"in": Spikes([1.0], [0])}, 1.1).spikes["p0"]) > 40
+
+
+def test_a_run_without_spikes_over_a_very_long_time_ends_soon():
+    net = Network()
+    net.add_input("in", 1)
+    net.add_population("p", 3, LIF(tau_mem=20.0, tau_syn=5.0))
+    net.connect("in", "p", [[16.0, 16.0, 16.0]])
+    net.connect("p", "p", np.zeros((3, 3)), 1e-3)
+    record = simulate(net, {"in": Spikes([2.0**20], [0])}, 2.0**20 + 100)
+    assert len(record.spikes["p"]) == 9
+    gap = record.spikes["p"].times[0] - 2.0**20 + record.spikes["p"].times_lo[0]
+    assert gap == pytest.approx(1.5056513095520623548817316, rel=1e-15)
