@@ -188,7 +188,11 @@ def first_passage(p: SumNeuron, x: list[Ball], theta: Ball, h: Ball) -> Passage:
             s = s + arb(4.0 * slope / -bend)
             continue
         root = math.sqrt(slope * slope + 2.0 * m2 * -f)
-        s = s + arb(0.99 * 2.0 * -f / (slope + root))
+        if slope > 0.0:
+            step = 2.0 * -f / (slope + root)
+        else:
+            step = (root - slope) / m2 if m2 > 0.0 else math.inf
+        s = s + arb(min(0.99 * step, 1.1 * float(h)))
     best = max(best, (float(f0.at(h)), float(h)))
     return Passage(None, *best)
 
