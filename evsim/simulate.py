@@ -56,8 +56,8 @@ def simulate(
         The run covers [0, until] [s].
     initial : dict of dicts, optional
         Population to state, e.g. `{"hidden": {"v": 0.2, "i": 0.0}}`, numbers or one per
-        neuron (`"i"` a dict by synapse type where there are several). Default: what the population was added with, else v at `v_leak` (0 for `IF`)
-        and i = 0.
+        neuron; `"i"` is a dict by synapse type where there are several. Default: what the
+        population was added with, else v at `v_leak` (0 for `IF`) and 0 for the rest.
     threads : int, optional
         Samples of a batch that run at once; default all processors. Does not change a bit of
         the result.

@@ -69,7 +69,7 @@ class Sum:
         """Term by term."""
         out: Terms = {}
         for rate, poly in self.terms.items():
-            lower = [n * c for n, c in enumerate(poly)][1:] + [arb(0)]
+            lower = [*[n * c for n, c in enumerate(poly)][1:], arb(0)]
             out[rate] = [d - _ball(rate) * c for c, d in zip(poly, lower, strict=True)]
         return Sum(out)
 
@@ -101,7 +101,8 @@ def _add(terms: Terms, rate: Fraction, poly: list[Ball]) -> None:
 
 def voltage(p: SumNeuron, x: list[Ball]) -> Sum:
     """The voltage `u` as a function of time, from a state (u, i_1, .., [a,] A)."""
-    mem, terms, start = _rate(p.tau_mem), {}, x[0]
+    terms: Terms = {}
+    mem, start = _rate(p.tau_mem), x[0]
     for k, tau in enumerate(p.tau_syn):
         rate, drive = _rate(tau), ([x[1], x[2]] if p.alpha else [x[1 + k]])
         poly = [arb(0)] * (len(drive) + 1)
@@ -233,7 +234,7 @@ class Noise:
         column[row] = size
         self.table = np.column_stack((self.table, column))
 
-    def flow(self, p: SumNeuron, x: list[float], s: float, clamped: bool) -> None:
+    def flow(self, p: SumNeuron, x: np.ndarray, s: float, clamped: bool) -> None:
         """Through a flow over `s`, and what that rounds."""
         jacobian, size = responses(p, s, clamped)
         self.table[:-1] = jacobian @ self.table[:-1]
@@ -245,8 +246,7 @@ class Noise:
 def responses(p: SumNeuron, s: float, clamped: bool) -> tuple[np.ndarray, np.ndarray]:
     """Jacobian of the flow, and its entries with the roundings of each: one of the value, one of
     the argument of the slowest exponential in it."""
-    n = 3 + (1 if p.alpha else len(p.tau_syn)) - (0 if p.alpha else 1)
-    n = 4 if p.alpha else n
+    n = 4 if p.alpha else 2 + len(p.tau_syn)
     taus = [p.tau_mem, *(p.tau_syn * 2 if p.alpha else p.tau_syn), p.tau_th]
     jacobian, size = np.zeros((n, n)), np.zeros((n, n))
     for k in range(n):
@@ -257,9 +257,7 @@ def responses(p: SumNeuron, s: float, clamped: bool) -> tuple[np.ndarray, np.nda
     return jacobian, size
 
 
-def simulate(
-    p: SumNeuron, arrivals: list[tuple[float, float, int]], until: float
-) -> Run:
+def simulate(p: SumNeuron, arrivals: list[tuple[float, float, int]], until: float) -> Run:
     """Every spike of a neuron on [0, until].
 
     Parameters
@@ -285,7 +283,8 @@ class _Walk:
         rest = arb(p.v_leak) + p.bias
         self.theta, self.reset = arb(p.v_th) - rest, arb(p.v_reset) - rest
         self.x = [arb(p.v_leak) - rest] + [arb(0)] * (2 if p.alpha else len(p.tau_syn)) + [arb(0)]
-        self.t, self.release = arb(0), None
+        self.t: Ball = arb(0)
+        self.release: Ball | None = None
         self.noise, self.result = Noise(len(self.x)), Run(bits=BITS)
         self.noise.fresh(0, abs(float(self.x[0])))
 

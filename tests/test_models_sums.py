@@ -54,6 +54,8 @@ def problem(kind, regime, number):
     if below:
         bias = float(rng.uniform(1.0, 2.0))
         v_th = bias * float(rng.uniform(0.2, 0.9))
+    elif rng.random() < 0.1:  # at rest
+        v_th, below = bias, True
     adaptive = kind == "adaptive"
     neuron = SumNeuron(
         tau_mem=tau_mem, tau_syn=tau_syn, alpha=kind == "alpha", v_th=v_th, bias=bias,
@@ -68,7 +70,7 @@ def problem(kind, regime, number):
     arrivals = []
     for time in np.sort(rng.uniform(0.0, 30.0, int(rng.integers(2, 8)))):
         port = int(rng.integers(types))
-        scale = abs(v_th - bias) / psp_peak(tau_mem, tau_syn[port])
+        scale = (abs(v_th - bias) or 1.0) / psp_peak(tau_mem, tau_syn[port])
         scale /= tau_syn[port] if neuron.alpha else 1.0
         sign = 1.0 if rng.random() < 0.7 else -1.0
         arrivals.append((float(time), float(sign * scale * rng.uniform(0.3, 2.5)), port))
@@ -171,3 +173,164 @@ def test_doubts_are_rare_and_errors_fill_their_bound(outcome):
     ratios = [ratio for _, _, _, v, _ in outcome for ratio in v.ratios]
     assert len(doubted) <= 1, doubted
     assert 0.05 < max(ratios) <= FACTOR and len(ratios) > 300
+
+
+# ------------------------------------------------------- models that reduce to one another
+
+N, M = 6, 8
+TAUS = np.full(N, 5.0)
+
+
+def layer(model, *, synapses=(None,), form="sparse", weight_scale=1.0, current=None, until=60.0):
+    """Record of one layer behind seeded spikes; each synapse type has a projection."""
+    rng = np.random.default_rng(7)
+    times = np.sort(rng.uniform(0.0, until, 60))
+    train = evsim.Spikes(times, rng.integers(0, M, times.size))
+    weight = weight_scale * rng.normal(0.6, 1.0, (M, N))
+    net = evsim.Network()
+    net.add_input("in", M)
+    net.add_population("p", N, model)
+    for k, synapse in enumerate(synapses):
+        pre, post = np.divmod(np.arange(M * N), N)
+        values = np.roll(weight, k, axis=0) / len(synapses)
+        matrix = values
+        if form == "sparse":
+            matrix = scipy.sparse.coo_array((values.ravel(), (pre, post)), shape=(M, N)).tocsr()
+        net.connect("in", "p", matrix, synapse=synapse, name=f"w{k}")
+    inputs = {"in": train} if current is None else {"in": train, "p": current}
+    return evsim.simulate(net, inputs, until)
+
+
+def same_to_rounding(a, b):
+    """The same spikes; times as close as some hundred roundings, many spikes carried."""
+    first, second = a.spikes["p"], b.spikes["p"]
+    assert len(first) > 10 and np.array_equal(first.units, second.units)
+    assert np.abs(first.times - second.times).max() < 1e-10
+
+
+def three(**more):
+    return evsim.LIF(tau_mem=2 * TAUS, tau_syn=dict.fromkeys(TYPES, TAUS), **more)
+
+
+def plain(**more):
+    return evsim.LIF(tau_mem=2 * TAUS, tau_syn=TAUS, **more)
+
+
+@pytest.mark.parametrize("options", [{}, {"t_ref": 1.0, "bias": 1.2}])
+def test_types_with_one_time_constant_are_one_type(options):
+    one = layer(plain(**options), synapses=(None, None, None))
+    same_to_rounding(layer(three(**options), synapses=TYPES), one)
+    same_to_rounding(layer(three(**options), synapses=("inh", "inh", "inh")), one)
+
+
+def test_a_dict_with_one_type_is_the_plain_model():
+    model = evsim.LIF(tau_mem=2 * TAUS, tau_syn={"only": TAUS})
+    same_to_rounding(layer(model, synapses=("only",)), layer(plain()))
+
+
+def test_a_threshold_that_does_not_jump_is_fixed():
+    adaptive = evsim.AdaptiveLIF(tau_mem=2 * TAUS, tau_syn=TAUS, tau_th=3.0, jump_th=0.0)
+    same_to_rounding(layer(adaptive), layer(plain()))
+
+
+def test_an_alpha_synapse_is_the_limit_of_two_exponentials():
+    """i = a (e^{-s/tau_1} - e^{-s/tau_2}) / (1/tau_2 - 1/tau_1) differs by some 1e-4 of itself."""
+    near, tau = 1.0001, 5.0
+    taus = {"exc": TAUS, "inh": TAUS / near, "slow": TAUS}
+    weight = tau / (near - 1.0)
+    rng = np.random.default_rng(3)
+    times, heights = np.sort(rng.uniform(0.0, 40.0, 30)), rng.uniform(-0.2, 0.6, 30)
+    records = []
+    for model, parts in (
+        (evsim.LIF(tau_mem=2 * TAUS, tau_syn=taus), {"exc": weight, "inh": -weight}),
+        (evsim.AlphaLIF(tau_mem=2 * TAUS, tau_syn=TAUS), {None: 1.0}),
+    ):
+        net = evsim.Network()
+        net.add_input("in", 30)
+        net.add_population("p", N, model)
+        for synapse, factor in parts.items():
+            net.connect("in", "p", pre_units=np.arange(30), post_units=np.zeros(30, int),
+                        weight=factor * heights, synapse=synapse, name=str(synapse))  # fmt: skip
+        records.append(evsim.simulate(net, {"in": evsim.Spikes(times, np.arange(30))}, 60.0))
+    first, second = (r.spikes["p"].times for r in records)
+    assert first.size == second.size > 4
+    assert 1e-9 < np.abs(first - second).max() < 1e-2
+
+
+# ------------------------------------------------------------------ paths, bits and the public API
+
+MODELS = {
+    "mixed": (evsim.LIF(tau_mem=2 * TAUS, tau_syn={"exc": TAUS, "inh": 3 * TAUS, "slow": 2 * TAUS},
+                        t_ref=0.7), TYPES, 1.0),
+    "alpha": (evsim.AlphaLIF(tau_mem=2 * TAUS, tau_syn=TAUS, reset="subtract"), (None,), 0.4),
+    "adaptive": (evsim.AdaptiveLIF(tau_mem=2 * TAUS, tau_syn=TAUS, tau_th=40.0, jump_th=0.3,
+                                   reset="subtract"), (None,), 1.5),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_path_gives_the_same_bits(name):
+    model, synapses, scale = MODELS[name]
+    level = evsim.Current([3.0, 11.0, 30.0], [0.3, -0.2, 0.7])
+    for current in (None, level):
+        records = [
+            layer(model, synapses=synapses, form=form, weight_scale=scale, current=current)
+            for form in ("dense", "sparse")
+        ]
+        a, b = (r.spikes["p"] for r in records)
+        assert a.times.tobytes() == b.times.tobytes() and len(a) > 10
+        assert a.times_lo.tobytes() == b.times_lo.tobytes()
+        t = np.linspace(0.0, 60.0, 200)
+        u, w = (r.voltage("p", 2, t) for r in records)
+        assert u.tobytes() == w.tobytes()
+
+
+def test_voltage_reaches_threshold_at_the_spikes():
+    record = layer(MODELS["mixed"][0], synapses=TYPES)
+    spikes = record.spikes["p"]
+    mine = spikes.times[spikes.units == 1]
+    before = record.voltage("p", 1, mine * (1.0 - 1e-12))
+    np.testing.assert_allclose(before, 1.0, atol=1e-9)
+    currents = record.current("p", 1, mine)
+    assert list(currents) == list(TYPES) and currents["inh"].shape == mine.shape
+
+
+def test_a_threshold_at_rest_is_crossed_however_late():
+    """v_th = bias: u = e^{-s/tau} (u0 + i0 s/tau) with equal time constants."""
+    late = np.array([1e3, 1e6, 1e9, 1e12])
+    taus = np.full(4, 10.0)
+    net = evsim.Network()
+    model = evsim.LIF(tau_mem=taus, tau_syn=dict.fromkeys(TYPES, taus), v_th=0.5, bias=0.5)
+    net.add_population("p", 4, model, initial={"v": 0.0, "i": {"inh": 0.5 * 10.0 / late}})
+    record = evsim.simulate(net, {}, 2e12)
+    first = [record.spikes["p"].times[record.spikes["p"].units == n][0] for n in range(4)]
+    np.testing.assert_allclose(first, late, rtol=1e-14)
+
+
+def test_connect_and_initial_want_names_where_there_are_several():
+    net = evsim.Network()
+    net.add_input("in", 1)
+    net.add_population("p", 1, evsim.LIF(tau_mem=10.0, tau_syn={"exc": 5.0, "inh": 9.0}))
+    net.add_population("q", 1, evsim.LIF(tau_mem=10.0, tau_syn=5.0))
+    net.add_population("r", 1, evsim.AlphaLIF(tau_mem=10.0, tau_syn=5.0))
+    for wrong in (None, "gaba"):
+        with pytest.raises(ValueError, match="must be one of 'exc', 'inh'"):
+            net.connect("in", "p", [[1.0]], synapse=wrong)
+    with pytest.raises(ValueError, match="one synapse type"):
+        net.connect("in", "q", [[1.0]], synapse="exc")
+    for name, synapse in (("p", "exc"), ("r", None)):
+        with pytest.raises(ValueError, match="pulse_width"):
+            net.connect("in", name, [[1.0]], synapse=synapse, pulse_width=1.0)
+    for given, error in (({"gaba": 1.0}, ValueError), (1.0, TypeError)):
+        with pytest.raises(error, match="'exc', 'inh'"):
+            evsim.simulate(net, {}, 1.0, initial={"p": {"i": given}})
+
+
+def test_time_constants_by_type_are_checked_one_by_one():
+    with pytest.raises(ValueError, match=r"tau_syn\['inh'\]\[1\] must be positive"):
+        evsim.LIF(tau_mem=10.0, tau_syn={"exc": 5.0, "inh": [1.0, -1.0]})
+    with pytest.raises(ValueError, match="synapse type"):
+        evsim.LIF(tau_mem=10.0, tau_syn={})
+    net = evsim.Network()
+    with pytest.raises(ValueError, match=r"tau_syn\['inh'\] of population 'p' has 2 values"):
+        net.add_population("p", 3, evsim.LIF(tau_mem=10.0, tau_syn={"inh": [1.0, 2.0]}))

@@ -55,9 +55,7 @@ class Neuron(ABC):
     def _numbers_by_type(self, name, given):
         if not given or not all(isinstance(key, str) and key for key in given):
             raise ValueError(f"{name} must name one synapse type or more; got {given!r}")
-        return {
-            key: self._number(name, value, f"{name}[{key!r}]") for key, value in given.items()
-        }
+        return {key: self._number(name, value, f"{name}[{key!r}]") for key, value in given.items()}
 
     def _number(self, name, value, label=None):
         label = label or name

@@ -93,9 +93,10 @@ def _responses(rate_mem, rate_syn, gap, em, d):
         return lambda rate_mem, rate_syn, gap, em, d: response(
             rate_mem, rate_syn[0], rate_syn[0], gap[0], em, d
         )
-    return lambda rate_mem, rate_syn, gap, em, d: response(
-        rate_mem, rate_syn[0], rate_syn[0], gap[0], em, d
-    ) + responses(rate_mem, rate_syn[1:], gap[1:], em, d)
+    return lambda rate_mem, rate_syn, gap, em, d: (
+        response(rate_mem, rate_syn[0], rate_syn[0], gap[0], em, d)
+        + responses(rate_mem, rate_syn[1:], gap[1:], em, d)
+    )
 
 
 def response(rate_mem, rate_syn, decay, gap, em, d):

@@ -104,6 +104,11 @@ def _times(a, b):
 def _raised(values, k, change):
     if len(values) == 1:
         return lambda values, k, change: ((values[0] + change if k == 0 else values[0]),)
-    return lambda values, k, change: (  # noqa: RUF005
-        (values[0] + change if k == 0 else values[0]),
-    ) + raised(values[1:], k - 1, change)
+    return (
+        lambda values, k, change: (
+            (  # noqa: RUF005
+                (values[0] + change if k == 0 else values[0]),
+            )
+            + raised(values[1:], k - 1, change)
+        )
+    )
