@@ -15,7 +15,8 @@ from flint import arb, ctx
 
 import evsim
 from reference.attainable import FACTOR
-from reference.exponential_sums import BITS, SumNeuron, flow, simulate, voltage
+from reference.exponential_runs import simulate
+from reference.exponential_sums import BITS, SumNeuron, flow, voltage
 from reference.judge import judge
 
 REGIMES = ("generic", "stiff", "equal", "near_1e-9", "near_1e-15")
