@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from evsim.delivery import Current
     from evsim.files import load, save
+    from evsim.models.adaptive import AdaptiveLIF
+    from evsim.models.alpha import AlphaLIF
     from evsim.models.delta import DeltaLIF
     from evsim.models.integrate import IF
     from evsim.models.lif import LIF
@@ -28,6 +30,8 @@ __all__ = [
     "IF",
     "LI",
     "LIF",
+    "AdaptiveLIF",
+    "AlphaLIF",
     "Current",
     "DeltaLIF",
     "Network",
@@ -45,6 +49,8 @@ _HOME = {
     "IF": "evsim.models.integrate",
     "LI": "evsim.models.readout",
     "LIF": "evsim.models.lif",
+    "AdaptiveLIF": "evsim.models.adaptive",
+    "AlphaLIF": "evsim.models.alpha",
     "Current": "evsim.delivery",
     "DeltaLIF": "evsim.models.delta",
     "Network": "evsim.network",

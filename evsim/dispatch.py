@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from functools import singledispatch, wraps
 
+from numba.core.registry import cpu_target
 from numba.extending import overload
 
 from evsim.jit import OPTIONS
@@ -32,6 +33,8 @@ def generic(stub):
 
             overload(verb, strict=False, jit_options=INLINE)(choose)
             table.register(cls, body)
+            # Or Numba would learn of it in the middle of typing the first kernel that asks.
+            cpu_target.typing_context.refresh()
             return body
 
         return bind

@@ -94,8 +94,8 @@ def walk(p, state, books, arrivals, until, arrival_first, place, spikes, doubts)
 
 
 @kernel
-def trace(p, state, books, arrivals, arrival_first, t, voltage, current, spikes, doubts):
-    """Voltage and last state variable of a population of one at ascending times `t`.
+def trace(p, state, books, arrivals, arrival_first, t, voltage, values, spikes, doubts):
+    """Voltage and state of a population of one at ascending times `t`, shape (t,), (state, t).
 
     The voltage is counted from the model's resting level. Reading it rounds no state: a
     reading flows a copy from the last own event.
@@ -123,5 +123,8 @@ def trace(p, state, books, arrivals, arrival_first, t, voltage, current, spikes,
         c, rules = interval_to(q, clock, t[k], 0.0), Rules(False, AT_END)
         x, clock, y, _ = own_events(q, 0, x, clock, c, t[k], 0.0, rules, spikes, doubts)
         voltage[k] = verbs.voltage(q, y, books.pulses[0, 0] + books.current[0])
+        for j in range(len(y)):
+            values[j, k] = y[j]
         # Under a pulse the state keeps the distance of the synaptic current to the pulse.
-        current[k] = y[-1] + books.pulses[0, 0]
+        if len(y) > 1:
+            values[1, k] += books.pulses[0, 0]

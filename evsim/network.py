@@ -96,6 +96,7 @@ class Network:
         pre_units=None,
         post_units=None,
         pulse_width: float | None = None,
+        synapse: str | None = None,
         name: str | None = None,
     ) -> None:
         """Join `pre` to `post`.
@@ -114,6 +115,8 @@ class Network:
         pulse_width : float, optional
             Instead of a jump, an arrival is a rectangular current of height `weight` for so
             long [s].
+        synapse : str, optional
+            Which synapse type the arrivals enter, where the model has several by name.
         name : str, optional
             Default `"pre->post"`.
 
@@ -126,6 +129,11 @@ class Network:
         name = f"{pre}->{post}" if name is None else name
         if name in self.projections:
             raise ValueError(f"projection {name!r} exists already; give another name")
+        port = self._port(post, synapse)
+        if pulse_width is not None and not self.populations[post].model.pulses:
+            raise ValueError(
+                f"pulse_width does not go with {post!r}: its model takes no rectangular pulses"
+            )
         if pulse_width is not None and not (np.isfinite(pulse_width) and pulse_width > 0):
             raise ValueError(f"pulse_width must be positive; got {pulse_width}")
         if (pre_units is None) != (post_units is None):
@@ -138,7 +146,7 @@ class Network:
             parts = _from_dense(weight, delay, n_pre, n_post)
         values, delays, indptr, targets = parts
         self.projections[name] = Projection(
-            name, pre, post, values, delays, indptr, targets, pulse_width
+            name, pre, post, values, delays, indptr, targets, pulse_width, port
         )
 
     def __repr__(self) -> str:
@@ -188,6 +196,15 @@ class Network:
         if name in self.inputs or name in self.populations:
             raise ValueError(f"the name {name!r} is taken")
         return name
+
+    def _port(self, post: str, synapse: str | None) -> int:
+        ports = self.populations[post].model.ports
+        known = ", ".join(map(repr, ports))
+        if ports and synapse not in ports:
+            raise ValueError(f"synapse of {post!r} must be one of {known}; got {synapse!r}")
+        if not ports and synapse is not None:
+            raise ValueError(f"{post!r} has one synapse type without a name; got {synapse!r}")
+        return ports[synapse] if synapse is not None else 0
 
     def _ends(self, pre: str, post: str) -> tuple[int, int]:
         known = [*self.inputs, *self.populations]

@@ -62,9 +62,14 @@ class Record:
         """
         return self._trace(name, unit, t)[0]
 
-    def current(self, name: str, unit: int, t) -> np.ndarray:
-        """Synaptic current of one neuron at any time, as `voltage`; 0 for delta synapses."""
-        return self._trace(name, unit, t)[1]
+    def current(self, name: str, unit: int, t) -> np.ndarray | dict[str, np.ndarray]:
+        """Synaptic current of one neuron at any time, as `voltage`; 0 for delta synapses.
+
+        Where the model has several synapse types, a dict with the current of each.
+        """
+        values = self._trace(name, unit, t)[1:]
+        ports = self.network.populations[name].model.ports
+        return {key: values[1 + port] for key, port in ports.items()} if ports else values[1]
 
     def _trace(self, name, unit, t):
         if name not in self.network.populations:
@@ -79,10 +84,10 @@ class Record:
             raise ValueError(f"t must lie in [0, {self.until}]; got {t[bad].flat[0]}")
         flat = t.ravel()
         order = np.argsort(flat, kind="stable")
-        v, i = _replay(self, name, unit, flat[order])
-        out = np.empty((2, flat.size))
-        out[0, order], out[1, order] = v, i
-        return out[0].reshape(t.shape), out[1].reshape(t.shape)
+        values = _replay(self, name, unit, flat[order])
+        out = np.empty(values.shape)
+        out[:, order] = values
+        return out.reshape(-1, *t.shape)
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{name}: {len(s)}" for name, s in self.spikes.items())
@@ -90,7 +95,7 @@ class Record:
 
 
 def _replay(record: Record, name: str, unit: int, t: np.ndarray):
-    """Voltage and synaptic current of one neuron at ascending times."""
+    """Voltage and then the state variables of one neuron at ascending times."""
     network, model = _alone(record.network, name, unit)
     silent = Spikes([], [])
     trains = {k: record.inputs.get(k, silent) for k in network.inputs} | record.spikes
@@ -102,11 +107,15 @@ def _replay(record: Record, name: str, unit: int, t: np.ndarray):
     p = model.compile(1, True)
     state = tuple(values[[unit]] for values in record.initial[name])
     first = record.policies["tie"] == "arrival_first"
-    v, i = np.empty(t.size), np.empty(t.size)
+    values = np.zeros((1 + max(len(state), 2), t.size))
     room = len(record.spikes[name]) + 16 if name in record.spikes else 16
     doubts = new_log(64 + 4 * (arrivals.hi.size + room))
-    trace(p, state, new_books(1), arrivals, first, t, v, i, new_log(2 * room), doubts)
-    return v + model.rest(), i if model.synaptic else np.zeros(t.size)
+    trace(p, state, new_books(1), arrivals, first, t, values[0], values[1:],
+          new_log(2 * room), doubts)  # fmt: skip
+    values[0] += model.rest()
+    if not model.synaptic:
+        values[2] = 0.0
+    return values
 
 
 def _alone(network: Network, name: str, unit: int):
@@ -115,9 +124,8 @@ def _alone(network: Network, name: str, unit: int):
     model = replace(
         population.model,
         **{
-            field.name: getattr(population.model, field.name)[unit]
+            field.name: _of_unit(getattr(population.model, field.name), unit)
             for field in fields(population.model)
-            if isinstance(getattr(population.model, field.name), np.ndarray)
         },
     )
     copy = network.copy()
@@ -125,6 +133,13 @@ def _alone(network: Network, name: str, unit: int):
     for projection in incoming(network, name):
         copy.projections[projection.name] = _onto(projection, unit)
     return copy, model
+
+
+def _of_unit(value, unit: int):
+    """What a parameter is for one neuron."""
+    if isinstance(value, dict):
+        return {key: _of_unit(number, unit) for key, number in value.items()}
+    return value[unit] if isinstance(value, np.ndarray) else value
 
 
 def _onto(projection: Projection, unit: int) -> Projection:

@@ -50,7 +50,8 @@ def alike(network, a: str, b: str) -> bool:
     """Whether two populations can be in one block: their kernels differ in numbers only."""
     one, other = (network.populations[name].model.compile(1, False) for name in (a, b))
     return type(one) is type(other) and all(
-        value == its for value, its in zip(one, other, strict=True) if is_policy(value)
+        value == its if is_policy(value) else not isinstance(value, tuple) or len(value) == len(its)
+        for value, its in zip(one, other, strict=True)
     )
 
 
@@ -68,6 +69,8 @@ def parameters(network, names: list[str], arrays):
 
 
 def _together(values):
+    if isinstance(values[0], tuple):
+        return tuple(map(_together, zip(*values, strict=True)))
     return values[0] if is_policy(values[0]) else np.concatenate(values)
 
 

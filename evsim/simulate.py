@@ -46,8 +46,8 @@ def simulate(
         The run covers [0, until] [s].
     initial : dict of dicts, optional
         Population to state, e.g. `{"hidden": {"v": 0.2, "i": 0.0}}`, numbers or one per
-        neuron. Default: what the population was added with, else v at `v_leak` (0 for `IF`)
-        and i = 0.
+        neuron; `"i"` is a dict by synapse type where there are several. Default: what the
+        population was added with, else v at `v_leak` (0 for `IF`) and 0 for the rest.
     threads : int, optional
         Samples of a batch that run at once; default all processors. Does not change a bit of
         the result.
@@ -141,6 +141,8 @@ def _initial(network: Network, name: str, initial) -> tuple[np.ndarray, ...]:
     model, n = population.model, population.n
     if "i" in given and not model.synaptic:
         raise ValueError(f"initial[{name!r}] has no variable 'i'")
+    if model.ports and "i" in given:
+        given |= _by_type(name, given.pop("i"), model.ports)
     rest = np.asarray(model.rest())
     state = []
     for variable in model.state:
@@ -155,6 +157,17 @@ def _initial(network: Network, name: str, initial) -> tuple[np.ndarray, ...]:
     if given:
         raise ValueError(f"initial[{name!r}] has no variable {next(iter(given))!r}")
     return tuple(state)
+
+
+def _by_type(name: str, given, ports) -> dict[str, Any]:
+    """Synaptic currents at time 0 by state variable, from those by synapse type."""
+    known = ", ".join(map(repr, ports))
+    if not isinstance(given, dict):
+        raise TypeError(f"initial[{name!r}]['i'] must be a dict with any of {known}; got {given!r}")
+    for key in given:
+        if key not in ports:
+            raise ValueError(f"initial[{name!r}]['i'] has no synapse type {key!r}, but {known}")
+    return {f"i_{key}": value for key, value in given.items()}
 
 
 def _run(network, stages, inputs, until, starts, tie) -> Record:

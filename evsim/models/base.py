@@ -31,9 +31,13 @@ class Neuron(ABC):
     positive: ClassVar[tuple[str, ...]] = ()
     non_negative: ClassVar[tuple[str, ...]] = ()
     choices: ClassVar[dict[str, tuple[str, ...]]] = {}
+    #: parameters that may be a dict with one value per synapse type
+    by_type: ClassVar[tuple[str, ...]] = ()
     #: names of the state variables, in the order of the kernels
     state: ClassVar[tuple[str, ...]] = ("v",)
     spiking: ClassVar[bool] = True
+    #: whether rectangular pulses may enter where spikes do
+    pulses: ClassVar[bool] = True
 
     def __post_init__(self):
         for field in fields(self):
@@ -42,19 +46,28 @@ class Neuron(ABC):
                 if value not in self.choices[field.name]:
                     allowed = ", ".join(map(repr, self.choices[field.name]))
                     raise ValueError(f"{field.name} must be one of {allowed}; got {value!r}")
+            elif isinstance(value, dict) and field.name in self.by_type:
+                numbers = self._numbers_by_type(field.name, value)
+                object.__setattr__(self, field.name, numbers)
             elif value is not None or field.default is not None:
                 object.__setattr__(self, field.name, self._number(field.name, value))
 
-    def _number(self, name, value):
+    def _numbers_by_type(self, name, given):
+        if not given or not all(isinstance(key, str) and key for key in given):
+            raise ValueError(f"{name} must name one synapse type or more; got {given!r}")
+        return {key: self._number(name, value, f"{name}[{key!r}]") for key, value in given.items()}
+
+    def _number(self, name, value, label=None):
+        label = label or name
         try:
             array = np.asarray(value)
         except ValueError:  # ragged
             array = np.array(None)
         if array.dtype.kind not in "biuf":
-            raise TypeError(f"{name} must be a number or one per neuron; got {value!r}")
+            raise TypeError(f"{label} must be a number or one per neuron; got {value!r}")
         array = array.astype(float)
         if array.ndim > 1:
-            raise ValueError(f"{name} must be a scalar or have shape (n,); got {array.shape}")
+            raise ValueError(f"{label} must be a scalar or have shape (n,); got {array.shape}")
         bad = ~np.isfinite(array)
         wanted = "finite"
         if name in self.positive:
@@ -64,7 +77,7 @@ class Neuron(ABC):
         if bad.any():
             index = np.argwhere(bad)[0]
             where = f"[{index[0]}]" if array.ndim else ""
-            raise ValueError(f"{name}{where} must be {wanted}; got {array[tuple(index)]}")
+            raise ValueError(f"{label}{where} must be {wanted}; got {array[tuple(index)]}")
         if array.ndim == 0:
             return float(array)
         array.setflags(write=False)
@@ -80,11 +93,19 @@ class Neuron(ABC):
 
     def numbers(self) -> dict[str, float | np.ndarray]:
         """The numerical parameters by name."""
-        return {
-            field.name: getattr(self, field.name)
-            for field in fields(self)
-            if field.name not in self.choices and getattr(self, field.name) is not None
-        }
+        found: dict[str, float | np.ndarray] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, dict):
+                found |= {f"{field.name}[{key!r}]": number for key, number in value.items()}
+            elif field.name not in self.choices and value is not None:
+                found[field.name] = value
+        return found
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """Synapse types by name and port, where the model has them by name."""
+        return {}
 
     def check_size(self, n: int, population: str) -> None:
         """Refuse parameter arrays that do not have one value per neuron."""
@@ -98,7 +119,7 @@ class Neuron(ABC):
     @property
     def synaptic(self) -> bool:
         """Whether the model has a synaptic current `i`."""
-        return "i" in self.state
+        return "i" in self.state or bool(self.ports)
 
     @property
     def per_neuron(self) -> bool:
@@ -112,14 +133,23 @@ def is_policy(value) -> bool:
 
 
 def in_form(cls, n: int, arrays: bool, **values):
-    """Kernel parameters `cls` with every number a float, or every number an array of `n`."""
+    """Kernel parameters `cls` with every number a float, or every number an array of `n`.
+
+    Tuples hold one number, or array, per synapse type or rate.
+    """
     if not arrays:
         return cls(**values)
     return cls(
         **{
             name: value
             if is_policy(value)
-            else np.ascontiguousarray(np.broadcast_to(np.asarray(value), (n,))).copy()
+            else tuple(_column(member, n) for member in value)
+            if isinstance(value, tuple)
+            else _column(value, n)
             for name, value in values.items()
         }
     )
+
+
+def _column(value, n: int) -> np.ndarray:
+    return np.ascontiguousarray(np.broadcast_to(np.asarray(value), (n,))).copy()

@@ -41,7 +41,9 @@ class LIF(Neuron):
     Parameters
     ----------
     tau_mem, tau_syn : float or array_like, shape (n,)
-        Membrane and synaptic time constants [s]; any ratio, equality included.
+        Membrane and synaptic time constants [s]; any ratio, equality included. A dict
+        `tau_syn` names several synapse types, each with a current of its own and its own time
+        constant: `evsim.models.mixed`.
     v_th, v_leak, v_reset : float or array_like, shape (n,), optional
         Threshold, leak and reset potential; any common unit.
     t_ref : float or array_like, shape (n,), optional
@@ -76,10 +78,30 @@ class LIF(Neuron):
     positive: ClassVar = ("tau_mem", "tau_syn")
     non_negative: ClassVar = ("t_ref",)
     choices: ClassVar = {"reset": RESET, "refractory": ("clamp",), "graze": GRAZE}
-    state: ClassVar = ("v", "i")
+    by_type: ClassVar = ("tau_syn",)
 
-    def compile(self, n: int, arrays: bool) -> LIFKernel:
+    @property
+    def ports(self) -> dict[str, int]:
+        """Synapse types by name and port, where the model has them by name."""
+        types = self.tau_syn if isinstance(self.tau_syn, dict) else {}
+        return {name: port for port, name in enumerate(types)}
+
+    @property
+    def state(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Names of the state variables, in the order of the kernels."""
+        return ("v", *(f"i_{name}" for name in self.ports)) if self.ports else ("v", "i")
+
+    @property
+    def pulses(self) -> bool:  # type: ignore[override]
+        """Whether rectangular pulses may enter where spikes do."""
+        return not self.ports
+
+    def compile(self, n: int, arrays: bool) -> Any:
         """Kernel parameters, all scalar or all arrays of `n`."""
+        if self.ports:
+            from evsim.models.mixed import mixed_kernel
+
+            return mixed_kernel(self.tau_mem, [*self.tau_syn.values()], levels(self), n, arrays)
         return in_form(LIFKernel, n, arrays, **rates(self.tau_mem, self.tau_syn), **levels(self))
 
     def rest(self) -> float | np.ndarray:

@@ -115,12 +115,18 @@ def voltage(p, x, drive):
 
 
 def at(values, n):
-    """`values[n]` of an array, or the number itself."""
+    """`values[n]` of an array, or the number itself; of a tuple, of each of its members."""
+    if isinstance(values, tuple):
+        return tuple(at(member, n) for member in values)
     return values[n] if isinstance(values, np.ndarray) else values
 
 
 @overload(at, jit_options=INLINE)
 def _at(values, n):
+    if isinstance(values, types.BaseTuple):
+        if len(values) == 1:
+            return lambda values, n: (at(values[0], n),)
+        return lambda values, n: (at(values[0], n),) + at(values[1:], n)  # noqa: RUF005
     if isinstance(values, types.Array):
         return lambda values, n: values[n]
     return lambda values, n: values
@@ -170,15 +176,10 @@ def store(state, n, x):
 
 @overload(load, jit_options=INLINE)
 def _load(state, n):
-    # Spelled out: a loop over a tuple would box, and tuples here are short.
-    match len(state):
-        case 1:
-            return lambda state, n: (state[0][n],)
-        case 2:
-            return lambda state, n: (state[0][n], state[1][n])
-        case 3:
-            return lambda state, n: (state[0][n], state[1][n], state[2][n])
-    return None
+    # By recursion over the length: a loop over a tuple would box.
+    if len(state) == 1:
+        return lambda state, n: (state[0][n],)
+    return lambda state, n: (state[0][n],) + load(state[1:], n)  # noqa: RUF005
 
 
 @overload(store, jit_options=INLINE)
@@ -186,16 +187,11 @@ def _store(state, n, x):
     def one(state, n, x):
         state[0][n] = x[0]
 
-    def two(state, n, x):
+    def more(state, n, x):
         state[0][n] = x[0]
-        state[1][n] = x[1]
+        store(state[1:], n, x[1:])
 
-    def three(state, n, x):
-        state[0][n] = x[0]
-        state[1][n] = x[1]
-        state[2][n] = x[2]
-
-    return {1: one, 2: two, 3: three}.get(len(state))
+    return one if len(state) == 1 else more
 
 
 def cut(table, start, stop):
@@ -205,15 +201,6 @@ def cut(table, start, stop):
 
 @overload(cut, jit_options=INLINE)
 def _cut(table, start, stop):
-    match len(table):
-        case 1:
-            return lambda table, start, stop: (table[0][start:stop],)
-        case 2:
-            return lambda table, start, stop: (table[0][start:stop], table[1][start:stop])
-        case 3:
-            return lambda table, start, stop: (
-                table[0][start:stop],
-                table[1][start:stop],
-                table[2][start:stop],
-            )
-    return None
+    if len(table) == 1:
+        return lambda table, start, stop: (table[0][start:stop],)
+    return lambda table, start, stop: (table[0][start:stop], *cut(table[1:], start, stop))

@@ -1,0 +1,279 @@
+r"""Leaky integrate-and-fire neuron with several synapse types, each with its time constant.
+
+.. math::
+    \tau_m \dot u = \sum_k i_k - u, \qquad \tau_k \dot i_k = -i_k,              \tag{1}
+
+    u(d) = u_0 e^{-d/\tau_m} + \sum_k i_{k,0} \kappa_k(d),                      \tag{2}
+
+with one :math:`\kappa_k` of `evsim.models.flow` per type, so that time constants may agree
+with one another and with that of the membrane. Levels and everything else as in
+`evsim.models.lif`; the crossing: `evsim.models.isolate`.
+
+At a crossing of a positive threshold `u` rises, so :math:`\sum_k i_k \ge u = \vartheta`: none
+comes after the positive currents have sunk below threshold together.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba.extending import overload
+
+from evsim.dispatch import INLINE
+from evsim.models import isolate, verbs
+from evsim.models.base import in_form
+from evsim.models.isolate import sorted_rates
+from evsim.models.lif import SLACK
+from evsim.models.tuples import raised, replaced, sum_abs, sum_positive, zeros
+from evsim.models.verbs import at
+from evsim.numerics import exp_neg, exp_phi, log
+
+#: Bounds in time are widened so much: more than their roundings.
+WIDER = 1.0 + 1e-9
+
+
+class MixedKernel(NamedTuple):
+    """What the kernels see of a `LIF` with several synapse types; tuples have one per type."""
+
+    rate_mem: Any
+    rate_syn: Any
+    gap: Any  # |rate_syn - rate_mem|, accurately
+    rates: Any  # of all exponentials, from the fastest on
+    over: Any  # the same, lessened by the slowest
+    over_mem: Any
+    over_syn: Any
+    theta: Any
+    u_reset: Any
+    theta_0: Any
+    u_reset_0: Any
+    drop: Any
+    t_ref: Any
+    subtract: int
+    strict: int
+
+
+def excess(tau_mem, *taus):
+    """(rate_mem, gaps, over_mem, over_syn): rates, their distance from that of the membrane,
+    and all of them lessened by the slowest, each rounded by itself."""
+    tau = np.stack(np.broadcast_arrays(tau_mem, *taus))
+    slowest = np.max(tau, axis=0)
+    over = (slowest - tau) / tau / slowest
+    gap = np.abs(tau[0] - tau[1:]) / tau[0] / tau[1:]
+    rates = 1.0 / tau
+    if tau.ndim == 1:
+        return float(rates[0]), *(
+            tuple(map(float, rows)) for rows in (rates[1:], gap)
+        ), float(over[0]), tuple(map(float, over[1:]))  # fmt: skip
+    return rates[0], tuple(rates[1:]), tuple(gap), over[0], tuple(over[1:])
+
+
+def mixed_kernel(tau_mem, tau_syn, levels, n: int, arrays: bool) -> MixedKernel:
+    """Kernel parameters of a `LIF` with one time constant per synapse type."""
+    rate_mem, rate_syn, gap, over_mem, over_syn = excess(tau_mem, *tau_syn)
+    rates, over = sorted_rates(tau_mem, *tau_syn)
+    return in_form(
+        MixedKernel, n, arrays, rate_mem=rate_mem, rate_syn=rate_syn, gap=gap, rates=rates,
+        over=over, over_mem=over_mem, over_syn=over_syn, **levels,
+    )  # fmt: skip
+
+
+def responses(rate_mem, rate_syn, gap, em, d):
+    """(exp(-d/tau_1), kappa_1(d), exp(-d/tau_2), ...) of (2); `em` = exp(-d/tau_mem)."""
+    first = response(rate_mem, rate_syn[0], rate_syn[0], gap[0], em, d)
+    if len(gap) == 1:
+        return first
+    return (*first, *responses(rate_mem, rate_syn[1:], gap[1:], em, d))
+
+
+@overload(responses, jit_options=INLINE)
+def _responses(rate_mem, rate_syn, gap, em, d):
+    if len(gap) == 1:
+        return lambda rate_mem, rate_syn, gap, em, d: response(
+            rate_mem, rate_syn[0], rate_syn[0], gap[0], em, d
+        )
+    return lambda rate_mem, rate_syn, gap, em, d: (
+        response(rate_mem, rate_syn[0], rate_syn[0], gap[0], em, d)
+        + responses(rate_mem, rate_syn[1:], gap[1:], em, d)
+    )
+
+
+def response(rate_mem, rate_syn, decay, gap, em, d):
+    """(es, kappa) of one type; `decay` is `rate_syn`, or lessened with `em`."""
+    ratio, phi = exp_phi(d * gap)
+    mem_is_slow = rate_mem <= rate_syn
+    slow = em if mem_is_slow else exp_neg(d * decay)
+    return (slow * ratio if mem_is_slow else slow), (d * rate_mem) * slow * phi
+
+
+@overload(response, jit_options=INLINE)
+def _response(rate_mem, rate_syn, decay, gap, em, d):
+    return response
+
+
+def decayed(i, c):
+    """The currents of all types after the interval of `responses` `c`."""
+    return (i[0] * c[0], *decayed(i[1:], c[2:])) if len(i) > 1 else (i[0] * c[0],)
+
+
+@overload(decayed, jit_options=INLINE)
+def _decayed(i, c):
+    if len(i) == 1:
+        return lambda i, c: (i[0] * c[0],)
+    return lambda i, c: (i[0] * c[0],) + decayed(i[1:], c[2:])  # noqa: RUF005
+
+
+def charge(i, c):
+    """What the currents add to the voltage over the interval of `responses` `c`."""
+    return i[0] * c[1] + charge(i[1:], c[2:]) if len(i) > 1 else i[0] * c[1]
+
+
+@overload(charge, jit_options=INLINE)
+def _charge(i, c):
+    if len(i) == 1:
+        return lambda i, c: i[0] * c[1]
+    return lambda i, c: i[0] * c[1] + charge(i[1:], c[2:])
+
+
+@verbs.pick.implement(MixedKernel)
+def pick(p, n):
+    return MixedKernel(
+        at(p.rate_mem, n),
+        at(p.rate_syn, n),
+        at(p.gap, n),
+        at(p.rates, n),
+        at(p.over, n),
+        at(p.over_mem, n),
+        at(p.over_syn, n),
+        at(p.theta, n),
+        at(p.u_reset, n),
+        at(p.theta_0, n),
+        at(p.u_reset_0, n),
+        at(p.drop, n),
+        at(p.t_ref, n),
+        p.subtract,
+        p.strict,
+    )
+
+
+@verbs.interval.implement(MixedKernel)
+def interval(p, d):
+    em = exp_neg(d * p.rate_mem)
+    return (em,) + responses(p.rate_mem, p.rate_syn, p.gap, em, d)  # noqa: RUF005
+
+
+@verbs.step.implement(MixedKernel)
+def step(p, c, x):
+    # As for `LIF`, with the positive currents for its one: their decay is left out.
+    left = x[0] * c[0]
+    bound = left + sum_positive(x[1:]) * ((1.0 - c[0]) * (1.0 + SLACK))
+    may = (bound >= p.theta - SLACK * abs(p.theta)) | (x[0] >= p.theta)
+    return (left + charge(x[1:], c[1:]),) + decayed(x[1:], c[1:]), may  # noqa: RUF005
+
+
+@verbs.receive.implement(MixedKernel)
+def receive(p, x, port, weight):
+    return raised(x, port + 1, weight)
+
+
+@verbs.next_spike.implement(MixedKernel)
+def next_spike(p, x, y):
+    return isolate.first_zero(p, x, x[0])
+
+
+@verbs.earliest.implement(MixedKernel)
+def earliest(p, x):
+    # As for `LIF`.
+    push = sum_positive(x[1:]) - x[0]
+    left = p.theta - x[0] - SLACK * (sum_abs(x) + abs(p.theta))
+    wait = left / push / p.rate_mem if push > 0.0 else math.inf
+    return wait if left > 0.0 else 0.0
+
+
+@verbs.silent.implement(MixedKernel)
+def silent(p, x, y):
+    return isolate.still(p, x, y)
+
+
+@verbs.fire.implement(MixedKernel)
+def fire(p, x, s):
+    if s == 0.0:
+        return replaced(x, 0, x[0] - p.drop if p.subtract else p.u_reset)
+    return (p.u_reset,) + decayed(x[1:], verbs.interval(p, s)[1:])  # noqa: RUF005
+
+
+@verbs.clamp.implement(MixedKernel)
+def clamp(p, c, x):
+    return (x[0],) + decayed(x[1:], c[1:])  # noqa: RUF005
+
+
+@verbs.receive_clamped.implement(MixedKernel)
+def receive_clamped(p, x, port, weight):
+    return raised(x, port + 1, weight)
+
+
+@verbs.redrive.implement(MixedKernel)
+def redrive(p, n, x, busy, old, new):
+    p.theta[n] = p.theta_0[n] - new
+    p.u_reset[n] = p.u_reset_0[n] - new
+    return replaced(x, 0, x[0] + (old - new))
+
+
+@verbs.pulse.implement(MixedKernel)
+def pulse(p, n, x, busy, old, new):
+    return verbs.redrive(p, n, x, busy, old, new)  # refused by `Network.connect`
+
+
+@verbs.voltage.implement(MixedKernel)
+def voltage(p, x, drive):
+    return x[0] + drive
+
+
+@isolate.observe.implement(MixedKernel)
+def observe(p):
+    return (0.0, 1.0) + zeros(p.rate_syn)  # noqa: RUF005
+
+
+@isolate.operate.implement(MixedKernel)
+def operate(p, f, rate, scaled):
+    g = replaced(f, 0, f[0] * rate)
+    g = replaced(g, 1, f[1] * (rate - (p.over_mem if scaled else p.rate_mem)))
+    for k in range(len(p.rate_syn)):
+        own = p.over_syn[k] if scaled else p.rate_syn[k]
+        g = replaced(g, k + 2, f[k + 2] * (rate - own) + f[1] * p.rate_mem)
+    return g
+
+
+@isolate.flowed.implement(MixedKernel)
+def flowed(p, x, s, scaled):
+    leak = s * (p.over_mem if scaled else p.rate_mem)
+    em, phi = exp_phi(leak)
+    rise, u, y = -(x[0] * (leak * phi)), x[0] * em, x
+    size = abs(rise)
+    for k in range(len(p.rate_syn)):
+        own = p.over_syn[k] if scaled else p.rate_syn[k]
+        es, kappa = response(p.rate_mem, p.rate_syn[k], own, p.gap[k], em, s)
+        gain = x[k + 1] * kappa
+        rise += gain
+        u += gain
+        size += abs(gain)
+        y = replaced(y, k + 1, x[k + 1] * es)
+    return replaced(y, 0, u), rise, size
+
+
+@isolate.latest.implement(MixedKernel)
+def latest(p, x):
+    push = sum_positive(x[1:])
+    if push <= p.theta:
+        return 0.0
+    slowest = math.inf
+    for k in range(len(p.rate_syn)):
+        if x[k + 1] > 0.0:
+            slowest = min(slowest, p.rate_syn[k])
+    return log(min(push / p.theta, 1e300)) / slowest * WIDER
+
+
+@isolate.magnitude.implement(MixedKernel)
+def magnitude(p, x):
+    return sum_abs(x)
