@@ -24,7 +24,7 @@ from __future__ import annotations
 import math
 
 from evsim.jit import kernel
-from evsim.numerics import exp_neg, exp_phi, log
+from evsim.numerics import exp_neg, exp_phi, log, log1p
 
 EPS = 2.0**-52
 #: A decision is in doubt within this many roundings of the voltages that enter it.
@@ -88,7 +88,7 @@ def minimum(p, u, i):
         return 0.0
     x = (i - u) / below
     y = ratio * x
-    return x * (math.log1p(y) / y if y != 0.0 else 1.0) / p.rate_mem
+    return x * (log1p(y) / y if y != 0.0 else 1.0) / p.rate_mem
 
 
 @kernel
@@ -100,7 +100,7 @@ def at_rest_level(p, u, i):
     y = gap / p.rate_mem * u / i
     if y <= -1.0:
         return math.inf
-    return -math.log1p(y) / gap if gap != 0.0 else -u / (i * p.rate_mem)
+    return -log1p(y) / gap if gap != 0.0 else -u / (i * p.rate_mem)
 
 
 @kernel

@@ -22,7 +22,7 @@ from evsim.models.base import Neuron, exact_sum, in_form
 from evsim.models.crossing import DOUBT, EPS
 from evsim.models.lif import GRAZE, RESET, SLACK, levels
 from evsim.models.verbs import at
-from evsim.numerics import exp_neg
+from evsim.numerics import exp_neg, log1p
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +117,7 @@ def next_spike(p, x, y):
         return 0.0, 0.0, peak
     if theta >= 0.0:
         return math.inf, 0.0, peak
-    s = math.log1p((u - theta) / theta) / p.rate_mem
+    s = log1p((u - theta) / theta) / p.rate_mem
     return s, DOUBT * EPS * (s + 1.0 / p.rate_mem), peak
 
 
