@@ -15,6 +15,7 @@ from numba.extending import overload
 
 from evsim.jit import OPTIONS, inline_kernel, kernel
 from evsim.models import verbs
+from evsim.models.refractory import doubtful_release
 from evsim.numerics import add_time, elapsed, not_before
 
 #: Kinds of doubt, as indices into the names that records use.
@@ -116,7 +117,7 @@ def own_events(p, n, x, clock, c, limit_hi, limit_lo, rules, spikes, doubts):
     hi, lo, busy, free_hi, free_lo, free_error = clock
     ceiling = np.inf  # voltage before the last spike, while no time passes
     while True:
-        if spikes.used[0] == spikes.unit.size or doubts.used[0] + 3 > doubts.unit.size:
+        if spikes.used[0] == spikes.unit.size or doubts.used[0] + 4 > doubts.unit.size:
             return x, Clock(hi, lo, busy, free_hi, free_lo, free_error), x, FULL
         if busy:
             late = elapsed(limit_hi, limit_lo, free_hi, free_lo)
@@ -129,6 +130,8 @@ def own_events(p, n, x, clock, c, limit_hi, limit_lo, rules, spikes, doubts):
             x = verbs.clamp(p, verbs.interval(p, gap), x)
             hi, lo, busy = free_hi, free_lo, False
             ceiling = np.inf
+            if doubtful_release(p, x, free_error):
+                note(doubts, hi, lo, n, RELEASE)
             c = verbs.interval(p, elapsed(limit_hi, limit_lo, hi, lo))
         gap = elapsed(limit_hi, limit_lo, hi, lo)
         y, may = verbs.step(p, c, x)

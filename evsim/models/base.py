@@ -101,6 +101,13 @@ class Neuron(ABC):
         return "i" in self.state
 
     @property
+    def no_pulses(self) -> str:
+        """Why rectangular pulses cannot be its input, or an empty string."""
+        if getattr(self, "refractory", "") == "block_input":
+            return "with refractory='block_input' the start of one might be lost, its end not"
+        return ""
+
+    @property
     def per_neuron(self) -> bool:
         """Whether any parameter has one value per neuron."""
         return any(np.ndim(value) for value in self.numbers().values())

@@ -21,6 +21,7 @@ from evsim.models import verbs
 from evsim.models.base import Neuron, exact_sum, in_form
 from evsim.models.crossing import DOUBT, EPS
 from evsim.models.lif import GRAZE, RESET, SLACK, levels
+from evsim.models.refractory import REFRACTORY, arrived, gone_on
 from evsim.models.verbs import at
 from evsim.numerics import exp_neg, log1p
 
@@ -50,7 +51,7 @@ class DeltaLIF(Neuron):
 
     positive: ClassVar = ("tau_mem",)
     non_negative: ClassVar = ("t_ref",)
-    choices: ClassVar = {"reset": RESET, "refractory": ("clamp",), "graze": GRAZE}
+    choices: ClassVar = {"reset": RESET, "refractory": REFRACTORY, "graze": GRAZE}
 
     def compile(self, n: int, arrays: bool) -> DeltaKernel:
         """Kernel parameters, all scalar or all arrays of `n`."""
@@ -73,6 +74,7 @@ class DeltaKernel(NamedTuple):
     t_ref: Any
     subtract: int
     strict: int
+    refractory: int
 
 
 @verbs.pick.implement(DeltaKernel)
@@ -87,6 +89,7 @@ def pick(p, n):
         at(p.t_ref, n),
         p.subtract,
         p.strict,
+        p.refractory,
     )
 
 
@@ -139,12 +142,12 @@ def fire(p, x, s):
 
 @verbs.clamp.implement(DeltaKernel)
 def clamp(p, c, x):
-    return (x[0],)
+    return gone_on(p.refractory, x, verbs.step(p, c, x)[0])
 
 
 @verbs.receive_clamped.implement(DeltaKernel)
 def receive_clamped(p, x, port, weight):
-    return (x[0],)
+    return arrived(p.refractory, x, x, verbs.receive(p, x, port, weight))
 
 
 @verbs.redrive.implement(DeltaKernel)

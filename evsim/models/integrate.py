@@ -20,6 +20,7 @@ from evsim.models import verbs
 from evsim.models.base import Neuron, in_form, two_sum_of_arrays
 from evsim.models.crossing import DOUBT, EPS
 from evsim.models.lif import GRAZE, RESET
+from evsim.models.refractory import REFRACTORY, arrived, gone_on
 from evsim.models.verbs import at
 from evsim.numerics import add_time, fma, two_sum
 
@@ -60,7 +61,7 @@ class IF(Neuron):
     choices: ClassVar = {
         "input": ("delta",),
         "reset": RESET,
-        "refractory": ("clamp",),
+        "refractory": REFRACTORY,
         "graze": GRAZE,
     }
     state: ClassVar = ("v", "v_lo")
@@ -83,6 +84,7 @@ class IF(Neuron):
             t_ref=self.t_ref,
             subtract=int(self.reset == "subtract"),
             strict=int(self.graze == ">"),
+            refractory=REFRACTORY.index(self.refractory),
         )
 
     def rest(self) -> float:
@@ -93,6 +95,7 @@ class IF(Neuron):
 class IFKernel(NamedTuple):
     """What the kernels see of an `IF`."""
 
+    roundings = 0.0  # of its voltage that `evsim.models.refractory` has to allow for
     theta: Any
     v_reset: Any
     slope: Any  # bias and external current
@@ -102,6 +105,7 @@ class IFKernel(NamedTuple):
     t_ref: Any
     subtract: int
     strict: int
+    refractory: int
 
 
 @verbs.pick.implement(IFKernel)
@@ -116,6 +120,7 @@ def pick(p, n):
         at(p.t_ref, n),
         p.subtract,
         p.strict,
+        p.refractory,
     )
 
 
@@ -172,12 +177,12 @@ def fire(p, x, s):
 
 @verbs.clamp.implement(IFKernel)
 def clamp(p, c, x):
-    return x[0], x[1]
+    return gone_on(p.refractory, x, verbs.step(p, c, x)[0])
 
 
 @verbs.receive_clamped.implement(IFKernel)
 def receive_clamped(p, x, port, weight):
-    return x[0], x[1]
+    return arrived(p.refractory, x, x, verbs.receive(p, x, port, weight))
 
 
 @verbs.redrive.implement(IFKernel)
