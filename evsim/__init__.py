@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from evsim.models.delta import DeltaLIF
     from evsim.models.integrate import IF
     from evsim.models.lif import LIF
+    from evsim.models.quadratic import QIF
     from evsim.models.readout import LI
     from evsim.network import Network
     from evsim.nir import from_nir
@@ -27,6 +28,7 @@ __all__ = [
     "IF",
     "LI",
     "LIF",
+    "QIF",
     "Current",
     "DeltaLIF",
     "Network",
@@ -44,6 +46,7 @@ _HOME = {
     "IF": "evsim.models.integrate",
     "LI": "evsim.models.readout",
     "LIF": "evsim.models.lif",
+    "QIF": "evsim.models.quadratic",
     "Current": "evsim.delivery",
     "DeltaLIF": "evsim.models.delta",
     "Network": "evsim.network",

@@ -125,7 +125,7 @@ def _blow_up(v, level):
 
 def _first(holds, low, high):
     """Where a predicate that holds at `high` begins to hold, to all digits."""
-    for _ in range(mpmath.mp.prec + 10):
+    while high - low > mpmath.ldexp(high, 4 - mpmath.mp.prec) and high > mpmath.ldexp(1, -1100):
         middle = (low + high) / 2
         if holds(middle):
             high = middle

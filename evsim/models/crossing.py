@@ -80,13 +80,14 @@ def refine(p, u, i, target, lo, hi):
 
 
 @kernel
-def minimum(p, u, i):
-    """Time of the minimum of a falling voltage (i < min(u, 0)), or 0."""
+def extremum(p, u, i):
+    """Time of the only extremum: of a minimum of a falling voltage (i < min(u, 0)), of a maximum
+    of a rising one (i > max(u, 0)); 0 where there is none."""
     ratio = p.rate_syn / p.rate_mem - 1.0  # tau_mem / tau_syn - 1
-    below = i + ratio * u
-    if below >= 0.0 or i >= 0.0:
+    ahead = i + ratio * u
+    if ahead == 0.0 or (ahead > 0.0) != (i > 0.0):
         return 0.0
-    x = (i - u) / below
+    x = (i - u) / ahead
     y = ratio * x
     return x * (log1p(y) / y if y != 0.0 else 1.0) / p.rate_mem
 
@@ -129,7 +130,7 @@ def first_crossing(p, u, i, sure):
             if top < 0.0 or (p.strict and top == 0.0):
                 return math.inf, 0.0, peak
     elif i < u:
-        lo = minimum(p, u, i)
+        lo = extremum(p, u, i) if i < 0.0 else 0.0
     s, slope = refine(p, u, i, target, lo, hi)
     tolerance = DOUBT * EPS * (reach / slope + s) if slope > 0.0 else s
     return s, tolerance, peak

@@ -178,6 +178,8 @@ def _load(state, n):
             return lambda state, n: (state[0][n], state[1][n])
         case 3:
             return lambda state, n: (state[0][n], state[1][n], state[2][n])
+        case 4:
+            return lambda state, n: (state[0][n], state[1][n], state[2][n], state[3][n])
     return None
 
 
@@ -195,4 +197,10 @@ def _store(state, n, x):
         state[1][n] = x[1]
         state[2][n] = x[2]
 
-    return {1: one, 2: two, 3: three}.get(len(state))
+    def four(state, n, x):
+        state[0][n] = x[0]
+        state[1][n] = x[1]
+        state[2][n] = x[2]
+        state[3][n] = x[3]
+
+    return {1: one, 2: two, 3: three, 4: four}.get(len(state))
