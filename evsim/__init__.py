@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from evsim.models.delta import DeltaLIF
     from evsim.models.integrate import IF
     from evsim.models.lif import LIF
+    from evsim.models.quadratic import QIF
     from evsim.models.readout import LI
     from evsim.network import Network
     from evsim.nir import from_nir
@@ -30,6 +31,7 @@ __all__ = [
     "IF",
     "LI",
     "LIF",
+    "QIF",
     "AdaptiveLIF",
     "AlphaLIF",
     "Current",
@@ -51,6 +53,7 @@ _HOME = {
     "LIF": "evsim.models.lif",
     "AdaptiveLIF": "evsim.models.adaptive",
     "AlphaLIF": "evsim.models.alpha",
+    "QIF": "evsim.models.quadratic",
     "Current": "evsim.delivery",
     "DeltaLIF": "evsim.models.delta",
     "Network": "evsim.network",

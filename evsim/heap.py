@@ -23,17 +23,15 @@ class Heap(NamedTuple):
 
 def new_heap(room: int) -> Heap:
     """An empty heap."""
-    return Heap(
-        np.empty(room),
-        np.empty(room),
-        *(np.empty(room, np.int64) for _ in range(4)),
-        np.zeros(1, np.int64),
-    )
+    hi, lo = np.empty((2, room))
+    rank, key, what, stamp = np.empty((4, room), np.int64)
+    return Heap(hi, lo, rank, key, what, stamp, np.zeros(1, np.int64))
 
 
 def more_heap(heap: Heap) -> Heap:
     """The same heap with twice the room."""
-    return Heap(*(np.resize(a, 2 * a.size) for a in heap[:-1]), heap.used)
+    hi, lo, rank, key, what, stamp = (np.resize(a, 2 * a.size) for a in heap[:-1])
+    return Heap(hi, lo, rank, key, what, stamp, heap.used)
 
 
 @inline_kernel

@@ -189,7 +189,8 @@ def plan_spike(blocks, ahead, heap, g, t, rank, until, arrival_first):
         if hi == t[0] and lo == t[1]:
             when = rank if rank % 4 != ARRIVES else rank - ARRIVES + LIFTED
         else:
-            when = rank_of(ahead.level[g], 0, LIFTED if arrival_first else REACHES)
+            late = arrival_first or ahead.spike.kind[0] == 1
+            when = rank_of(ahead.level[g], 0, LIFTED if late else REACHES)
         put(heap, hi, lo, when, g, pack(g, FIRES), ahead.stamp[g])
 
 

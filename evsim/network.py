@@ -130,12 +130,10 @@ class Network:
         if name in self.projections:
             raise ValueError(f"projection {name!r} exists already; give another name")
         port = self._port(post, synapse)
-        if pulse_width is not None and not self.populations[post].model.pulses:
-            raise ValueError(
-                f"pulse_width does not go with {post!r}: its model takes no rectangular pulses"
-            )
         if pulse_width is not None and not (np.isfinite(pulse_width) and pulse_width > 0):
             raise ValueError(f"pulse_width must be positive; got {pulse_width}")
+        if pulse_width is not None and (why := self.populations[post].model.no_pulses):
+            raise ValueError(f"pulse_width: population {post!r} takes no pulses; {why}")
         if (pre_units is None) != (post_units is None):
             raise ValueError("pre_units and post_units must be given together")
         if pre_units is not None:

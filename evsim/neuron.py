@@ -15,6 +15,7 @@ from numba.extending import overload
 
 from evsim.jit import OPTIONS, inline_kernel, kernel
 from evsim.models import verbs
+from evsim.models.refractory import doubtful_release
 from evsim.numerics import add_time, elapsed, not_before
 
 #: Kinds of doubt, as indices into the names that records use.
@@ -26,7 +27,10 @@ DONE, FULL, ZENO = 0, 1, 2
 
 
 class Log(NamedTuple):
-    """Spikes or doubts in order of discovery; `used[0]` entries are valid."""
+    """Spikes or doubts in order of discovery; `used[0]` entries are valid.
+
+    The kind of a spike is 1 where it comes at the very time of the neuron's own event before.
+    """
 
     hi: Any
     lo: Any
@@ -119,7 +123,7 @@ def own_events(p, n, x, clock, c, limit_hi, limit_lo, rules, spikes, doubts):
     hi, lo, busy, free_hi, free_lo, free_error = clock
     ceiling = np.inf  # voltage before the last spike, while no time passes
     while True:
-        if spikes.used[0] == spikes.unit.size or doubts.used[0] + 3 > doubts.unit.size:
+        if spikes.used[0] == spikes.unit.size or doubts.used[0] + 4 > doubts.unit.size:
             return x, Clock(hi, lo, busy, free_hi, free_lo, free_error), x, FULL
         if busy:
             late = elapsed(limit_hi, limit_lo, free_hi, free_lo)
@@ -132,6 +136,8 @@ def own_events(p, n, x, clock, c, limit_hi, limit_lo, rules, spikes, doubts):
             x = verbs.clamp(p, verbs.interval(p, gap), x)
             hi, lo, busy = free_hi, free_lo, False
             ceiling = np.inf
+            if doubtful_release(p, x, free_error):
+                note(doubts, hi, lo, n, RELEASE)
             c = verbs.interval(p, elapsed(limit_hi, limit_lo, hi, lo))
         gap = elapsed(limit_hi, limit_lo, hi, lo)
         y, may = verbs.step(p, c, x)
@@ -157,7 +163,7 @@ def own_events(p, n, x, clock, c, limit_hi, limit_lo, rules, spikes, doubts):
             ceiling = x[0]
         x = verbs.fire(p, x, s)
         hi, lo = at_hi, at_lo
-        note(spikes, hi, lo, n, GRAZE)
+        note(spikes, hi, lo, n, s == 0.0)
         if p.t_ref > 0.0:
             busy = True
             free_hi, free_lo = add_time(hi, lo, p.t_ref)

@@ -130,6 +130,14 @@ def one_minus_exp(x):
     return x * phi if x < FAR else 1.0
 
 
+@inline_kernel
+def two_sum(a, b):
+    """s, e with s = fl(a + b) and s + e = a + b exactly (Knuth 1969)."""
+    s = a + b
+    t = s - a
+    return s, (a - (s - t)) + (b - t)
+
+
 def split_power(x):
     """(k as float, m) with x = 2**k m and m in [sqrt(1/2), sqrt(2)), for a normal x > 0."""
     m, k = math.frexp(x)
@@ -157,30 +165,40 @@ def _split_power_overload(x):
 
 
 @inline_kernel
-def log(x):
-    """log(x) for a normal, finite x > 0, within 2 ulp; the same on every platform.
-
-    log(2**k m) = k log 2 + 2 atanh(s) with s = (m - 1)/(m + 1), |s| < 0.172: the series of
-    atanh to s**23.
-    """
-    k, m = split_power(x)
-    f = m - 1.0
-    s = f / (2.0 + f)
-    z = s * s
+def atanh_tail(z):
+    """atanh(s)/s - 1 at z = s**2, |s| < 0.172: the series of atanh to s**23."""
     series = A[10]
     for c in (A[9], A[8], A[7], A[6], A[5], A[4], A[3], A[2], A[1], A[0]):
         series = fma(series, z, c)
-    # 2 atanh(s) = f - s (f - 2 z series): the leading term is exact.
-    small = f - s * (f - 2.0 * (z * series))
-    return fma(k, LN2_HI, fma(k, LN2_LO, small))
+    return z * series
 
 
 @inline_kernel
-def two_sum(a, b):
-    """s, e with s = fl(a + b) and s + e = a + b exactly (Knuth 1969)."""
-    s = a + b
-    t = s - a
-    return s, (a - (s - t)) + (b - t)
+def log_near_one(f):
+    """log(1 + f) for 1 + f in [sqrt(1/2), sqrt(2)): 2 atanh(s) with s = f/(2 + f)."""
+    s = f / (2.0 + f)
+    # 2 atanh(s) = f - s (f - 2 tail): the leading term is exact.
+    return f - s * (f - 2.0 * atanh_tail(s * s))
+
+
+@inline_kernel
+def log(x):
+    """log(x) for a normal, finite x > 0, within 2 ulp; the same on every platform.
+
+    log(2**k m) = k log 2 + log(m), with m next to one.
+    """
+    k, m = split_power(x)
+    return fma(k, LN2_HI, fma(k, LN2_LO, log_near_one(m - 1.0)))
+
+
+@inline_kernel
+def log1p(x):
+    """log(1 + x) for a finite x > -1, within 2 ulp; the same on every platform."""
+    u, lost = two_sum(1.0, x)
+    k, m = split_power(u)
+    if k == 0.0:
+        return log_near_one(x)
+    return fma(k, LN2_HI, fma(k, LN2_LO, log_near_one(m - 1.0) + lost / u))
 
 
 @inline_kernel

@@ -25,9 +25,10 @@ class Record:
     undecided : list of (population, unit, time, kind)
         Decisions within the rounding of float64, of the kinds "graze" (the voltage just
         reaches, or just misses, the threshold), "arrival" (an arrival at the time of a
-        spike), "release" (an arrival at the end of a refractory period) and "tie" (the end
-        of the run at the time of a spike). Each is judged from the state at the neuron's
-        last own event: accumulated error is not in it.
+        spike), "release" (an arrival at the end of a refractory period, or a voltage that has
+        gone on and is at threshold there) and "tie" (the end of the run at the time of a
+        spike). Each is judged from the state at the neuron's last own event: accumulated error
+        is not in it.
     network, inputs, until, policies, initial
         What was run; the network is a copy.
     """
@@ -87,7 +88,7 @@ class Record:
         values = _replay(self, name, unit, flat[order])
         out = np.empty(values.shape)
         out[:, order] = values
-        return out.reshape(-1, *t.shape)
+        return out.reshape(out.shape[0], *t.shape)
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{name}: {len(s)}" for name, s in self.spikes.items())

@@ -119,6 +119,10 @@ class Run:
         self.place = new_place()
         self.spikes, self.doubts = new_log(max(256, group.n)), new_log(64)
 
+    def step(self) -> int:
+        """A part of the way; a status, `GOING` if there is more to do."""
+        raise NotImplementedError
+
     def run(self) -> int:
         """To the end; a status, and the neuron in trouble in `place`."""
         while (status := self.step()) == GOING:

@@ -24,6 +24,7 @@ from evsim.numerics import (
     exp_phi,
     fma,
     log,
+    log1p,
     not_before,
     one_minus_exp,
     power_of_two,
@@ -111,6 +112,25 @@ def test_logarithm_keeps_its_bound():
     assert error <= 2.0, f"log({where!r}): {error:.3f} ulp"
 
 
+def test_logarithm_next_to_one_keeps_its_bound():
+    rng = np.random.default_rng(9)
+    edges = [math.sqrt(0.5) - 1.0, math.sqrt(2.0) - 1.0, -1.0 + 2.0**-53, -0.5, 1.0, 3.0]
+    xs = np.concatenate(
+        [
+            10.0 ** rng.uniform(-300, 300, 1000),
+            rng.choice((-1.0, 1.0), 2000) * 10.0 ** rng.uniform(-17, -0.01, 2000),
+            -1.0 + 10.0 ** rng.uniform(-15.9, -0.1, 1000),
+            rng.uniform(-0.5, 1.5, 1000),
+            [*edges, *np.nextafter(edges, 9.0), *np.nextafter(edges[:2] + edges[3:], -0.9)],
+            [0.0, 5e-324, -5e-324, 2.0**-1022, 1.79e308],
+        ]
+    )
+    error, where = worst(
+        log1p, lambda x: mpmath.log(1 + x) if abs(x) > 1e-20 else x - x * x / 2, xs
+    )
+    assert error <= 2.0, f"log1p({where!r}): {error:.3f} ulp"
+
+
 def test_the_far_end_is_zero_and_never_subnormal():
     for x in EDGES:
         value, phi = exp_phi(x)
@@ -162,9 +182,9 @@ def test_same_bits_alone_and_in_a_vectorised_loop():
 PRINT_BITS = """
 import sys, json, hashlib
 import numpy as np
-from evsim.numerics import exp_neg, exp_phi, one_minus_exp, log, two_sum, add_time, elapsed
+from evsim.numerics import exp_neg, exp_phi, one_minus_exp, log, log1p, two_sum, add_time, elapsed
 xs = np.array(json.load(sys.stdin))
-rows = [[exp_neg(x), *exp_phi(x), one_minus_exp(x), log(x) if x >= 2.0**-1022 else 0.0,
+rows = [[exp_neg(x), *exp_phi(x), one_minus_exp(x), log(x) if x >= 2.0**-1022 else 0.0, log1p(x),
          *two_sum(x, 1 / 3), *add_time(x, 1e-17 * x, -0.7), elapsed(x, 1e-17 * x, 0.1, 1e-18)]
         for x in xs.tolist()]
 print(hashlib.sha256(np.array(rows).tobytes()).hexdigest(), hasattr(exp_neg, "py_func"))
@@ -175,7 +195,7 @@ def test_same_bits_interpreted():
     xs = points(2000, 10)
     xs = xs[np.isfinite(xs)].tolist()
     rows = [
-        [exp_neg(x), *exp_phi(x), one_minus_exp(x), log(x) if x >= 2.0**-1022 else 0.0,
+        [exp_neg(x), *exp_phi(x), one_minus_exp(x), log(x) if x >= 2.0**-1022 else 0.0, log1p(x),
          *two_sum(x, 1 / 3), *add_time(x, 1e-17 * x, -0.7), elapsed(x, 1e-17 * x, 0.1, 1e-18)]
         for x in xs
     ]  # fmt: skip

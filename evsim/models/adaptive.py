@@ -27,6 +27,7 @@ from evsim.models.flow import exponential
 from evsim.models.isolate import sorted_rates
 from evsim.models.lif import GRAZE, RESET, SLACK, levels
 from evsim.models.mixed import WIDER, excess, response
+from evsim.models.refractory import REFRACTORY, arrived, gone_on
 from evsim.models.verbs import at
 from evsim.numerics import exp_neg, exp_phi, log
 
@@ -69,7 +70,7 @@ class AdaptiveLIF(Neuron):
 
     positive: ClassVar = ("tau_mem", "tau_syn", "tau_th")
     non_negative: ClassVar = ("t_ref",)
-    choices: ClassVar = {"reset": RESET, "refractory": ("clamp",), "graze": GRAZE}
+    choices: ClassVar = {"reset": RESET, "refractory": REFRACTORY, "graze": GRAZE}
     state: ClassVar = ("v", "i", "th")
 
     def compile(self, n: int, arrays: bool) -> AdaptiveKernel:
@@ -109,6 +110,11 @@ class AdaptiveKernel(NamedTuple):
     t_ref: Any
     subtract: int
     strict: int
+    refractory: int
+
+
+#: Which state variable raises the threshold.
+AdaptiveKernel.raises = 2  # type: ignore[attr-defined]
 
 
 @verbs.pick.implement(AdaptiveKernel)
@@ -132,6 +138,7 @@ def pick(p, n):
         at(p.t_ref, n),
         p.subtract,
         p.strict,
+        p.refractory,
     )
 
 
@@ -193,12 +200,14 @@ def fire(p, x, s):
 
 @verbs.clamp.implement(AdaptiveKernel)
 def clamp(p, c, x):
-    return x[0], x[1] * c[1], x[2] * c[3]
+    held = (x[0], x[1] * c[1], x[2] * c[3])
+    return gone_on(p.refractory, held, verbs.step(p, c, x)[0])
 
 
 @verbs.receive_clamped.implement(AdaptiveKernel)
 def receive_clamped(p, x, port, weight):
-    return x[0], x[1] + weight, x[2]
+    free = verbs.receive(p, x, port, weight)
+    return arrived(p.refractory, x, free, free)
 
 
 @verbs.redrive.implement(AdaptiveKernel)

@@ -31,6 +31,7 @@ from evsim.models.base import Neuron, exact_sum, in_form
 from evsim.models.isolate import sorted_rates
 from evsim.models.lif import GRAZE, RESET, SLACK, levels
 from evsim.models.mixed import WIDER, excess
+from evsim.models.refractory import REFRACTORY, arrived, gone_on
 from evsim.models.verbs import at
 from evsim.numerics import exp_neg, exp_phi, fma, log
 
@@ -66,9 +67,8 @@ class AlphaLIF(Neuron):
 
     positive: ClassVar = ("tau_mem", "tau_syn")
     non_negative: ClassVar = ("t_ref",)
-    choices: ClassVar = {"reset": RESET, "refractory": ("clamp",), "graze": GRAZE}
+    choices: ClassVar = {"reset": RESET, "refractory": REFRACTORY, "graze": GRAZE}
     state: ClassVar = ("v", "i", "a")
-    pulses: ClassVar = False
 
     def compile(self, n: int, arrays: bool) -> AlphaKernel:
         """Kernel parameters, all scalar or all arrays of `n`."""
@@ -78,6 +78,11 @@ class AlphaLIF(Neuron):
             AlphaKernel, n, arrays, rate_mem=rate_mem, rate_syn=rate_syn[0], gap=gap[0],
             rates=rates, over=over, over_mem=over_mem, over_syn=over_syn[0], **levels(self),
         )  # fmt: skip
+
+    @property
+    def no_pulses(self) -> str:
+        """Why rectangular pulses cannot be its input."""
+        return "an alpha synapse has no constant current"
 
     def rest(self) -> float | np.ndarray:
         """The level to which the voltage relaxes without input."""
@@ -102,6 +107,7 @@ class AlphaKernel(NamedTuple):
     t_ref: Any
     subtract: int
     strict: int
+    refractory: int
 
 
 @inline_kernel
@@ -146,6 +152,7 @@ def pick(p, n):
         at(p.t_ref, n),
         p.subtract,
         p.strict,
+        p.refractory,
     )
 
 
@@ -203,12 +210,14 @@ def fire(p, x, s):
 
 @verbs.clamp.implement(AlphaKernel)
 def clamp(p, c, x):
-    return x[0], x[1] * c[1] + x[2] * c[4], x[2] * c[1]
+    held = (x[0], x[1] * c[1] + x[2] * c[4], x[2] * c[1])
+    return gone_on(p.refractory, held, verbs.step(p, c, x)[0])
 
 
 @verbs.receive_clamped.implement(AlphaKernel)
 def receive_clamped(p, x, port, weight):
-    return x[0], x[1], x[2] + weight
+    free = verbs.receive(p, x, port, weight)
+    return arrived(p.refractory, x, free, free)
 
 
 @verbs.redrive.implement(AlphaKernel)

@@ -36,8 +36,6 @@ class Neuron(ABC):
     #: names of the state variables, in the order of the kernels
     state: ClassVar[tuple[str, ...]] = ("v",)
     spiking: ClassVar[bool] = True
-    #: whether rectangular pulses may enter where spikes do
-    pulses: ClassVar[bool] = True
 
     def __post_init__(self):
         for field in fields(self):
@@ -120,6 +118,13 @@ class Neuron(ABC):
     def synaptic(self) -> bool:
         """Whether the model has a synaptic current `i`."""
         return "i" in self.state or bool(self.ports)
+
+    @property
+    def no_pulses(self) -> str:
+        """Why rectangular pulses cannot be its input, or an empty string."""
+        if getattr(self, "refractory", "") == "block_input":
+            return "with refractory='block_input' the start of one might be lost, its end not"
+        return ""
 
     @property
     def per_neuron(self) -> bool:

@@ -24,7 +24,7 @@ from __future__ import annotations
 import math
 
 from evsim.jit import kernel
-from evsim.numerics import exp_neg, exp_phi, log
+from evsim.numerics import exp_neg, exp_phi, log, log1p
 
 EPS = 2.0**-52
 #: A decision is in doubt within this many roundings of the voltages that enter it.
@@ -80,15 +80,16 @@ def refine(p, u, i, target, lo, hi):
 
 
 @kernel
-def minimum(p, u, i):
-    """Time of the minimum of a falling voltage (i < min(u, 0)), or 0."""
+def extremum(p, u, i):
+    """Time of the only extremum: of a minimum of a falling voltage (i < min(u, 0)), of a maximum
+    of a rising one (i > max(u, 0)); 0 where there is none."""
     ratio = p.rate_syn / p.rate_mem - 1.0  # tau_mem / tau_syn - 1
-    below = i + ratio * u
-    if below >= 0.0 or i >= 0.0:
+    ahead = i + ratio * u
+    if ahead == 0.0 or (ahead > 0.0) != (i > 0.0):
         return 0.0
-    x = (i - u) / below
+    x = (i - u) / ahead
     y = ratio * x
-    return x * (math.log1p(y) / y if y != 0.0 else 1.0) / p.rate_mem
+    return x * (log1p(y) / y if y != 0.0 else 1.0) / p.rate_mem
 
 
 @kernel
@@ -100,7 +101,7 @@ def at_rest_level(p, u, i):
     y = gap / p.rate_mem * u / i
     if y <= -1.0:
         return math.inf
-    return -math.log1p(y) / gap if gap != 0.0 else -u / (i * p.rate_mem)
+    return -log1p(y) / gap if gap != 0.0 else -u / (i * p.rate_mem)
 
 
 @kernel
@@ -129,7 +130,7 @@ def first_crossing(p, u, i, sure):
             if top < 0.0 or (p.strict and top == 0.0):
                 return math.inf, 0.0, peak
     elif i < u:
-        lo = minimum(p, u, i)
+        lo = extremum(p, u, i) if i < 0.0 else 0.0
     s, slope = refine(p, u, i, target, lo, hi)
     tolerance = DOUBT * EPS * (reach / slope + s) if slope > 0.0 else s
     return s, tolerance, peak

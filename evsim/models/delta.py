@@ -21,8 +21,9 @@ from evsim.models import verbs
 from evsim.models.base import Neuron, exact_sum, in_form
 from evsim.models.crossing import DOUBT, EPS
 from evsim.models.lif import GRAZE, RESET, SLACK, levels
+from evsim.models.refractory import REFRACTORY, arrived, gone_on
 from evsim.models.verbs import at
-from evsim.numerics import exp_neg
+from evsim.numerics import exp_neg, log1p
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +51,7 @@ class DeltaLIF(Neuron):
 
     positive: ClassVar = ("tau_mem",)
     non_negative: ClassVar = ("t_ref",)
-    choices: ClassVar = {"reset": RESET, "refractory": ("clamp",), "graze": GRAZE}
+    choices: ClassVar = {"reset": RESET, "refractory": REFRACTORY, "graze": GRAZE}
 
     def compile(self, n: int, arrays: bool) -> DeltaKernel:
         """Kernel parameters, all scalar or all arrays of `n`."""
@@ -73,6 +74,7 @@ class DeltaKernel(NamedTuple):
     t_ref: Any
     subtract: int
     strict: int
+    refractory: int
 
 
 @verbs.pick.implement(DeltaKernel)
@@ -87,6 +89,7 @@ def pick(p, n):
         at(p.t_ref, n),
         p.subtract,
         p.strict,
+        p.refractory,
     )
 
 
@@ -117,7 +120,7 @@ def next_spike(p, x, y):
         return 0.0, 0.0, peak
     if theta >= 0.0:
         return math.inf, 0.0, peak
-    s = math.log1p((u - theta) / theta) / p.rate_mem
+    s = log1p((u - theta) / theta) / p.rate_mem
     return s, DOUBT * EPS * (s + 1.0 / p.rate_mem), peak
 
 
@@ -139,12 +142,12 @@ def fire(p, x, s):
 
 @verbs.clamp.implement(DeltaKernel)
 def clamp(p, c, x):
-    return (x[0],)
+    return gone_on(p.refractory, x, verbs.step(p, c, x)[0])
 
 
 @verbs.receive_clamped.implement(DeltaKernel)
 def receive_clamped(p, x, port, weight):
-    return (x[0],)
+    return arrived(p.refractory, x, x, verbs.receive(p, x, port, weight))
 
 
 @verbs.redrive.implement(DeltaKernel)

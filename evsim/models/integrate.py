@@ -1,5 +1,8 @@
 r"""Non-leaky integrate-and-fire neuron: the voltage jumps by the weight and otherwise rises.
 
+`IF`, and the kernels of its delta synapses; for the others see `evsim.models.integrate_exp`
+and `evsim.models.integrate_ramp`.
+
 .. math::
     \dot v = bias + current                                                     \tag{1}
 
@@ -19,7 +22,10 @@ import numpy as np
 from evsim.models import verbs
 from evsim.models.base import Neuron, in_form, two_sum_of_arrays
 from evsim.models.crossing import DOUBT, EPS
+from evsim.models.integrate_exp import IFExpKernel
+from evsim.models.integrate_ramp import IFRampKernel
 from evsim.models.lif import GRAZE, RESET
+from evsim.models.refractory import REFRACTORY, arrived, gone_on
 from evsim.models.verbs import at
 from evsim.numerics import add_time, fma, two_sum
 
@@ -36,8 +42,11 @@ class IF(Neuron):
         Refractory period [s].
     bias : float or array_like, shape (n,), optional
         Constant slope of the voltage [1/s].
-    input : {"delta"}, optional
-        An arrival makes the voltage jump by its weight.
+    input : {"delta", "exp", "ramp"}, optional
+        An arrival makes the voltage jump by its weight; or a synaptic current, which adds to
+        the slope and decays with `tau_syn`; or the slope itself, for good.
+    tau_syn : float or array_like, shape (n,), optional
+        Synaptic time constant [s] of `input="exp"`.
     reset, refractory, graze
         As of `LIF`.
 
@@ -52,38 +61,61 @@ class IF(Neuron):
     t_ref: Any = 0.0
     bias: Any = 0.0
     input: str = "delta"
+    tau_syn: Any = None
     reset: str = "value"
     refractory: str = "clamp"
     graze: str = ">="
 
+    positive: ClassVar = ("tau_syn",)
     non_negative: ClassVar = ("t_ref",)
     choices: ClassVar = {
-        "input": ("delta",),
+        "input": ("delta", "exp", "ramp"),
         "reset": RESET,
-        "refractory": ("clamp",),
+        "refractory": REFRACTORY,
         "graze": GRAZE,
     }
-    state: ClassVar = ("v", "v_lo")
 
-    def compile(self, n: int, arrays: bool) -> IFKernel:
+    def __post_init__(self):
+        super().__post_init__()
+        if (self.input == "exp") != (self.tau_syn is not None):
+            wanted = "needs a tau_syn" if self.input == "exp" else "has no tau_syn"
+            raise ValueError(f"input={self.input!r} {wanted}; got tau_syn={self.tau_syn!r}")
+
+    @property
+    def state(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Names of the state variables, in the order of the kernels."""
+        return {"delta": ("v", "v_lo"), "exp": ("v", "i"), "ramp": ("v", "v_lo", "r", "r_lo")}[
+            self.input
+        ]
+
+    @property
+    def no_pulses(self) -> str:
+        """Why rectangular pulses cannot be its input, or an empty string."""
+        if self.input == "ramp":
+            return "a pulse into the slope of input='ramp' would bend the voltage"
+        return super().no_pulses
+
+    def compile(self, n: int, arrays: bool) -> IFKernel | IFExpKernel | IFRampKernel:
         """Kernel parameters, all scalar or all arrays of `n`."""
         drop, drop_lo = two_sum_of_arrays(self.v_th, np.negative(self.v_reset))
         if not self.per_neuron:
             drop, drop_lo = float(drop), float(drop_lo)
-        return in_form(
-            IFKernel,
-            n,
-            arrays,
-            theta=self.v_th,
-            v_reset=self.v_reset,
-            slope=self.bias,
-            slope_0=self.bias,
-            drop=drop,
-            drop_lo=drop_lo,
-            t_ref=self.t_ref,
-            subtract=int(self.reset == "subtract"),
-            strict=int(self.graze == ">"),
-        )
+        values: dict[str, Any] = {
+            "theta": self.v_th,
+            "v_reset": self.v_reset,
+            "slope": self.bias,
+            "slope_0": self.bias,
+            "drop": drop,
+            "t_ref": self.t_ref,
+            "subtract": int(self.reset == "subtract"),
+            "strict": int(self.graze == ">"),
+            "refractory": REFRACTORY.index(self.refractory),
+        }
+        if self.input == "exp":
+            values |= {"tau": self.tau_syn, "rate": 1.0 / self.tau_syn}
+            return in_form(IFExpKernel, n, arrays, **values)
+        cls = IFRampKernel if self.input == "ramp" else IFKernel
+        return in_form(cls, n, arrays, drop_lo=drop_lo, **values)
 
     def rest(self) -> float:
         """The level from which the kernels measure the voltage."""
@@ -102,6 +134,11 @@ class IFKernel(NamedTuple):
     t_ref: Any
     subtract: int
     strict: int
+    refractory: int
+
+
+#: Of its voltage, for `evsim.models.refractory` to allow for.
+IFKernel.roundings = 0.0  # type: ignore[attr-defined]
 
 
 @verbs.pick.implement(IFKernel)
@@ -116,6 +153,7 @@ def pick(p, n):
         at(p.t_ref, n),
         p.subtract,
         p.strict,
+        p.refractory,
     )
 
 
@@ -172,12 +210,12 @@ def fire(p, x, s):
 
 @verbs.clamp.implement(IFKernel)
 def clamp(p, c, x):
-    return x[0], x[1]
+    return gone_on(p.refractory, x, verbs.step(p, c, x)[0])
 
 
 @verbs.receive_clamped.implement(IFKernel)
 def receive_clamped(p, x, port, weight):
-    return x[0], x[1]
+    return arrived(p.refractory, x, x, verbs.receive(p, x, port, weight))
 
 
 @verbs.redrive.implement(IFKernel)

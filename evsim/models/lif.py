@@ -26,6 +26,7 @@ from evsim.models import verbs
 from evsim.models.base import Neuron, exact_sum, in_form
 from evsim.models.crossing import first_crossing
 from evsim.models.flow import exponential, rates
+from evsim.models.refractory import REFRACTORY, arrived, gone_on
 from evsim.models.verbs import at
 
 SLACK = 2e-14  # 90 roundings: more than the flow and the bound can lose together
@@ -53,8 +54,10 @@ class LIF(Neuron):
     reset : {"value", "subtract"}, optional
         Reset to `v_reset`, or by `v -= v_th - v_reset`. They differ only where the
         voltage lies above threshold when the neuron fires.
-    refractory : {"clamp"}, optional
-        The voltage stays where the reset put it for `t_ref`; `i` goes on.
+    refractory : {"clamp", "hold_fire", "block_input"}, optional
+        For `t_ref` after a spike the voltage stays where the reset put it while `i` goes on;
+        or both go on, but the neuron cannot fire; or arrivals are lost besides. See
+        `evsim.models.refractory`.
     graze : {">=", ">"}, optional
         Whether touching the threshold from below is a spike.
 
@@ -77,7 +80,7 @@ class LIF(Neuron):
 
     positive: ClassVar = ("tau_mem", "tau_syn")
     non_negative: ClassVar = ("t_ref",)
-    choices: ClassVar = {"reset": RESET, "refractory": ("clamp",), "graze": GRAZE}
+    choices: ClassVar = {"reset": RESET, "refractory": REFRACTORY, "graze": GRAZE}
     by_type: ClassVar = ("tau_syn",)
 
     @property
@@ -92,9 +95,9 @@ class LIF(Neuron):
         return ("v", *(f"i_{name}" for name in self.ports)) if self.ports else ("v", "i")
 
     @property
-    def pulses(self) -> bool:  # type: ignore[override]
-        """Whether rectangular pulses may enter where spikes do."""
-        return not self.ports
+    def no_pulses(self) -> str:
+        """Why rectangular pulses cannot be its input, or an empty string."""
+        return "it has several synapse types" if self.ports else super().no_pulses
 
     def compile(self, n: int, arrays: bool) -> Any:
         """Kernel parameters, all scalar or all arrays of `n`."""
@@ -124,11 +127,12 @@ def levels(model) -> dict[str, Any]:
         "t_ref": model.t_ref,
         "subtract": int(model.reset == "subtract"),
         "strict": int(model.graze == ">"),
+        "refractory": REFRACTORY.index(model.refractory),
     }
 
 
 class LIFKernel(NamedTuple):
-    """What the kernels see of a `LIF`; the last two are policies."""
+    """What the kernels see of a `LIF`; the last three are policies."""
 
     rate_mem: Any
     rate_syn: Any
@@ -143,6 +147,7 @@ class LIFKernel(NamedTuple):
     t_ref: Any
     subtract: int
     strict: int
+    refractory: int
 
 
 @verbs.pick.implement(LIFKernel)
@@ -161,6 +166,7 @@ def pick(p, n):
         at(p.t_ref, n),
         p.subtract,
         p.strict,
+        p.refractory,
     )
 
 
@@ -226,12 +232,13 @@ def fire(p, x, s):
 
 @verbs.clamp.implement(LIFKernel)
 def clamp(p, c, x):
-    return x[0], x[1] * c[1]
+    return gone_on(p.refractory, (x[0], x[1] * c[1]), verbs.step(p, c, x)[0])
 
 
 @verbs.receive_clamped.implement(LIFKernel)
 def receive_clamped(p, x, port, weight):
-    return x[0], x[1] + weight
+    free = verbs.receive(p, x, port, weight)
+    return arrived(p.refractory, x, free, free)
 
 
 @verbs.redrive.implement(LIFKernel)

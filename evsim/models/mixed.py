@@ -26,6 +26,7 @@ from evsim.models import isolate, verbs
 from evsim.models.base import in_form
 from evsim.models.isolate import sorted_rates
 from evsim.models.lif import SLACK
+from evsim.models.refractory import arrived, gone_on
 from evsim.models.tuples import raised, replaced, sum_abs, sum_positive, zeros
 from evsim.models.verbs import at
 from evsim.numerics import exp_neg, exp_phi, log
@@ -52,6 +53,7 @@ class MixedKernel(NamedTuple):
     t_ref: Any
     subtract: int
     strict: int
+    refractory: int
 
 
 def excess(tau_mem, *taus):
@@ -154,6 +156,7 @@ def pick(p, n):
         at(p.t_ref, n),
         p.subtract,
         p.strict,
+        p.refractory,
     )
 
 
@@ -205,12 +208,14 @@ def fire(p, x, s):
 
 @verbs.clamp.implement(MixedKernel)
 def clamp(p, c, x):
-    return (x[0],) + decayed(x[1:], c[1:])  # noqa: RUF005
+    held = (x[0],) + decayed(x[1:], c[1:])  # noqa: RUF005
+    return gone_on(p.refractory, held, verbs.step(p, c, x)[0])
 
 
 @verbs.receive_clamped.implement(MixedKernel)
 def receive_clamped(p, x, port, weight):
-    return raised(x, port + 1, weight)
+    free = verbs.receive(p, x, port, weight)
+    return arrived(p.refractory, x, free, free)
 
 
 @verbs.redrive.implement(MixedKernel)

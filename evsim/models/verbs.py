@@ -86,13 +86,13 @@ def fire(p, x, s):
 
 @generic
 def clamp(p, c, x):
-    """State after the interval of coefficients `c` with the membrane clamped."""
+    """State after the interval of coefficients `c` of refractory time."""
     raise TypeError(f"{type(p).__name__} is not a neuron model")
 
 
 @generic
 def receive_clamped(p, x, port, weight):
-    """State after an arrival while the membrane is clamped."""
+    """State after an arrival in refractory time."""
     raise TypeError(f"{type(p).__name__} is not a neuron model")
 
 
