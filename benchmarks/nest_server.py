@@ -1,6 +1,6 @@
 """Runs a network in NEST when told to; started by evsim's benchmarks and tests, with NEST's Python.
 
-    PYTHON nest_server.py JOB.npz [--resolution MS] [--tics N] [--threads N] [--spikes OUT.npz]
+    PYTHON nest_server.py JOB.npz [--resolution MS] [--threads N] [--spikes OUT.npz]
 
 Every line on the standard input names a neuron model. The network is then built anew,
 prepared, and run; the answer is one line of JSON: the seconds of `nest.Run` alone, the number
@@ -73,10 +73,7 @@ def generators(job, model):
 def build(job, model, options):
     """The network, and its recorder if spikes are wanted."""
     nest.ResetKernel()
-    if options.tics:
-        nest.set(tics_per_ms=float(options.tics), resolution=options.resolution)
-    else:
-        nest.resolution = options.resolution
+    nest.resolution = options.resolution
     nest.local_num_threads = options.threads
     neurons = nest.Create(model, int(job["n"]))
     values = parameters(job)
@@ -118,7 +115,6 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("job")
     parser.add_argument("--resolution", type=float, default=0.1)
-    parser.add_argument("--tics", type=int)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--spikes")
     options = parser.parse_args()
