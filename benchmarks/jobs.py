@@ -110,11 +110,12 @@ def mixed_delays(rng, count: int) -> np.ndarray:
 
 def recurrent(
     n: int = 10_000, *, bias: float = ABOVE, per_neuron: bool = False, mixed: bool = False,
-    fan_out: int = FAN_OUT, until: float = 1.0, name: str = "bias",
+    fan_out: int = FAN_OUT, strength: float = 1.0, until: float = 1.0, name: str = "bias",
 ) -> Job:  # fmt: skip
     """The job that fires by its bias; 80 % of its neurons excite."""
     rng = np.random.default_rng(SEED)
-    weight = np.where(np.arange(n) < EXCITATORY * n, *WEIGHTS) * (FAN_OUT / fan_out) ** 0.5
+    strength = strength * (FAN_OUT / fan_out) ** 0.5
+    weight = np.where(np.arange(n) < EXCITATORY * n, *WEIGHTS) * strength
     synapses = random_synapses(rng, n, n, fan_out, weight, DELAY)
     v = rng.uniform(0.0, 1.0, n)
     tau_mem = rng.uniform(18e-3, 22e-3, n) if per_neuron else 20e-3
@@ -125,15 +126,15 @@ def recurrent(
 
 
 def driven(
-    n: int = 10_000, *, per_neuron: bool = False, rate: float = 30.0, weight: float = 0.5,
-    until: float = 1.0, name: str = "noise",
+    n: int = 10_000, *, rate: float = 30.0, weight: float = 0.5, bias: float = BELOW,
+    name: str = "noise", **options,
 ) -> Job:  # fmt: skip
     """The job that rests below threshold and fires by Poisson noise from n / 10 units."""
-    job = recurrent(n, bias=BELOW, per_neuron=per_neuron, until=until, name=name)
+    job = recurrent(n, bias=bias, name=name, **options)
     rng = np.random.default_rng(SEED + 1)
     job.n_in = max(1, n // 10)
     job.input_synapses = random_synapses(rng, job.n_in, n, FAN_OUT, weight, DELAY)
-    count = rng.poisson(rate * until * job.n_in)
-    times = np.sort(rng.uniform(0.0, until, count))
+    count = rng.poisson(rate * job.until * job.n_in)
+    times = np.sort(rng.uniform(0.0, job.until, count))
     job.train = {"times": times, "units": rng.integers(0, job.n_in, count)}
     return job
