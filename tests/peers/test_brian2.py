@@ -146,3 +146,15 @@ def test_every_spike_lies_in_the_step_of_its_exact_crossing(tmp_path, name):
     print(f"{same} intervals end in the step of the crossing; {within} hold an excursion within "
           f"a step, which the grid misses; {open_} undecided")  # fmt: skip
     assert same > 100 and same > 10 * within and open_ <= 2
+
+
+@pytest.mark.parametrize(("above", "seen"), [(1e-5, False), (1e-2, True)])
+def test_an_excursion_within_a_step_is_recognised(tmp_path, above, seen):
+    """One PSP whose peak, 10 ln 2 ms after its arrival, is just above threshold."""
+    layer = Layer(tau_mem=10.0, tau_syn=5.0, bias=0.0, t_ref=0)
+    layer.steps, layer.units = np.array([4]), np.array([0])
+    layer.pre, layer.post, layer.delay = np.zeros((3, 1), int)
+    layer.weight = np.array([4 * (1 + above)])
+    steps = layer.brian(tmp_path)[0]
+    assert steps.size == seen
+    assert judge(layer, 0, 0, int(steps[0]) if seen else None, 0.0) == seen

@@ -59,8 +59,8 @@ class Case:
         rng = np.random.default_rng(1)
         self.model = model
         self.params = {"v_th": 1.0, "v_reset": 0.0, "t_ref": 2.0, **params}
-        # The area of a PSP is weight * tau_syn: as strong for every synapse.
-        size = 5.0 / self.params["tau_syn"]
+        # PSPs of one area for every synapse: weight tau_syn, or weight tau_syn^2 with alpha.
+        size = 5.0 / self.params["tau_syn"] ** (2 if "alpha" in model else 1)
         self.rec = self._synapses(rng, N, 20, np.where(np.arange(N) < 80, 0.5, -2.5) * size)
         self.rec["weight"] *= strength
         self.inp = self._synapses(rng, N_IN, 30, np.full(N_IN, 1.0 * size))
@@ -166,31 +166,32 @@ def local_errors(case, record, ours):
     return out
 
 
-def ends_of_substeps(case, ours, n, t):
-    """The next grid point or arrival at a neuron after its spike at `t`."""
-    mine = case.rec["post"] == n
-    arrivals = [
-        ours[pre] + delay
-        for pre, delay in zip(case.rec["pre"][mine], case.rec["delay"][mine], strict=True)
-    ]
-    mine = case.inp["post"] == n
-    arrivals += [
-        case.times[case.units == pre] + delay
-        for pre, delay in zip(case.inp["pre"][mine], case.inp["delay"][mine], strict=True)
-    ]
-    later = np.concatenate(arrivals)
-    return min((np.floor(t / H) + 1) * H, later[later > t].min(initial=np.inf))
+def arrivals(case, ours, n):
+    """Times and weights of all arrivals at a neuron."""
+    times, weights = [], []
+    outside = [case.times[case.units == k] for k in range(N_IN)]
+    for synapses, trains_ in ((case.rec, ours), (case.inp, outside)):
+        for k in np.flatnonzero(synapses["post"] == n):
+            times.append(trains_[synapses["pre"][k]] + synapses["delay"][k])
+            weights.append(np.full(times[-1].size, synapses["weight"][k]))
+    return np.concatenate(times), np.concatenate(weights)
 
 
 def falls_back(case, record, ours, n, t):
-    """Whether the voltage, not reset at `t`, is below threshold when NEST looks next."""
+    """Whether the voltage, not reset at `t`, is below threshold when NEST looks next: at the
+    next arrival or grid point."""
     p = {k: float(np.broadcast_to(x, N)[n]) for k, x in case.params.items()}
+    times, weights = arrivals(case, ours, n)
+    end = min((np.floor(t / H) + 1) * H, times[times > t].min(initial=np.inf))
+    start = {"v": p["v_th"], "i": float(record.current("n", n, t))}
+    if "alpha" in case.model:
+        past = times <= t
+        start["a"] = float(weights[past] @ np.exp((times[past] - t) / p["tau_syn"]))
     net = evsim.Network()
     model = getattr(evsim, MODELS[case.model])
     net.add_population("n", 1, model(**{**p, "v_th": 1e9}))
-    start = {"v": p["v_th"], "i": float(record.current("n", n, t))}
     free = evsim.simulate(net, {}, H, initial={"n": start})
-    return free.voltage("n", 0, ends_of_substeps(case, ours, n, t) - t) < p["v_th"]
+    return free.voltage("n", 0, end - t) < p["v_th"]
 
 
 def first_difference(ours, theirs, tolerance, until):
