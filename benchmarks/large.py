@@ -5,7 +5,7 @@
 
 Neurons fire at about 5 Hz by noise from outside. The synapses go in as a sparse matrix, or as
 lists of sources and targets (`--as lists`). Memory is the peak of this process, everything
-counted; `per synapse` is what building and running added to it.
+counted, and what building and running added to it; `network` is what stays once it is built.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import json
 import resource
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import scipy.sparse
@@ -31,6 +32,15 @@ def peak() -> float:
     """Largest resident memory so far [bytes]."""
     unit = 1 if sys.platform == "darwin" else 1024
     return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
+
+
+def resident() -> float:
+    """Resident memory now [bytes], where the system tells; else nan."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return float("nan")
+    return float(pages * resource.getpagesize())
 
 
 def synapses(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -84,10 +94,10 @@ def main() -> None:
     n = options.neurons
     small = build(1000, options.form, options.mixed)
     evsim.simulate(small, {"noise": noise(1000, 0.01)}, 0.01, threads=options.threads)
-    before = peak()
+    before, resting = peak(), resident()
     start = time.perf_counter()
     net = build(n, options.form, options.mixed)
-    built, after = time.perf_counter() - start, peak()
+    built, after, kept = time.perf_counter() - start, peak(), resident()
     train = noise(n, options.until)
     start = time.perf_counter()
     record = evsim.simulate(net, {"noise": train}, options.until, threads=options.threads)
@@ -101,7 +111,10 @@ def main() -> None:
         "until": options.until, "build_s": built, "run_s": ran, "spikes": spikes,
         "rate_hz": spikes / n / options.until, "ns_per_event": 1e9 * ran / events,
         "peak_bytes": {"before": before, "built": after, "run": end},
-        "bytes_per_synapse": {"built": (after - before) / count, "run": (end - before) / count},
+        "peak_bytes_per_synapse": {
+            "built": (after - before) / count, "run": (end - before) / count,
+        },
+        "network_bytes_per_synapse": (kept - resting) / count,
     }  # fmt: skip
     for name, value in found.items():
         print(f"{name:18s} {value}")
