@@ -39,11 +39,12 @@ class Part(NamedTuple):
 
 
 @inline_kernel
-def arrive(flight, which, hi, lo, number, kind, slots, width, until):
-    """Put an arrival into its slot, unless it comes after the end."""
+def arrive(flight, which, hi, lo, number, kind, slots, width, until, window):
+    """Put an arrival into its slot, unless it comes after the end, or has come in `window`."""
     if not_before(until[0], until[1], hi, lo):
-        line = 2 * (slot_of(hi, lo, width) & (slots - 1)) + which
-        push(flight, line, hi, lo, pack(number, kind))
+        slot = slot_of(hi, lo, width)
+        if slot > window:
+            push(flight, 2 * (slot & (slots - 1)) + which, hi, lo, pack(number, kind))
 
 
 @inline_kernel
@@ -56,7 +57,7 @@ def population_of(fibres, source):
 
 
 @kernel
-def send(fibres, part, flight, source, hi, lo, done, width, until):
+def send(fibres, part, flight, source, hi, lo, done, width, until, window):
     """Put what a spike of `source` at (hi, lo) causes into the ring; whether there was room.
 
     `done` tells how many projections of it have been sent before. Only what reaches `part` is
@@ -77,9 +78,9 @@ def send(fibres, part, flight, source, hi, lo, done, width, until):
         for s in range(first, last):
             at_hi, at_lo = add_time(hi, lo, fibres.delay[j] if shared else fibres.delays[s])
             number, line = (r, ROWS) if shared else (s, SINGLES)
-            arrive(flight, line, at_hi, at_lo, number, kind, slots, width, until)
+            arrive(flight, line, at_hi, at_lo, number, kind, slots, width, until, window)
             if pulse:
                 at_hi, at_lo = add_time(at_hi, at_lo, fibres.width[j])
-                arrive(flight, line, at_hi, at_lo, number, PULSE_OFF, slots, width, until)
+                arrive(flight, line, at_hi, at_lo, number, PULSE_OFF, slots, width, until, window)
     done[0] = 0
     return True

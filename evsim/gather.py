@@ -66,6 +66,7 @@ class Progress(NamedTuple):
     rows: Any  # (1,) rows of the next spike that have been sent
     waits: Any  # (2,) what a stop waits for, and how much of it
     safe: Any  # (n,) no neuron's own spike or release comes before
+    late: Any  # (3,) late neurons done, deliveries used, arrivals of the next late neuron
 
 
 @inline_kernel
@@ -174,15 +175,21 @@ def fill(fibres, part, external, deliveries, lists, progress):
         room[n] += 1
 
 
+@inline_kernel
+def sort_arrivals(deliveries, arrival, first, stop):
+    """Bring a list of arrivals into the order of time."""
+    hi, lo, key = deliveries.hi, deliveries.lo, deliveries.key
+    for x in range(first + 1, stop):
+        value, k = arrival[x, 0], int(arrival[x, 1])
+        at = x
+        while at > first and precedes(hi, lo, key, k, int(arrival[at - 1, 1])):
+            arrival[at, 0], arrival[at, 1] = arrival[at - 1, 0], arrival[at - 1, 1]
+            at -= 1
+        arrival[at, 0], arrival[at, 1] = value, k
+
+
 @kernel
 def mend(deliveries, lists):
     """Put single arrivals, which `fill` wrote behind the rows, where they belong in time."""
-    hi, lo, key, arrival = deliveries.hi, deliveries.lo, deliveries.key, lists.arrival
     for n in range(lists.next.size):
-        for x in range(lists.start[n] + 1, lists.start[n + 1]):
-            value, k = arrival[x, 0], int(arrival[x, 1])
-            at = x
-            while at > lists.start[n] and precedes(hi, lo, key, k, int(arrival[at - 1, 1])):
-                arrival[at, 0], arrival[at, 1] = arrival[at - 1, 0], arrival[at - 1, 1]
-                at -= 1
-            arrival[at, 0], arrival[at, 1] = value, k
+        sort_arrivals(deliveries, lists.arrival, lists.start[n], lists.start[n + 1])

@@ -89,12 +89,6 @@ def _targets(network: Network, p: Projection, first: int) -> np.ndarray:
     return p.targets if first == 0 else (p.targets + first).astype(np.int32)
 
 
-def smallest_delay(group: Group) -> float:
-    """Of all synapses within the group; inf where there are none."""
-    inside = [p for p in group.projections if p.pre in group.first]
-    return min((p.smallest_delay for p in inside), default=np.inf)
-
-
 def largest_delay(group: Group) -> float:
     """Of all synapses within the group, pulses counted to their end."""
     inside = [p for p in group.projections if p.pre in group.first and p.weight.size]

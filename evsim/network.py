@@ -46,6 +46,11 @@ class Projection:
         """Whether every pair is joined, with one delay."""
         return self.indptr is None and np.ndim(self.delay) == 0
 
+    @property
+    def n_pre(self) -> int:
+        """Number of source units."""
+        return self.weight.shape[0] if self.indptr is None else self.indptr.size - 1
+
     @cached_property
     def smallest_delay(self) -> float:
         """Of its synapses; inf if it has none."""

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from evsim.delivery import in_arrays
 from evsim.fibres import Part
 from evsim.flight import more_chunks, new_flight, slot_of
 from evsim.gather import LISTS, TABLE, Deliveries, Lists, Progress
-from evsim.group import Group, external_of, group_of, largest_delay, smallest_delay
+from evsim.group import Group, external_of, group_of, largest_delay
 from evsim.heap import more_heap, new_heap
 from evsim.instants import ASTRAY, Ahead, run_instants, start_instants
 from evsim.models import verbs
 from evsim.models.base import is_policy
 from evsim.neuron import DONE, FULL, finish, more_room, new_books, new_log, new_place
 from evsim.outcome import doubts_of, runaway, spikes_of
-from evsim.windows import Block, advance_block, open_window, span_of
+from evsim.short import short_synapses
+from evsim.windows import Block, advance_block, advance_late, open_window, span_of
 
 #: Windows are shorter than the smallest delay by so much that no rounding lets a spike act
 #: in its own window.
@@ -78,6 +81,14 @@ def _table(p, room: int):
     return tuple(np.empty(room) for _ in verbs.interval(verbs.pick(p, 0), 0.0))
 
 
+def _with_table(block: Block, room: int) -> Block:
+    """The same block with room for more arrivals."""
+    table = _table(block.p, room)
+    for new, old in zip(table, block.table, strict=True):
+        new[: old.size] = old
+    return block._replace(table=table)
+
+
 def _deliveries(room: int) -> Deliveries:
     hi, lo = np.empty((2, room))
     kind, number, key, order, spare = np.empty((5, room), np.int64)
@@ -98,7 +109,7 @@ def _progress(n: int) -> Progress:
     one, two = (1, np.int64), (2, np.int64)
     return Progress(
         np.zeros(*one), np.zeros(*one), np.zeros(*two), np.zeros(3, np.int64), np.zeros(*two),
-        np.zeros(*one), np.zeros(*two), np.zeros(n),
+        np.zeros(*one), np.zeros(*two), np.zeros(n), np.zeros(3, np.int64),
     )  # fmt: skip
 
 
@@ -160,8 +171,9 @@ class Windows(Run):
 
     def __init__(self, network, group, *rest):
         super().__init__(network, group, *rest)
-        smallest = smallest_delay(group)
-        self.width = SHORTER * smallest if smallest < np.inf else max(self.until[0], 1e-300) / 8
+        shortest, self.late = short_synapses(group)
+        self.width = SHORTER * shortest if shortest < np.inf else max(self.until[0], 1e-300) / 8
+        self.late_runs = self._runs_of_late()
         self.last = slot_of(*self.until, self.width)
         self.flight = new_flight(_slots(largest_delay(group), self.width))
         self.deliveries, self.lists = _deliveries(256), _lists(group.n, 1024)
@@ -173,9 +185,16 @@ class Windows(Run):
             self.grow(*self.progress.waits)
         window = int(self.progress.window[0])
         end, final = (window + 1) * self.width, window == self.last
+        self.progress.late[:2] = 0, self.progress.sizes.sum()
         for block in range(len(self.blocks)):
             while (status := self._advance(block, end, final)) == FULL:
                 self.more_logs()
+            if status != DONE:
+                return status
+        for run in self.late_runs:
+            while (status := self._advance_late(*run, end, final)) == FULL:
+                what, amount = self.progress.waits
+                self.more_logs() if what < 0 else self.grow(what, amount)
             if status != DONE:
                 return status
         self.place.neuron[0] = 0
@@ -189,9 +208,24 @@ class Windows(Run):
 
     def _advance(self, block, end, final) -> int:
         return advance_block(
-            self.blocks[block], self.part, self.deliveries, self.lists, end, final, self.first,
-            self.progress, self.place, self.spikes, self.doubts,
+            self.blocks[block], self.part, self.late, self.deliveries, self.lists, end, final,
+            self.first, self.progress, self.place, self.spikes, self.doubts,
         )  # fmt: skip
+
+    def _advance_late(self, block, first, last, end, final) -> int:
+        self.progress.waits[0] = -1
+        return advance_late(
+            self.blocks[block], first, last, self.group.fibres, self.late, self.deliveries,
+            self.lists, end, final, self.first, self.progress, self.place, self.spikes,
+            self.doubts,
+        )  # fmt: skip
+
+    def _runs_of_late(self) -> list[tuple[int, int, int]]:
+        """(block, first, last) of late neurons of one block that follow one another."""
+        firsts = [b.first for b in self.blocks]
+        block = np.searchsorted(firsts, self.late.neuron, side="right") - 1
+        cuts = np.flatnonzero(np.diff(block, prepend=-1, append=-1))
+        return [(int(block[a]), int(a), int(b)) for a, b in pairwise(cuts)]
 
     def grow(self, what, amount) -> None:
         """More room for what has run short."""
@@ -202,8 +236,13 @@ class Windows(Run):
                 new[: old.size] = old
             self.deliveries = grown
         elif what == LISTS:
-            self.lists = _lists(self.group.n, room)
-            self.blocks = tuple(b._replace(table=_table(b.p, room)) for b in self.blocks)
+            old = self.lists
+            self.lists = _lists(self.group.n, max(room, old.gap.size))
+            for name in ("start", "next"):
+                getattr(self.lists, name)[:] = getattr(old, name)
+            for name in ("arrival", "gap", "who"):
+                getattr(self.lists, name)[: old.gap.size] = getattr(old, name)
+            self.blocks = tuple(_with_table(b, self.lists.gap.size) for b in self.blocks)
         else:
             self.flight = more_chunks(self.flight, int(amount))
 

@@ -14,12 +14,24 @@ import numpy as np
 
 from evsim.fibres import send
 from evsim.flight import slot_of
-from evsim.gather import FLIGHT, TABLE, collect, count, fill, mend, wait_for
+from evsim.gather import (
+    FLIGHT,
+    LISTS,
+    TABLE,
+    collect,
+    count,
+    fill,
+    mend,
+    note_arrival,
+    sort_arrivals,
+    wait_for,
+)
 from evsim.jit import inline_kernel, kernel
 from evsim.models import verbs
 from evsim.neuron import (
     AT_HORIZON,
     DONE,
+    FULL,
     Rules,
     advance_to,
     clock_of,
@@ -29,7 +41,7 @@ from evsim.neuron import (
     own_events,
     stop_at,
 )
-from evsim.numerics import elapsed
+from evsim.numerics import add_time, elapsed, not_before
 from evsim.order import sort_by_time
 
 
@@ -47,16 +59,22 @@ class Block(NamedTuple):
 COLLECT, LIST, SEND = map(np.int64, range(3))
 
 
+@inline_kernel
+def gaps_of(books, n, first, stop, deliveries, lists):
+    """Intervals between the own events of neuron `n` of a block."""
+    since_hi, since_lo = books.hi[n], books.lo[n]
+    for x in range(first, stop):
+        k = int(lists.arrival[x, 1])
+        hi, lo = deliveries.hi[k], deliveries.lo[k]
+        lists.gap[x], lists.who[x] = elapsed(hi, lo, since_hi, since_lo), n
+        since_hi, since_lo = hi, lo
+
+
 @kernel
 def gaps(books, first, last, shift, deliveries, lists):
     """Intervals between the own events of neurons `first` to `last` of a block."""
-    hi, lo, arrival, gap, who = deliveries.hi, deliveries.lo, lists.arrival, lists.gap, lists.who
     for n in range(first, last):
-        since_hi, since_lo = books.hi[n], books.lo[n]
-        for x in range(lists.start[n + shift], lists.start[n + shift + 1]):
-            k = int(arrival[x, 1])
-            gap[x], who[x] = elapsed(hi[k], lo[k], since_hi, since_lo), n
-            since_hi, since_lo = hi[k], lo[k]
+        gaps_of(books, n, lists.start[n + shift], lists.start[n + shift + 1], deliveries, lists)
 
 
 @kernel
@@ -119,13 +137,15 @@ def no_earlier(since, wait):
 
 @kernel
 def advance_block(
-    block, part, deliveries, lists, end, final, arrival_first, progress, place, spikes, doubts
+    block, part, late, deliveries, lists, end, final, arrival_first, progress, place, spikes, doubts
 ):
-    """The neurons of a block through their arrivals and on to the end of the window; a status."""
-    p, state, books = block.p, block.state, block.books
+    """The neurons of a block through their arrivals and on to the end of the window; a status.
+
+    Those that spikes of this very window may reach come later.
+    """
+    p, books = block.p, block.books
     shift = block.first - part.first[0]
     first, last = max(0, -shift), min(books.current.size, part.last[0] - block.first)
-    arrival, kinds, safe, base = lists.arrival, deliveries.kind, progress.safe, part.first[0]
     begin = max(first, place.neuron[0] - shift)
     if begin == first and place.within[0] == 0 and first < last:
         gaps(books, first, last, shift, deliveries, lists)
@@ -134,34 +154,50 @@ def advance_block(
     for n in range(begin, last):
         g = n + shift
         k, stop = lists.start[g], lists.start[g + 1]
-        if k == stop and safe[g] >= end and place.within[0] == 0:
+        if late.mask[g] | (k == stop and progress.safe[g] >= end and place.within[0] == 0):
             continue
-        q, x, status = verbs.pick(p, n), verbs.load(state, n), DONE
-        calm = books.busy[n] == 0 and place.within[0] == 0
-        while calm and k < stop:
-            y, may = verbs.step(q, verbs.load(block.table, k), x)
-            kind = kinds[int(arrival[k, 1])]
-            calm = not (may | (kind < 0))
-            if calm:
-                x = verbs.receive(q, y, kind, arrival[k, 0])
-                k += 1
-        if k > lists.start[g]:
-            m = int(arrival[k - 1, 1])
-            books.hi[n], books.lo[n] = deliveries.hi[m], deliveries.lo[m]
-        if calm and not final:
-            soonest = no_earlier(books.hi[n], verbs.earliest(q, x))
-            calm = soonest >= end
-            safe[g] = soonest
-        if not calm:
-            x, k, status = excited(
-                block, n, g, base, x, k, stop, end, final, deliveries, lists, arrival_first,
-                progress, place, spikes, doubts,
-            )  # fmt: skip
-        verbs.store(state, n, x)
+        status = visit(
+            block, n, g, part.first[0], k, stop, end, final, deliveries, lists, arrival_first,
+            progress, place, spikes, doubts,
+        )  # fmt: skip
         if status != DONE:
-            stop_at(place, g, k - lists.start[g])
             return status
     return DONE
+
+
+@inline_kernel
+def visit(
+    block, n, g, base, first, stop, end, final, deliveries, lists, arrival_first, progress, place,
+    spikes, doubts,
+):  # fmt: skip
+    """Neuron `n` of a block, at place `g`, through its arrivals from `first` on and to the end
+    of the window; a status."""
+    books, arrival, k, status = block.books, lists.arrival, first, DONE
+    q, x = verbs.pick(block.p, n), verbs.load(block.state, n)
+    calm = books.busy[n] == 0 and place.within[0] == 0
+    while calm and k < stop:
+        y, may = verbs.step(q, verbs.load(block.table, k), x)
+        kind = deliveries.kind[int(arrival[k, 1])]
+        calm = not (may | (kind < 0))
+        if calm:
+            x = verbs.receive(q, y, kind, arrival[k, 0])
+            k += 1
+    if k > first:
+        m = int(arrival[k - 1, 1])
+        books.hi[n], books.lo[n] = deliveries.hi[m], deliveries.lo[m]
+    if calm and not final:
+        soonest = no_earlier(books.hi[n], verbs.earliest(q, x))
+        calm = soonest >= end
+        progress.safe[g] = soonest
+    if not calm:
+        x, k, status = excited(
+            block, n, g, base, x, k, stop, end, final, deliveries, lists, arrival_first, progress,
+            place, spikes, doubts,
+        )  # fmt: skip
+    verbs.store(block.state, n, x)
+    if status != DONE:
+        stop_at(place, g, k - first)
+    return status
 
 
 @kernel
@@ -190,6 +226,80 @@ def excited(
     return x, k, status
 
 
+class Late(NamedTuple):
+    """Neurons that synapses shorter than a window reach, after those from which they come."""
+
+    mask: Any  # (n,)
+    neuron: Any
+    start: Any  # (late neurons + 1,) their short synapses
+    source: Any
+    synapse: Any
+    delay: Any
+    port: Any
+
+
+@kernel
+def gather_late(fibres, late, i, end, deliveries, lists, progress, spikes):
+    """The arrivals of a late neuron, in order, behind those of all others; how many, or -1."""
+    g, first, arrival = late.neuron[i], progress.spikes[0], lists.arrival
+    begin, used = lists.start[lists.next.size], progress.late[1]
+    size = lists.start[g + 1] - lists.start[g]
+    most = (late.start[i + 1] - late.start[i]) * (spikes.used[0] - first)
+    if begin + size + most > lists.gap.size:
+        wait_for(progress, LISTS, begin + size + most)
+        return -1
+    if used + most > deliveries.hi.size:
+        wait_for(progress, TABLE, used + most)
+        return -1
+    for x in range(size):
+        arrival[begin + x, 0] = arrival[lists.start[g] + x, 0]
+        arrival[begin + x, 1] = arrival[lists.start[g] + x, 1]
+    for s in range(late.start[i], late.start[i + 1]):
+        for m in range(first, spikes.used[0]):
+            if spikes.unit[m] == late.source[s]:
+                hi, lo = add_time(spikes.hi[m], spikes.lo[m], late.delay[s])
+                if not not_before(hi, lo, end, 0.0):
+                    synapse = late.synapse[s]
+                    note_arrival(deliveries, used, hi, lo, late.port[s], synapse, synapse)
+                    arrival[begin + size, 0] = fibres.weight[synapse]
+                    arrival[begin + size, 1] = used
+                    used, size = used + 1, size + 1
+    progress.late[1] = used
+    sort_arrivals(deliveries, arrival, begin, begin + size)
+    return size
+
+
+@kernel
+def advance_late(
+    block, first, last, fibres, late, deliveries, lists, end, final, arrival_first, progress,
+    place, spikes, doubts,
+):  # fmt: skip
+    """Late neurons `first` to `last`, all of one block, as `advance_block`; a status."""
+    for i in range(max(first, progress.late[0]), last):
+        progress.late[0] = i
+        g = late.neuron[i]
+        n, begin = g - block.first, lists.start[lists.next.size]
+        if place.within[0] == 0:
+            size = gather_late(fibres, late, i, end, deliveries, lists, progress, spikes)
+            if size < 0:
+                return FULL
+            progress.late[2] = size
+            stop = begin + size
+            gaps_of(block.books, n, begin, stop, deliveries, lists)
+            intervals(
+                block.p, lists.gap[begin:stop], lists.who[begin:stop],
+                verbs.cut(block.table, begin, stop),
+            )  # fmt: skip
+        status = visit(
+            block, n, g, 0, begin, begin + progress.late[2], end, final, deliveries, lists,
+            arrival_first, progress, place, spikes, doubts,
+        )  # fmt: skip
+        if status != DONE:
+            return status
+    progress.late[0] = last
+    return DONE
+
+
 @inline_kernel
 def span_of(block, part):
     """Neurons of a block within a part: first, one behind the last, and what to add to get a
@@ -211,7 +321,7 @@ def send_all(fibres, part, flight, deliveries, progress, width, until, spikes):
         progress.spikes[1] = k
         room = send(
             fibres, part, flight, spikes.unit[m], spikes.hi[m], spikes.lo[m], progress.rows,
-            width, until,
+            width, until, progress.window[0],
         )  # fmt: skip
         if not room:
             return wait_for(progress, FLIGHT, flight.after.size)

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 import evsim
 from evsim import IF, LI, LIF, DeltaLIF, Network, Spikes, simulate
+from evsim.group import group_of
+from evsim.short import short_synapses
 
 MODELS = {
     "lif": LIF(tau_mem=20e-3, tau_syn=5e-3, t_ref=2e-3),
@@ -103,6 +105,24 @@ def test_windows_and_queue_agree_on_cycles(model, kind, sparse):
         windows = simulate(net, inputs, UNTIL, tie=tie)
         assert len(windows.spikes["a"]) > 30
         assert same(windows, simulate(net, inputs, UNTIL, tie=tie, path="queue"))
+
+
+@pytest.mark.parametrize("model", ["lif", "driven"])
+def test_a_few_short_delays_do_not_narrow_the_windows(model):
+    """A chain of short synapses, two from one source, and one without delay."""
+    net, inputs = recurrent(9, MODELS[model], "many", True)
+    net.connect(
+        "a", "a", [2.0, 1.5, -1.0, 3.0, 0.7], [1e-6, 2e-6, 1e-7, 1e-6, 1e-6],
+        pre_units=[0, 1, 2, 0, 1], post_units=[1, 2, 3, 4, 2], name="short",
+    )  # fmt: skip
+    net.connect("b", "a", [1.0], 3e-6, pre_units=[4], post_units=[0], name="one short")
+    short, late = short_synapses(group_of(net, ["a", "b"]))
+    assert short > 1e-5 and {0, 1, 2, 3, 4} <= set(late.neuron)
+    windows = simulate(net, inputs, UNTIL)
+    assert same(windows, simulate(net, inputs, UNTIL, path="queue"))
+    gone = net.copy()
+    del gone.projections["short"]
+    assert not same(windows, simulate(gone, inputs, UNTIL))
 
 
 def test_models_of_different_classes_on_one_cycle():
