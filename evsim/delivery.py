@@ -119,7 +119,12 @@ def pieces(projection: Projection, train: Spikes):
 
 
 def rows_of_events(
-    network: Network, population: str, trains: dict[str, Spikes], current: Current | None, until
+    network: Network,
+    population: str,
+    trains: dict[str, Spikes],
+    current: Current | None,
+    since,
+    until,
 ) -> tuple[Events, np.ndarray, np.ndarray]:
     """Events, weights by row and currents by row, for a population with dense input only."""
     n = network.size(population)
@@ -135,7 +140,7 @@ def rows_of_events(
         currents = current.rows(n, population)
         hi, lo = current.pairs()
         parts.append(_part(hi, lo, CURRENT, np.arange(hi.size), len(weights), np.arange(hi.size)))
-    table = _sorted(parts, until)
+    table = _sorted(parts, since, until)
     stacked = weights[1] if len(weights) == 2 else np.vstack(weights)
     for rows in (stacked, currents):  # read-only, always: one compiled form less
         rows.setflags(write=False)
@@ -154,19 +159,32 @@ def _part(hi, lo, kind, payload, number, source):
     return hi, lo, np.full(size, kind), payload, np.full(size, number), source
 
 
-def _sorted(parts, until):
-    """Columns of all parts up to `until`, by time, then projection, then source."""
+def between(hi, lo, since, until):
+    """Which times lie after `since` (if given) and up to `until`."""
+    keep = (hi < until) | ((hi == until) & (lo <= 0.0))
+    if since is not None:
+        keep &= (hi > since) | ((hi == since) & (lo > 0.0))
+    return keep
+
+
+def _sorted(parts, since, until):
+    """Columns of all parts in time, by time, then projection, then source."""
     if not parts:
         return np.zeros(0), np.zeros(0), np.zeros(0, np.int64), np.zeros(0, np.int64)
     hi, lo, kind, payload, number, source = (np.concatenate(c) for c in zip(*parts, strict=True))
-    keep = (hi < until) | ((hi == until) & (lo <= 0.0))
+    keep = between(hi, lo, since, until)
     order = np.lexsort((source, number, lo, hi))
     order = order[keep[order]]
     return hi[order], lo[order], kind[order].astype(np.int64), payload[order].astype(np.int64)
 
 
 def lists_of_arrivals(
-    network: Network, population: str, trains: dict[str, Spikes], current: Current | None, until
+    network: Network,
+    population: str,
+    trains: dict[str, Spikes],
+    current: Current | None,
+    since,
+    until,
 ) -> Arrivals:
     """Arrivals by target for a population with any input."""
     n = network.size(population)
@@ -186,7 +204,7 @@ def lists_of_arrivals(
         empty = np.zeros(0)
         return Arrivals(np.zeros(n + 1, np.int64), empty, empty, np.zeros(0, np.int64), empty)
     target, hi, lo, kind, value, number, position = map(np.concatenate, zip(*columns, strict=True))
-    keep = (hi < until) | ((hi == until) & (lo <= 0.0))
+    keep = between(hi, lo, since, until)
     order = np.lexsort((position, number, lo, hi, target))
     order = order[keep[order]]
     start = np.concatenate([[0], np.cumsum(np.bincount(target[order], minlength=n))])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evsim.delivery import columns_of, pieces
+from evsim.delivery import between, columns_of, pieces
 from evsim.fibres import Fibres
 from evsim.gather import External
 from evsim.network import Network, Projection
@@ -99,16 +99,21 @@ def external_of(network: Network, group: Group, trains, currents, since, until) 
     """Arrivals from outside of the group after `since` (if given) and up to `until`."""
     rows, singles = [], []
     for p in group.projections:
-        if p.pre in group.first:
+        if p.pre in group.first and since is None:
             continue
+        train = trains[p.pre]
+        if p.pre in group.first:  # what the past still has in flight
+            train = train.after(
+                since - float(np.max(p.delay, initial=0.0)) - (p.pulse_width or 0.0)
+            )
         if np.ndim(p.delay) == 0:
-            units = group.rows[p.name] + trains[p.pre].units
-            for kind, hi, lo in pieces(p, trains[p.pre]):
+            units = group.rows[p.name] + train.units
+            for kind, hi, lo in pieces(p, train):
                 rows.append((hi, lo, units, np.full(hi.size, kind)))
         else:
             offset = group.fibres.start[group.rows[p.name]]
             for target, hi, lo, kind, value, _, synapse in columns_of(
-                p, trains[p.pre], 0, network.size(p.post)
+                p, train, 0, network.size(p.post)
             ):
                 singles.append(
                     (hi, lo, target + group.first[p.post], value, kind, synapse + offset)
@@ -139,9 +144,6 @@ def _in_order(parts, columns, key, since, until):
         return [np.zeros(0) for _ in range(columns)]
     table = [np.concatenate(column) for column in zip(*parts, strict=True)]
     hi, lo = table[0], table[1]
-    keep = (hi < until) | ((hi == until) & (lo <= 0.0))
-    if since is not None:
-        keep &= (hi > since) | ((hi == since) & (lo > 0.0))
     order = np.lexsort((table[key], lo, hi))
-    order = order[keep[order]]
+    order = order[between(hi, lo, since, until)[order]]
     return [np.ascontiguousarray(column[order]) for column in table]

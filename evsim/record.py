@@ -12,6 +12,7 @@ from evsim.lists import trace
 from evsim.network import Network, Projection
 from evsim.neuron import new_books, new_log
 from evsim.spikes import Spikes
+from evsim.start import Snapshot
 
 
 @dataclass(frozen=True, repr=False)
@@ -40,6 +41,7 @@ class Record:
     spikes: dict[str, Spikes]
     undecided: list[tuple[str, int, float, str]]
     initial: dict[str, tuple[np.ndarray, ...]]
+    final: dict[str, Snapshot] | None = None  # where a resumed run goes on
 
     def voltage(self, name: str, unit: int, t) -> np.ndarray:
         """Membrane voltage of one neuron, exact at any time.
@@ -104,7 +106,7 @@ def _replay(record: Record, name: str, unit: int, t: np.ndarray):
     if current is not None:
         current = Current(current.times, current.rows(record.network.size(name), name)[:, [unit]],
                           current.dt)  # fmt: skip
-    arrivals = lists_of_arrivals(network, name, trains, current, record.until)
+    arrivals = lists_of_arrivals(network, name, trains, current, None, record.until)
     p = model.compile(1, True)
     state = tuple(values[[unit]] for values in record.initial[name])
     first = record.policies["tie"] == "arrival_first"

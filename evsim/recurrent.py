@@ -15,9 +15,10 @@ from evsim.heap import more_heap, new_heap
 from evsim.instants import ASTRAY, Ahead, run_instants, start_instants
 from evsim.models import verbs
 from evsim.models.base import is_policy
-from evsim.neuron import DONE, FULL, finish, more_room, new_books, new_log, new_place
+from evsim.neuron import DONE, FULL, Books, finish, more_room, new_flags, new_log, new_place
 from evsim.outcome import doubts_of, runaway, spikes_of
 from evsim.short import short_synapses
+from evsim.start import Job, Snapshot, drive_again
 from evsim.windows import Block, advance_block, advance_late, open_window, span_of
 
 #: Windows are shorter than the smallest delay by so much that no rounding lets a spike act
@@ -29,24 +30,46 @@ MOST_SLOTS = 2**22
 GOING = -1
 
 
-def blocks_of(network, group: Group, arrays, starts, room: int) -> tuple[Block, ...]:
+def blocks_of(job: Job, group: Group, room: int) -> tuple[Block, ...]:
     """The populations of a group as blocks of neurons, with room for so many arrivals.
 
     Neighbours of one kernel class and policy share a block.
     """
     runs: list[list[str]] = []
     for name in group.names:
-        if runs and alike(network, runs[-1][0], name):
+        if runs and alike(job.network, runs[-1][0], name):
             runs[-1].append(name)
         else:
             runs.append([name])
+    arrays = {name: in_arrays(job.network, name, job.inputs.get(name)) for name in group.names}
     blocks = []
     for names in runs:
-        n = sum(network.size(name) for name in names)
-        p = parameters(network, names, arrays)
-        state = tuple(map(np.concatenate, zip(*(starts[name] for name in names), strict=True)))
-        blocks.append(Block(p, state, new_books(n), group.first[names[0]], _table(p, room)))
+        p = parameters(job.network, names, arrays)
+        states, all_books = zip(*(job.starts[name] for name in names), strict=True)
+        state = tuple(map(np.concatenate, zip(*states, strict=True)))
+        books = joint_books(all_books)
+        drive_again(p, state, books)
+        blocks.append(Block(p, state, books, group.first[names[0]], _table(p, room)))
     return tuple(blocks)
+
+
+def joint_books(parts) -> Books:
+    """Books of several populations as one."""
+    n = sum(books.current.size for books in parts)
+    busy = new_flags(n)
+    busy[:n] = np.concatenate([books.busy[: books.current.size] for books in parts])
+    columns = [np.concatenate(column, axis=-1) for column in zip(*parts, strict=True)]
+    return Books(*columns)._replace(busy=busy)
+
+
+def snapshot_of(blocks: tuple[Block, ...], first: int, n: int) -> Snapshot:
+    """A population of `n` neurons from place `first` on, at its last own events."""
+    block = next(b for b in reversed(blocks) if b.first <= first)
+    mine = slice(first - block.first, first - block.first + n)
+    books = Books(*(values[..., mine].copy() for values in block.books))
+    busy = new_flags(n)
+    busy[:n] = block.books.busy[mine]
+    return Snapshot(tuple(v[mine].copy() for v in block.state), books._replace(busy=busy))
 
 
 def alike(network, a: str, b: str) -> bool:
@@ -121,10 +144,13 @@ def _slots(longest: float, width: float) -> int:
 class Run:
     """A run of a group: what all paths share."""
 
-    def __init__(self, network, group, arrays, starts, trains, currents, until, first):
-        self.network, self.group, self.until, self.first = network, group, (until, 0.0), first
-        self.blocks = blocks_of(network, group, arrays, starts, 1024)
-        self.external = external_of(network, group, trains, currents, None, until)
+    def __init__(self, job: Job, group: Group):
+        self.job, self.group = job, group
+        self.until, self.first = (job.until, 0.0), job.arrival_first
+        self.blocks = blocks_of(job, group, 1024)
+        self.external = external_of(
+            job.network, group, job.trains, job.inputs, job.since, job.until
+        )
         bounds = group.fibres.start
         self.part = Part(np.array([0]), np.array([group.n]), bounds[:-1].copy(), bounds[1:].copy())
         self.place = new_place()
@@ -169,8 +195,8 @@ class Run:
 class Windows(Run):
     """By windows of the smallest delay."""
 
-    def __init__(self, network, group, *rest):
-        super().__init__(network, group, *rest)
+    def __init__(self, job, group):
+        super().__init__(job, group)
         shortest, self.late = short_synapses(group)
         self.width = SHORTER * shortest if shortest < np.inf else max(self.until[0], 1e-300) / 8
         self.late_runs = self._runs_of_late()
@@ -178,6 +204,8 @@ class Windows(Run):
         self.flight = new_flight(_slots(largest_delay(group), self.width))
         self.deliveries, self.lists = _deliveries(256), _lists(group.n, 1024)
         self.progress = _progress(group.n)
+        if job.since is not None:
+            self.progress.window[0] = slot_of(job.since, 0.0, self.width)
 
     def step(self) -> int:
         """From one window to the next; a status."""
@@ -250,16 +278,15 @@ class Windows(Run):
 class Instants(Run):
     """By a queue, instant by instant."""
 
-    def __init__(self, network, group, *rest):
-        super().__init__(network, group, *rest)
+    def __init__(self, job, group):
+        super().__init__(job, group)
         n, start = group.n, group.fibres.start
         ahead = tuple(
-            b._replace(
-                state=tuple(v.copy() for v in b.state), books=new_books(b.books.current.size)
-            )
+            b._replace(state=state, books=books)
             for b in self.blocks
+            for state, books in [Snapshot(b.state, b.books).copy()]
         )
-        level = _levels(network, group)
+        level = _levels(job.network, group)
         level_of_row = np.zeros(start.size - 1, np.int64)
         filled = np.diff(start) > 0
         level_of_row[filled] = level[group.fibres.target[start[:-1][filled]]]
@@ -313,19 +340,20 @@ def _levels(network, group) -> np.ndarray:
 PATHS = {"window": Windows, "queue": Instants}
 
 
-def run_group(network, names, trains, currents, until, starts, tie, path):
-    """Spikes by population, and doubts, of populations whose other sources have been run."""
-    group = group_of(network, names)
-    currents = {name: currents.get(name) for name in names}
-    arrays = {name: in_arrays(network, name, currents[name]) for name in names}
-    first = tie == "arrival_first"
-    run = PATHS[path](network, group, arrays, starts, trains, currents, until, first)
+def run_group(job: Job, names: list[str], path: str):
+    """Populations whose other sources have been run: spikes, doubts, final states, by name."""
+    group = group_of(job.network, names)
+    run = PATHS[path](job, group)
     status = run.run()
-    sizes = {name: network.size(name) for name in names}
+    sizes = {name: job.network.size(name) for name in names}
     if status != DONE:
         place = int(run.place.neuron[0])
         name = next(x for x in names if 0 <= place - group.first[x] < sizes[x])
         raise runaway(name, place - group.first[name], run.time_of(place))
-    spikes = {name: spikes_of(run.spikes, group.first[name], sizes[name]) for name in names}
-    doubts = [doubts_of(run.doubts, name, group.first[name], sizes[name]) for name in names]
-    return spikes, [doubt for part in doubts for doubt in part]
+    spikes, doubts, ends = {}, [], {}
+    for name in names:
+        where = (group.first[name], sizes[name])
+        spikes[name] = spikes_of(run.spikes, *where)
+        doubts += doubts_of(run.doubts, name, *where)
+        ends[name] = snapshot_of(run.blocks, *where)
+    return spikes, doubts, ends

@@ -97,8 +97,8 @@ def late_neurons(n: int, source, target, synapse, delay, port) -> Late:
     start = np.concatenate([[0], np.cumsum(np.bincount(rank[target], minlength=neuron.size))])
     mask = np.zeros(n, np.uint8)
     mask[neuron] = 1
-    columns = (c.astype(np.int64)[order] for c in (source, synapse))
+    source, synapse, port = (c.astype(np.int64)[order] for c in (source, synapse, port))
     return Late(
-        mask, neuron.astype(np.int64), start.astype(np.int64), *columns,
-        delay.astype(float)[order], port.astype(np.int64)[order],
+        mask, neuron.astype(np.int64), start.astype(np.int64), source, synapse,
+        delay.astype(float)[order], port,
     )  # fmt: skip

@@ -13,12 +13,21 @@ from evsim.delivery import Current, in_arrays, incoming, lists_of_arrivals, rows
 from evsim.lists import walk
 from evsim.models import verbs
 from evsim.network import Network
-from evsim.neuron import DONE, FULL, more_room, new_books, new_flags, new_log, new_place
+from evsim.neuron import DONE, FULL, more_room, new_flags, new_log, new_place
 from evsim.outcome import doubts_of, runaway, spikes_of
 from evsim.plan import plan
 from evsim.record import Record
 from evsim.recurrent import run_group
-from evsim.spikes import Spikes
+from evsim.spikes import Spikes, joined
+from evsim.start import (
+    Job,
+    Snapshot,
+    checked_past,
+    drive_again,
+    initial_states,
+    later_only,
+    together,
+)
 from evsim.sweep import coefficients, sweep
 
 TIES = ("spike_first", "arrival_first")
@@ -30,6 +39,7 @@ def simulate(
     until: float,
     *,
     initial: dict[str, dict[str, Any]] | None = None,
+    resume=None,
     threads: int | None = None,
     tie: str = "spike_first",
     path: str = "auto",
@@ -48,6 +58,9 @@ def simulate(
         Population to state, e.g. `{"hidden": {"v": 0.2, "i": 0.0}}`, numbers or one per
         neuron; `"i"` is a dict by synapse type where there are several. Default: what the
         population was added with, else v at `v_leak` (0 for `IF`) and 0 for the rest.
+    resume : Record, or list of them for a batch, optional
+        Go on where it ended, bit for bit as if run at once: `inputs` are only those after its
+        `until`, and the answer holds the whole run.
     threads : int, optional
         Samples of a batch that run at once; default all processors. Does not change a bit of
         the result.
@@ -86,24 +99,30 @@ def simulate(
     stages = plan(network, path)
     samples = inputs if isinstance(inputs, list | tuple) else [inputs]
     checked = [checked_inputs(network, sample) for sample in samples]
-    for name, given in (initial or {}).items():
-        if name not in network.populations:
-            raise ValueError(f"initial[{name!r}] is not a population")
-        if not isinstance(given, dict):
-            raise TypeError(f"initial[{name!r}] must be a dict of variables; got {given!r}")
-    starts = {name: _initial(network, name, initial) for name in network.populations}
+    past = checked_past(network, resume, initial, len(samples), float(until), tie)
+    starts = initial_states(network, initial)
 
-    def run(sample):
-        return _run(network, stages, sample, float(until), starts, tie)
+    def run(sample, before):
+        since = before.until if before else None
+        if before is not None and before.final is None:  # it comes from a file
+            sample, before, since = together(before.inputs, sample), None, None
+        whole = together(before.inputs, sample) if before else sample
+        trains = {name: whole.get(name, Spikes([], [])) for name in network.inputs}
+        if before is not None:
+            later_only(sample, before.until)
+            trains |= before.spikes
+        at = before.final if before else starts
+        job = Job(network, trains, whole, since, float(until), tie == "arrival_first", at)
+        return _run(job, stages, whole, before)
 
     workers = min(len(checked), threads or os.cpu_count() or 1)
     if workers > 1:
         # The first sample alone: it compiles what the others then share.
-        first = run(checked[0])
+        first = run(checked[0], past[0])
         with ThreadPoolExecutor(workers) as pool:
-            records = [first, *pool.map(run, checked[1:])]
+            records = [first, *pool.map(run, checked[1:], past[1:])]
     else:
-        records = [run(sample) for sample in checked]
+        records = [run(*pair) for pair in zip(checked, past, strict=True)]
     return records if isinstance(inputs, list | tuple) else records[0]
 
 
@@ -134,81 +153,48 @@ def checked_inputs(network: Network, inputs) -> dict[str, Spikes | Current]:
     return dict(inputs)
 
 
-def _initial(network: Network, name: str, initial) -> tuple[np.ndarray, ...]:
-    """State of a population at time 0, as the kernels count it."""
-    population = network.populations[name]
-    given = population.initial | (initial or {}).get(name, {})
-    model, n = population.model, population.n
-    if "i" in given and not model.synaptic:
-        raise ValueError(f"initial[{name!r}] has no variable 'i'")
-    if model.ports and "i" in given:
-        given |= _by_type(name, given.pop("i"), model.ports)
-    rest = np.asarray(model.rest())
-    state = []
-    for variable in model.state:
-        leak = getattr(model, "v_leak", 0.0) if variable == "v" else 0.0
-        value = np.asarray(given.pop(variable, leak), float)
-        if value.shape not in ((), (n,)) or not np.isfinite(value).all():
-            raise ValueError(
-                f"initial[{name!r}][{variable!r}] must be finite, a number or of shape ({n},)"
-            )
-        value = np.broadcast_to(value, (n,))
-        state.append(value - rest if variable == "v" else value.copy())
-    if given:
-        raise ValueError(f"initial[{name!r}] has no variable {next(iter(given))!r}")
-    return tuple(state)
-
-
-def _by_type(name: str, given, ports) -> dict[str, Any]:
-    """Synaptic currents at time 0 by state variable, from those by synapse type."""
-    known = ", ".join(map(repr, ports))
-    if not isinstance(given, dict):
-        raise TypeError(f"initial[{name!r}]['i'] must be a dict with any of {known}; got {given!r}")
-    for key in given:
-        if key not in ports:
-            raise ValueError(f"initial[{name!r}]['i'] has no synapse type {key!r}, but {known}")
-    return {f"i_{key}": value for key, value in given.items()}
-
-
-def _run(network, stages, inputs, until, starts, tie) -> Record:
-    silent = Spikes([], [])
-    trains = {name: inputs.get(name, silent) for name in network.inputs}
+def _run(job: Job, stages, inputs, past: Record | None) -> Record:
+    """Group by group; what a run that goes on has found before comes first."""
     undecided: list[tuple[str, int, float, str]] = []
+    final: dict[str, Snapshot] = {}
     for names, way in stages:
-        if way == "sweep":
-            (name,) = names
-            spikes, doubts = run_population(
-                network, name, trains, inputs.get(name), until, starts, tie
-            )
-            trains[name] = spikes
-        else:
-            found, doubts = run_group(network, names, trains, inputs, until, starts, tie, way)
-            trains |= found
+        found, doubts, ends = (
+            run_population(job, *names) if way == "sweep" else run_group(job, names, way)
+        )
+        for name, spikes in found.items():
+            job.trains[name] = joined(past.spikes[name], spikes) if past else spikes
         undecided += doubts
-    undecided.sort(key=lambda doubt: (doubt[2], doubt[0], doubt[1], doubt[3]))
+        final |= ends
+    if past is not None:  # the end of the first part is none of the whole
+        undecided += [doubt for doubt in past.undecided if doubt[3] != "tie"]
+    undecided = sorted(set(undecided), key=lambda doubt: (doubt[2], doubt[0], doubt[1], doubt[3]))
     return Record(
-        network=network,
+        network=job.network,
         inputs=inputs,
-        until=until,
-        policies={"tie": tie},
-        spikes={name: trains[name] for name in network.populations},
+        until=job.until,
+        policies={"tie": "arrival_first" if job.arrival_first else "spike_first"},
+        spikes={name: job.trains[name] for name in job.network.populations},
         undecided=undecided,
-        initial=starts,
+        initial=past.initial if past else {name: s.state for name, s in job.starts.items()},
+        final=final,
     )
 
 
-def run_population(network, name, trains, current, until, starts, tie):
-    """Spikes and doubts of one population, whose sources have been run."""
+def run_population(job: Job, name: str):
+    """One population whose sources have been run: its spikes, doubts and final state, by name."""
+    network, trains, current = job.network, job.trains, job.inputs.get(name)
     population = network.populations[name]
     n = population.n
     p = population.model.compile(n, in_arrays(network, name, current))
-    state = tuple(values.copy() for values in starts[name])
-    books, place, end = new_books(n), new_place(), (until, 0.0)
-    first = tie == "arrival_first"
+    state, books = job.starts[name].copy()
+    drive_again(p, state, books)
+    place, end, first = new_place(), (job.until, 0.0), job.arrival_first
+    place.within[0] = job.since is not None
     spikes, doubts = new_log(max(256, n)), new_log(64)
+    states = (state, tuple(np.empty(n) for _ in state))
+    times = (job.since, job.until)
     if all(projection.dense for projection in incoming(network, name)):
-        events, weights, currents = rows_of_events(network, name, trains, current, until)
-        states = (state, tuple(np.empty(n) for _ in state))
+        events, weights, currents = rows_of_events(network, name, trains, current, *times)
         flags, nothing = new_flags(n), np.zeros(n)
         table = tuple(np.empty(events.hi.size) for _ in verbs.prepare(p, 0.0))
         coefficients(p, events, table)
@@ -217,7 +203,8 @@ def run_population(network, name, trains, current, until, starts, tie):
             return sweep(p, states, books, events, table, weights, currents, end, first,
                          place, flags, nothing, spikes, doubts)  # fmt: skip
     else:
-        arrivals = lists_of_arrivals(network, name, trains, current, until)
+        place.within[0] = 0
+        arrivals = lists_of_arrivals(network, name, trains, current, *times)
 
         def go(spikes, doubts):
             return walk(p, state, books, arrivals, end, first, place, spikes, doubts)
@@ -226,4 +213,5 @@ def run_population(network, name, trains, current, until, starts, tie):
         spikes, doubts = more_room(spikes), more_room(doubts)
     if status != DONE:
         raise runaway(name, int(place.neuron[0]), float(books.hi[place.neuron[0]]))
-    return spikes_of(spikes, 0, n), doubts_of(doubts, name, 0, n)
+    end_state = Snapshot(states[place.turn[0]], books)
+    return {name: spikes_of(spikes, 0, n)}, doubts_of(doubts, name, 0, n), {name: end_state}

@@ -182,6 +182,16 @@ class Spikes:
         np.add.at(out, (steps, self.units), 1)
         return out
 
+    def after(self, t: float) -> Spikes:
+        """The spikes that may come after `t`: some that come a rounding before are among them."""
+        first = int(np.searchsorted(self.times, t * (1.0 - 1e-12) - 1e-300))
+        self_from = Spikes.__new__(Spikes)
+        steps = None if self.steps is None else self.steps[first:]
+        self_from._set(
+            self.times[first:], self.times_lo[first:], self.units[first:], steps, self.dt
+        )
+        return self_from
+
     def intervals(self, unit) -> np.ndarray:
         """Intervals between successive spikes of one neuron [s], with the digits they have."""
         mine = self.units == unit
@@ -192,6 +202,17 @@ class Spikes:
 
     def __repr__(self) -> str:
         return f"Spikes({len(self)} spikes of {np.unique(self.units).size} units)"
+
+
+def joined(a: Spikes, b: Spikes) -> Spikes:
+    """The spikes of both; on a grid if both are on the same."""
+    if not len(a) or not len(b):
+        return b if len(b) else a
+    units = np.concatenate([a.units, b.units])
+    if a.steps is not None and b.steps is not None and a.dt is not None and a.dt == b.dt:
+        return Spikes.on_grid(np.concatenate([a.steps, b.steps]), units, a.dt)
+    times, lo = ([getattr(x, column) for x in (a, b)] for column in ("times", "times_lo"))
+    return Spikes(np.concatenate(times), units, times_lo=np.concatenate(lo))
 
 
 def integers(values, name) -> np.ndarray:

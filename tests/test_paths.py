@@ -1,5 +1,7 @@
 """Sweep, windows and queue: one network, the same bits; cycles, with and without delay."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -220,3 +222,85 @@ def test_a_run_without_spikes_over_a_very_long_time_ends_soon():
     assert len(record.spikes["p"]) == 9
     gap = record.spikes["p"].times[0] - 2.0**20 + record.spikes["p"].times_lo[0]
     assert gap == pytest.approx(1.5056513095520623548817316, rel=1e-15)
+
+
+# ------------------------------------------------------------------- pauses
+
+
+def split(inputs, at):
+    """Inputs up to and after a time."""
+    early, late = {}, {}
+    for name, value in inputs.items():
+        before = value.times <= at
+        if isinstance(value, evsim.Current):
+            early[name] = evsim.Current(value.times[before], value.values[before])
+            late[name] = evsim.Current(value.times[~before], value.values[~before])
+        else:
+            early[name] = Spikes(value.times[before], value.units[before])
+            late[name] = Spikes(value.times[~before], value.units[~before])
+    return early, late
+
+
+def in_parts(net, inputs, pauses, path="auto"):
+    """A run with pauses."""
+    record, left = None, inputs
+    for end in [*pauses, UNTIL]:
+        now, left = split(left, end)
+        record = simulate(net, now, end, path=path, resume=record)
+    return record
+
+
+@pytest.mark.parametrize("kind", ["one", "many"])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_pauses_do_not_change_a_bit_without_cycles(kind, sparse):
+    net, inputs = feed_forward(3, MODELS["lif"], kind, sparse)
+    drive = evsim.Current(np.array([0.02, 0.05, 0.11]), np.array([0.5, -0.2, 0.9]))
+    for driven in (inputs, inputs | {"a": drive}):
+        whole = simulate(net, driven, UNTIL)
+        on_a_spike, on_an_input = whole.spikes["a"].times[7], inputs["in"].times[40]
+        for pauses in ([0.07], [0.0, 0.03, 0.03, 0.1], [on_a_spike], [on_an_input], [UNTIL]):
+            assert same(whole, in_parts(net, driven, pauses)), pauses
+
+
+@pytest.mark.parametrize("path", ["window", "queue"])
+@pytest.mark.parametrize("kind", ["one", "many", "grid"])
+def test_pauses_do_not_change_a_bit_on_cycles(path, kind):
+    net, inputs = recurrent(4, MODELS["lif"], kind, True)
+    whole = simulate(net, inputs, UNTIL, path=path)
+    on_a_spike, on_an_input = whole.spikes["a"].times[7], inputs["in"].times[40]
+    for pauses in ([0.07], [0.0, 0.03, 0.031, 0.1], [on_a_spike], [on_an_input]):
+        assert same(whole, in_parts(net, inputs, pauses, path)), pauses
+
+
+def test_the_answer_is_a_whole_run():
+    net, inputs = recurrent(5, MODELS["lif"], "many", True)
+    whole, record = simulate(net, inputs, UNTIL), in_parts(net, inputs, [0.06])
+    t = np.linspace(0, UNTIL, 50)
+    assert np.array_equal(whole.voltage("a", 3, t), record.voltage("a", 3, t))
+    early, late = split(inputs, 0.06)
+    loaded = replace(simulate(net, early, 0.06), final=None)  # as from a file
+    assert same(whole, simulate(loaded.network, late, UNTIL, resume=loaded))
+    both = simulate(net, [early, early], 0.06)
+    assert all(same(whole, r) for r in simulate(net, [late, late], UNTIL, resume=both))
+
+
+def test_what_does_not_fit_is_refused():
+    net, inputs = feed_forward(3, MODELS["lif"], "one", False)
+    record = simulate(net, inputs, 0.1)
+    other, _ = feed_forward(3, MODELS["lif"], "one", False)
+    late = {"in": Spikes([0.05, 0.12], [0, 1])}
+    for error, words, call in [
+        (ValueError, r"inputs\['in'\].times\[0\] must come after the end of resume, 0.1; got 0.05",
+         lambda: simulate(net, late, 0.2, resume=record)),
+        (ValueError, "another network", lambda: simulate(other, {}, 0.2, resume=record)),
+        (ValueError, "before the end of resume", lambda: simulate(net, {}, 0.05, resume=record)),
+        (ValueError, "tie='spike_first'",
+         lambda: simulate(net, {}, 0.2, resume=record, tie="arrival_first")),
+        (ValueError, "initial is for the start",
+         lambda: simulate(net, {}, 0.2, resume=record, initial={"a": {"v": 0.1}})),
+        (ValueError, "resume has 1 records for 2 samples",
+         lambda: simulate(net, [{}, {}], 0.2, resume=record)),
+        (TypeError, "resume must be a Record", lambda: simulate(net, {}, 0.2, resume=3)),
+    ]:  # fmt: skip
+        with pytest.raises(error, match=words):
+            call()
