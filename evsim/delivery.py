@@ -218,7 +218,7 @@ def columns_of(projection: Projection, train: Spikes, number: int, n: int):
     indptr, targets, weight = projection.indptr, projection.targets, projection.weight
     if indptr is None or targets is None:
         indptr = np.arange(projection.weight.shape[0] + 1, dtype=np.int64) * n
-        targets = np.tile(np.arange(n, dtype=np.int64), projection.weight.shape[0])
+        targets = np.tile(np.arange(n, dtype=np.int32), projection.weight.shape[0])
         weight = weight.ravel()
     counts = np.zeros(n, np.int64)
     count_targets(train.units, indptr, targets, counts)

@@ -257,13 +257,15 @@ def _from_dense(weight, delay, n_pre, n_post):
     if delay.shape != weight.shape:
         raise ValueError(f"delay must be a number or have weight's shape; got {delay.shape}")
     indptr = np.arange(n_pre + 1, dtype=np.int64) * n_post
-    targets = np.tile(np.arange(n_post, dtype=np.int64), n_pre)
+    targets = np.tile(np.arange(n_post, dtype=np.int32), n_pre)
     return weight.ravel(), delay.ravel(), indptr, targets
 
 
 def _from_sparse(weight, delay, n_pre, n_post):
     if weight.shape != (n_pre, n_post):
         raise _shape_error(weight.shape, n_pre, n_post)
+    if weight.format == "csr":
+        return _from_rows(weight, delay, n_post)
     # Through COO: it keeps duplicates and stored zeros, which are synapses.
     coo = scipy.sparse.coo_array(weight)
     if scipy.sparse.issparse(delay):
@@ -280,6 +282,27 @@ def _from_sparse(weight, delay, n_pre, n_post):
     return _from_lists(coo.data, delay, pre, post, n_pre, n_post)
 
 
+def _from_rows(weight, delay, n_post):
+    """From a CSR matrix, whose rows are those of the synapses: nothing but copies."""
+    if scipy.sparse.issparse(delay):
+        rows = delay if delay.format == "csr" else None
+        if rows is None or not (
+            delay.shape == weight.shape
+            and np.array_equal(delay.indptr, weight.indptr)
+            and np.array_equal(delay.indices, weight.indices)
+        ):
+            return _from_sparse(scipy.sparse.coo_array(weight), delay, *weight.shape)
+        delay = rows.data
+    data, delay = _checked(weight.data, "weight"), _checked(delay, "delay", 0.0)
+    if delay.ndim and delay.shape != data.shape:
+        raise ValueError("delay must be a number, or sparse with the very pattern of weight")
+    target = np.array(weight.indices, np.int32)
+    if target.size and not 0 <= target.min() <= target.max() < n_post:
+        raise ValueError("weight has column indices that lie outside of it")
+    indptr = weight.indptr.astype(np.int64)
+    return data, float(delay) if delay.ndim == 0 else delay, indptr, target
+
+
 def _from_lists(weight, delay, pre_units, post_units, n_pre, n_post):
     pre, post = np.asarray(pre_units), np.asarray(post_units)
     for name, units, n in (("pre_units", pre, n_pre), ("post_units", post, n_post)):
@@ -289,17 +312,19 @@ def _from_lists(weight, delay, pre_units, post_units, n_pre, n_post):
         if bad.any():
             k = int(np.argmax(bad))
             raise ValueError(f"{name}[{k}] must lie in 0..{n - 1}; got {units[k]}")
-    pre, post = pre.astype(np.int64), post.astype(np.int64)
     if pre.shape != post.shape:
         raise ValueError(f"pre_units and post_units differ in length: {pre.size}, {post.size}")
     weight, delay = _checked(weight, "weight"), _checked(delay, "delay", 0.0)
     for name, values in (("weight", weight), ("delay", delay)):
         if values.ndim and values.shape != pre.shape:
             raise ValueError(f"{name} must be a number or have one value per synapse, {pre.shape}")
-    order = np.argsort(pre, kind="stable")
-    indptr = np.concatenate([[0], np.cumsum(np.bincount(pre, minlength=n_pre))]).astype(np.int64)
-    weight = np.ascontiguousarray(np.broadcast_to(weight, pre.shape)[order])
-    delay = float(delay) if delay.ndim == 0 else np.ascontiguousarray(delay[order])
-    post = np.ascontiguousarray(post[order])
+    counts = np.bincount(pre, minlength=n_pre) if pre.size else np.zeros(n_pre, np.int64)
+    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    post, weight = post.astype(np.int32), np.broadcast_to(weight, pre.shape)
+    if not (pre[1:] >= pre[:-1]).all():
+        order = np.argsort(pre, kind="stable")
+        post, weight = post[order], weight[order]
+        delay = delay[order] if delay.ndim else delay
+    weight = np.ascontiguousarray(weight)
     weight.setflags(write=False)
-    return weight, delay, indptr, post
+    return weight, float(delay) if delay.ndim == 0 else delay, indptr, np.ascontiguousarray(post)

@@ -158,5 +158,5 @@ def _onto(projection: Projection, unit: int) -> Projection:
         weight=projection.weight[mine],
         delay=delay[mine] if np.ndim(delay) else delay,
         indptr=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        targets=np.zeros(int(mine.sum()), np.int64),
+        targets=np.zeros(int(mine.sum()), np.int32),
     )
