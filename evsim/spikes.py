@@ -299,7 +299,7 @@ def _halves(x):
 def _duration(until) -> float:
     if isinstance(until, bool) or not isinstance(until, Real):
         raise TypeError(f"until must be a number; got {until!r}")
-    if not 0 <= until < np.inf:
+    if not 0 <= float(until) < np.inf:
         raise ValueError(f"until must be finite and non-negative; got {until}")
     return float(until)
 
@@ -321,7 +321,7 @@ def _per_unit(name, values, n, least) -> np.ndarray:
         where = f"[{int(np.argmax(bad))}]" if array.ndim else ""
         wanted = "positive" if least > 0.0 else "non-negative"
         raise ValueError(f"{name}{where} must be {wanted} and finite; got {array[bad].flat[0]}")
-    return np.broadcast_to(array, (n,))
+    return np.broadcast_to(array, (int(n),))
 
 
 def _refuse_too_many(name, expected):
