@@ -51,12 +51,13 @@ class Span:
 
     def area(self):
         """Integral of the voltage, by (1)."""
-        drawn = mpf(0)
-        if self.cell.kind == "cuba":
-            ts = mpf(self.cell.tau_syn)
-            drawn = self.i * ts * -mpmath.expm1(-self.length / ts)
-        rise = self.at(self.length)[0] - self.v
-        return self.level * self.length + drawn - mpf(self.cell.tau_mem) * rise
+        with mpmath.workdps(DIGITS + 2 * max(0, -int(mpmath.log10(self.length or 1)))):
+            drawn = mpf(0)
+            if self.cell.kind == "cuba":
+                ts = mpf(self.cell.tau_syn)
+                drawn = self.i * ts * -mpmath.expm1(-self.length / ts)
+            rise = self.at(self.length)[0] - self.v
+            return self.level * self.length + drawn - mpf(self.cell.tau_mem) * rise
 
 
 def spans(cell: Cell, events, until, v=None, i=0.0) -> list[Span]:

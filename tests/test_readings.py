@@ -1,7 +1,5 @@
 """Maximum and integral of readouts, against 80-digit values that share no formula with them."""
 
-from fractions import Fraction
-
 import mpmath
 import numpy as np
 import pytest
@@ -94,7 +92,7 @@ def test_any_readout(taus, events, until, start):
     v, i, v_leak, bias = start
     record, spans, size = read(*taus, events, float(until), v, i, v_leak, bias)
     value, time, area = errors(record, spans, size, float(until))
-    assert value <= 12 and time <= 12 and area <= 12
+    assert value <= 4 and time <= 4 and area <= 6
 
 
 @pytest.mark.parametrize("taus", TAUS[:-1], ids=str)
@@ -156,8 +154,9 @@ def test_the_voltage_at_the_end(taus):
 @example(0.9999999999, 1e-12)
 @example(0.0, 1.0)
 def test_psi_is_a_divided_difference(a, gap):
-    """The mean of kappa, to 14 roundings, where its textbook form would lose every digit."""
+    """The mean of kappa, to 8 roundings, where its textbook form would lose every digit."""
     b = a + gap
+    mpmath.mp.dps = 1100  # for the smallest doubles
 
     def phi(x):
         return -mpmath.expm1(-x) / x if x else mpf(1)
@@ -169,7 +168,7 @@ def test_psi_is_a_divided_difference(a, gap):
         truth = (1 - mpmath.exp(-mpf(a)) * (1 + mpf(a))) / mpf(a) ** 2  # - phi'
     else:
         truth = mpf(1) / 2
-    assert abs(psi(a, b, float(exact_gap)) - truth) <= 14 * EPS * truth
+    assert abs(psi(a, b, float(exact_gap)) - truth) <= 8 * EPS * truth
 
 
 @pytest.mark.parametrize("taus", TAUS[:-1], ids=str)
@@ -177,11 +176,10 @@ def test_psi_is_a_divided_difference(a, gap):
 def test_the_area_of_a_current_keeps_its_digits(taus, d):
     """Relative accuracy over tiny and long intervals, with nothing to hide behind."""
     p = evsim.LI(tau_mem=taus[0], tau_syn=taus[1]).compile(1, False)
-    with mpmath.workdps(700):
-        cell = Cell(kind="cuba", tau_mem=taus[0], tau_syn=taus[1])
-        truth = readout.Span(cell, mpf(0), mpf(d), mpf(0), mpf(1), mpf(0)).area()
-        got = verbs.area(p, (0.0, 1.0), d)
-        assert abs(got - truth) <= 16 * EPS * truth + 5e-324
+    cell = Cell(kind="cuba", tau_mem=taus[0], tau_syn=taus[1])
+    truth = readout.Span(cell, mpf(0), mpf(d), mpf(0), mpf(1), mpf(0)).area()
+    got = verbs.area(p, (0.0, 1.0), d)
+    assert abs(got - truth) <= 8 * EPS * truth + 5e-324
 
 
 def test_the_reference_integrates():
@@ -191,27 +189,22 @@ def test_the_reference_integrates():
         assert abs(span.area() - by_sum) < mpf(10) ** -60
 
 
-def test_a_long_sum_does_not_drift():
-    """100 000 intervals: the error stays that of one."""
-    n = 100_000
-    train = evsim.Spikes.regular(0.1, 1, 0.1 * n)
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_a_long_sum_does_not_drift(weight):
+    """Over 100 000 intervals the sum rounds as if once; a state carries 8 roundings with it."""
+    train = evsim.Spikes.regular(0.1, 1, 1e4)
     net = evsim.Network()
     net.add_input("in", 1)
-    net.add_population("out", 1, evsim.LI(tau_mem=10.0))
-    net.connect("in", "out", [[1.0]])
-    record = evsim.simulate(net, {"in": train}, 0.1 * n)
-    times = [
-        Fraction(a) + Fraction(b)
-        for a, b in zip(train.times.tolist(), train.times_lo.tolist(), strict=True)
-    ]
-    # Every arrival adds tau (1 - exp(-(T - t)/tau)); the sum is geometric.
-    until, first, step = (
-        mpf(x.numerator) / x.denominator for x in (Fraction(record.until), times[-1], Fraction(0.1))
-    )
+    net.add_population("out", 1, evsim.LI(tau_mem=10.0), initial={"v": 0.7})
+    net.connect("in", "out", [[weight]])
+    record = evsim.simulate(net, {"in": train, "out": evsim.Current([0.0], [0.7])}, 1e4)
+    # An arrival that is h before the end adds tau (1 - exp(-h/tau)): a geometric sum.
+    count, step = len(train), mpf(0.1)
     q = mpmath.exp(-step / 10)
-    tail = mpmath.exp(-(until - first) / 10) * (1 - q ** len(times)) / (1 - q)
-    truth = 10 * (len(times) - tail)
-    assert abs(record.integral("out")[0] - truth) <= 2 * EPS * truth
+    tail = mpmath.exp(-(10000 - count * step) / 10) * (1 - q**count) / (1 - q)
+    truth = mpf(0.7) * 10000 + weight * 10 * (count - tail)
+    error = abs(record.integral("out")[0] - truth) / (EPS * truth)
+    assert error <= (8 if weight else 1)
 
 
 def test_every_neuron_has_its_own_reading():
