@@ -1,4 +1,4 @@
-"""What a run leaves: its spikes, what it could not decide, and any voltage at any time."""
+"""What a run leaves: its spikes, what it could not decide, and its voltages."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from evsim.delivery import Current, incoming, lists_of_arrivals
 from evsim.lists import trace
 from evsim.network import Network, Projection
 from evsim.neuron import new_books, new_log
+from evsim.readings import Readings, readings
 from evsim.spikes import Spikes
 from evsim.start import Snapshot
 
@@ -74,10 +75,76 @@ class Record:
         ports = self.network.populations[name].model.ports
         return {key: values[1 + port] for key, port in ports.items()} if ports else values[1]
 
-    def _trace(self, name, unit, t):
+    def maximum(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Greatest voltage of every neuron of a readout (`LI`) over [0, until], and when.
+
+        Parameters
+        ----------
+        name : str
+            A population of neurons that do not fire.
+
+        Returns
+        -------
+        value : ndarray, shape (n,)
+            The supremum, in closed form. Where the voltage jumps down, the value before the
+            jump counts; where it jumps at `until`, both values do.
+        time : ndarray, shape (n,)
+            When it is first taken or approached [s].
+
+        Raises
+        ------
+        ValueError
+            If the population does not exist, or fires.
+        """
+        out = self._readings(name, "maximum")
+        return out.highest + self.network.populations[name].model.rest(), out.when
+
+    def integral(self, name: str) -> np.ndarray:
+        """Integral of the voltage of every neuron of a readout (`LI`) over [0, until].
+
+        Parameters
+        ----------
+        name : str
+            A population of neurons that do not fire.
+
+        Returns
+        -------
+        ndarray, shape (n,)
+            In units of voltage times s, in closed form; divided by `until`, the mean voltage.
+
+        Raises
+        ------
+        ValueError
+            If the population does not exist, or fires.
+        """
+        area = self._readings(name, "integral").area
+        return area + self.network.populations[name].model.rest() * self.until
+
+    def _readings(self, name: str, what: str) -> Readings:
+        self._check_name(name)
+        model, n = self.network.populations[name].model, self.network.size(name)
+        if model.spiking:
+            raise ValueError(
+                f"{what} is for readouts (LI), which no spike resets; {name!r} is of "
+                f"{type(model).__name__}, whose voltage record.voltage gives at any time"
+            )
+        arrivals = lists_of_arrivals(
+            self.network, name, self._trains(), self.inputs.get(name), None, self.until
+        )
+        return readings(model.compile(n, True), self.initial[name], arrivals, self.until)
+
+    def _trains(self) -> dict[str, Spikes]:
+        """Spikes of every source of the network."""
+        silent = Spikes([], [])
+        return {k: self.inputs.get(k, silent) for k in self.network.inputs} | self.spikes
+
+    def _check_name(self, name):
         if name not in self.network.populations:
             known = ", ".join(self.network.populations)
             raise ValueError(f"{name!r} is not a population; there are {known}")
+
+    def _trace(self, name, unit, t):
+        self._check_name(name)
         n = self.network.size(name)
         if not 0 <= unit < n:
             raise ValueError(f"unit must lie in 0..{n - 1}; got {unit}")
@@ -100,13 +167,11 @@ class Record:
 def _replay(record: Record, name: str, unit: int, t: np.ndarray):
     """Voltage and then the state variables of one neuron at ascending times."""
     network, model = _alone(record.network, name, unit)
-    silent = Spikes([], [])
-    trains = {k: record.inputs.get(k, silent) for k in network.inputs} | record.spikes
     current = record.inputs.get(name)
     if current is not None:
         current = Current(current.times, current.rows(record.network.size(name), name)[:, [unit]],
                           current.dt)  # fmt: skip
-    arrivals = lists_of_arrivals(network, name, trains, current, None, record.until)
+    arrivals = lists_of_arrivals(network, name, record._trains(), current, None, record.until)
     p = model.compile(1, True)
     state = tuple(values[[unit]] for values in record.initial[name])
     first = record.policies["tie"] == "arrival_first"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from numbers import Real
 
 import numpy as np
 
 from evsim.models.base import two_sum_of_arrays
 
 LAYOUTS = ("TN", "NT", "TBN", "BTN")
+#: More spikes than any machine holds: an argument is wrong.
+TOO_MANY = 2.0**40
 
 
 def _split(value: Fraction) -> tuple[float, float]:
@@ -154,6 +157,77 @@ class Spikes:
             trains.append(cls.on_grid(np.repeat(steps, times), np.repeat(units, times), dt))
         return trains if "B" in layout else trains[0]
 
+    @classmethod
+    def poisson(cls, rate, n, until, seed) -> Spikes:
+        """Independent Poisson trains of constant rate.
+
+        Parameters
+        ----------
+        rate : float or array_like, shape (n,)
+            Mean spikes per second [1/s] and unit, non-negative.
+        n : int
+            Number of units.
+        until : float
+            The trains cover [0, until] [s].
+        seed : int or sequence of int
+            For `numpy.random.default_rng`: the same arguments give the same bits, with one
+            version of NumPy; a rate for all and an array of equal ones are the same.
+
+        Returns
+        -------
+        Spikes
+            Per unit a Poisson number of times, uniform in [0, until]: the process itself, not
+            one trial per step of a grid.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Naming the argument, index and value.
+        """
+        rate, until = _per_unit("rate", rate, n, 0.0), _duration(until)
+        _refuse_too_many("rate", float(rate.sum()) * until)
+        rng = _generator(seed)
+        counts = rng.poisson(rate * until)
+        return cls(rng.random(int(counts.sum())) * until, np.repeat(np.arange(n), counts))
+
+    @classmethod
+    def regular(cls, interval, n, until) -> Spikes:
+        """Spikes at every multiple k >= 1 of an interval, up to and including `until`.
+
+        Parameters
+        ----------
+        interval : float or array_like, shape (n,)
+            Time between the spikes of a unit [s], positive. The double means exactly what it
+            is; for decimal readings and exact coincidences with a grid see `on_grid`.
+        n : int
+            Number of units.
+        until : float
+            The trains cover [0, until] [s].
+
+        Returns
+        -------
+        Spikes
+            At exactly k times the interval, as two doubles: nothing accumulates.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Naming the argument, index and value.
+        """
+        interval, until = (
+            _per_unit("interval", interval, n, np.nextafter(0.0, 1.0)),
+            _duration(until),
+        )
+        with np.errstate(over="ignore"):
+            _refuse_too_many("interval", float((until / interval).sum()))
+        distinct, which = np.unique(interval, return_inverse=True)
+        counts = np.array([Fraction(until) // Fraction(d) for d in distinct.tolist()], np.int64)
+        counts = counts[which]
+        units = np.repeat(np.arange(n), counts)
+        first = np.repeat(np.cumsum(counts) - counts, counts)
+        hi, lo = multiples(np.arange(units.size) - first + 1, interval[units])
+        return cls(hi, units, times_lo=lo)
+
     def to_raster(self, n, n_steps, dt) -> np.ndarray:
         """Counts per step, shape (n_steps, n): a spike at t lies in step floor(t / dt).
 
@@ -223,3 +297,64 @@ def integers(values, name) -> np.ndarray:
     if not np.issubdtype(array.dtype, np.integer):
         raise TypeError(f"{name} must be integers; got dtype {array.dtype}")
     return array.astype(np.int64)
+
+
+def multiples(k: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`k * x` as (hi, lo), exact for integers k < 2**53 and finite x > 0 (Dekker 1971)."""
+    mantissa, exponent = np.frexp(x)
+    k = k.astype(float)
+    hi = k * mantissa
+    k_high, k_low = _halves(k)
+    x_high, x_low = _halves(mantissa)
+    lo = ((k_high * x_high - hi) + k_high * x_low + k_low * x_high) + k_low * x_low
+    return np.ldexp(hi, exponent), np.ldexp(lo, exponent)
+
+
+def _halves(x):
+    """Two parts of 26 bits and a sign each, whose products are exact."""
+    scaled = x * (2.0**27 + 1.0)
+    high = scaled - (scaled - x)
+    return high, x - high
+
+
+def _duration(until) -> float:
+    if isinstance(until, bool) or not isinstance(until, Real):
+        raise TypeError(f"until must be a number; got {until!r}")
+    if not 0 <= float(until) < np.inf:
+        raise ValueError(f"until must be finite and non-negative; got {until}")
+    return float(until)
+
+
+def _per_unit(name, values, n, least) -> np.ndarray:
+    """`values` as one finite number per unit, `least` or more."""
+    if isinstance(n, bool) or not isinstance(n, int | np.integer):
+        raise TypeError(f"n must be an integer; got {n!r}")
+    if n < 1:
+        raise ValueError(f"n must be positive; got {n}")
+    array = np.asarray(values)
+    if array.dtype.kind not in "iuf":
+        raise TypeError(f"{name} must be a number or one per unit; got {values!r}")
+    if array.shape not in ((), (n,)):
+        raise ValueError(f"{name} must be a number or have shape ({n},); got {array.shape}")
+    array = array.astype(float)
+    bad = ~(np.isfinite(array) & (array >= least))
+    if bad.any():
+        where = f"[{int(np.argmax(bad))}]" if array.ndim else ""
+        wanted = "positive" if least > 0.0 else "non-negative"
+        raise ValueError(f"{name}{where} must be {wanted} and finite; got {array[bad].flat[0]}")
+    return np.broadcast_to(array, (int(n),))
+
+
+def _refuse_too_many(name, expected):
+    if not expected < TOO_MANY:
+        raise ValueError(f"{name} makes about {expected:.3g} spikes until the end: too many")
+
+
+def _generator(seed) -> np.random.Generator:
+    """A generator that a seed determines: None, or one that has run, would not repeat."""
+    array = np.asarray(seed)
+    if array.dtype.kind not in "iu" or array.ndim > 1 or array.size == 0:
+        raise TypeError(f"seed must be an integer, or a sequence of them; got {seed!r}")
+    if (array < 0).any():
+        raise ValueError(f"seed must be non-negative; got {seed!r}")
+    return np.random.default_rng(seed)

@@ -16,10 +16,15 @@ where :math:`\tau = \max(\tau_m, \tau_s)`, :math:`\delta = |1/\tau_s - 1/\tau_m|
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from evsim.jit import inline_kernel
 from evsim.numerics import exp_neg, exp_phi, one_minus_exp
+
+#: 1/(n + 2)! with its sign, for the series of (3); the first one left out is below 1e-18.
+PSI = tuple((-1.0) ** n / math.factorial(n + 2) for n in range(19))
 
 
 def rates(tau_mem, tau_syn) -> dict[str, float | np.ndarray]:
@@ -54,3 +59,24 @@ def rise(rate_mem, rate_slow, rate_gap, u, i, d):
     _, phi = exp_phi(d * rate_gap)
     gain = i * ((d * rate_mem) * slow * phi)
     return gain - u * one_minus_exp(d * rate_mem)
+
+
+@inline_kernel
+def psi(a, b, gap):
+    """psi(a, b) of (3) for 0 <= a <= b, `gap` being b - a to full precision."""
+    slow, phi = exp_phi(a)
+    if b >= 1.0:
+        return (phi - slow * exp_phi(gap)[1]) / b
+    total, power, sums = PSI[0], 1.0, 1.0
+    for n in range(1, len(PSI)):
+        power *= b
+        sums = a * sums + power
+        total += PSI[n] * sums
+    return total
+
+
+@inline_kernel
+def transferred(p, d):
+    """Mean of kappa over `d`: what a synaptic current of 1 adds to the voltage on average."""
+    fast = p.rate_syn if p.mem_is_slow else p.rate_mem
+    return d * p.rate_mem * psi(d * p.rate_slow, d * fast, d * p.rate_gap)

@@ -14,10 +14,11 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from evsim.models import verbs
+from evsim.models import crossing, verbs
 from evsim.models.base import Neuron, exact_sum, in_form
-from evsim.models.flow import exponential, rates
+from evsim.models.flow import exponential, rates, transferred
 from evsim.models.verbs import at
+from evsim.numerics import exp_neg, exp_phi
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,3 +149,23 @@ def pulse(p, n, x, busy, old, new):
 @verbs.voltage.implement(LIKernel)
 def voltage(p, x, drive):
     return x[0] + drive
+
+
+@verbs.extremum.implement(LIKernel)
+def extremum(p, x, d):
+    u, i = x
+    end = verbs.step(p, verbs.interval(p, d), x)[0][0]
+    best, when = (end, d) if end > u else (u, 0.0)
+    if i > 0.0 and i > u:  # it rises, and may turn: at the turn voltage and current agree
+        s = crossing.extremum(p, u, i)
+        if 0.0 < s < d:
+            top = i * exp_neg(s * p.rate_syn)
+            if top >= best:
+                best, when = top, s
+    return best, when
+
+
+@verbs.area.implement(LIKernel)
+def area(p, x, d):
+    _, phi = exp_phi(d * p.rate_mem)
+    return d * (x[0] * phi + x[1] * transferred(p, d))

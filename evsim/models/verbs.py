@@ -3,7 +3,7 @@
 Two families. *Vector, branch-free*, for whole populations: `interval`, `step`, `receive`.
 *Scalar, for the few candidates*: `earliest`, `silent`, `next_spike`, `fire`, `clamp`,
 `receive_clamped`; `redrive` and `pulse`, which move a neuron to a new level of external
-current; and `voltage`, for reading.
+current; and `voltage`, for reading. `extremum` and `area` are for models that never fire.
 
 A parameter set is one NamedTuple class per model in two compiled forms: every number a
 float, or every number a contiguous array with one value per neuron; `pick` turns either into
@@ -112,6 +112,19 @@ def pulse(p, n, x, busy, old, new):
 def voltage(p, x, drive):
     """Membrane voltage above the resting level, under the external current `drive`."""
     raise TypeError(f"{type(p).__name__} is not a neuron model")
+
+
+@generic
+def extremum(p, x, d):
+    """(value, s): the greatest voltage above the level to which it relaxes, within `d` after
+    state `x`, both ends included, and when it is first taken."""
+    raise TypeError(f"{type(p).__name__} is not a readout")
+
+
+@generic
+def area(p, x, d):
+    """Integral over `d` after state `x` of the voltage above the level to which it relaxes."""
+    raise TypeError(f"{type(p).__name__} is not a readout")
 
 
 def at(values, n):
