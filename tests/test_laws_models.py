@@ -218,7 +218,59 @@ def test_p4_the_zero_of_voltages_is_anywhere(kind, case, events, by):
     together(base, run(kind, replace(case, **raised), events, v0=v0), allowed)
 
 
-# --------------------------------------------------------------------------- splitting, causality
+# --------------------------------------------------------------- superposition, charge, splitting
+
+
+def below_threshold(kind, case, chosen, t):
+    """Voltages of a neuron that never fires; of all arrivals, some have no weight."""
+    heights = [w / case.syn if kind in ("alpha", "if_exp") else w for _, w in chosen]
+    neurons = model_of(kind, case, v_th=1e6)
+    record = simulated(kind, neurons, 1, heights, [time for time, _ in chosen])
+    assert len(record.spikes["p"]) == 0
+    return record.voltage("p", 0, t)
+
+
+@pytest.mark.parametrize("kind", ["lif", "mixed", "alpha", "if_exp"])
+@law
+@given(case=cases, events=arrivals, mask=st.integers(0, 255))
+@degenerate(mask=1)
+def test_p6_below_threshold_voltages_superpose(kind, case, events, mask):
+    t = np.linspace(0.0, UNTIL, 33)
+    parts = [
+        [(time, w * (bool(mask >> m & 1) == keep)) for m, (time, w) in enumerate(events)]
+        for keep in (True, False)
+    ]
+    both, rest, one, other = (
+        below_threshold(kind, case, chosen, t)
+        for chosen in (events, [(time, 0.0) for time, _ in events], *parts)
+    )
+    size = 2.0 + sum(abs(w) for _, w in events) + abs(case.bias) * (1 + UNTIL)
+    allowed = 4 * DOUBT * EPS * (len(events) + 1) * size
+    assert np.abs(both + rest - one - other).max() <= allowed
+
+
+@law
+@given(case=cases, events=arrivals)
+@degenerate()
+def test_p9_charge_is_conserved(case, events):
+    """tau_m (V(h) - V(0) + n (v_th - v_reset)) + int (V - rest) = tau_s (sum of w - i(h))."""
+    assume(case.v_th > case.v_reset and len(events) < 9)
+    case = replace(case, t_ref=0.0, reset="subtract")
+    times, heights = [t for t, _ in events], [w for _, w in events]
+    record = simulated("lif", model_of("lif", case), 1, heights, times)
+    spikes = record.spikes["p"].times
+    assume(spikes.size < 200)
+    cuts = np.unique(np.concatenate([np.arange(0.0, UNTIL + 1, 2.0), times, spikes]))
+    nodes, gauss = np.polynomial.legendre.leggauss(20)  # exp(-x) on x < 2 to far beyond eps
+    half, middle = np.diff(cuts) / 2, (cuts[1:] + cuts[:-1]) / 2
+    rest = case.v_leak + case.bias
+    v = record.voltage("p", 0, (middle[:, None] + half[:, None] * nodes).ravel())
+    area = half @ ((v - rest).reshape(half.size, -1) @ gauss)
+    end, current = record.voltage("p", 0, UNTIL), record.current("p", 0, UNTIL)
+    gained = end - case.v_leak + spikes.size * (case.v_th - case.v_reset)
+    size = (case.tau + case.syn + UNTIL) * (1 + np.abs(v).max() + np.abs(heights).sum())
+    allowed = DOUBT * EPS * (spikes.size + cuts.size) * size
+    assert abs(case.tau * gained + area - case.syn * (sum(heights) - current)) <= allowed
 
 
 @every_model
