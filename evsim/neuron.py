@@ -119,7 +119,6 @@ def own_events(p, n, x, clock, c, limit_hi, limit_lo, rules, spikes, doubts):
     limit = rules.limit
     inclusive = limit == AT_END or limit == AT_INSTANT
     exclusive = limit == AT_HORIZON or (rules.arrival_first and limit == AT_ARRIVAL)
-    doubtful = limit == AT_END or limit == AT_ARRIVAL
     hi, lo, busy, free_hi, free_lo, free_error = clock
     ceiling = np.inf  # voltage before the last spike, while no time passes
     while True:
@@ -132,8 +131,7 @@ def own_events(p, n, x, clock, c, limit_hi, limit_lo, rules, spikes, doubts):
             if not not_before(limit_hi, limit_lo, free_hi, free_lo):
                 y = verbs.clamp(p, c, x)
                 return x, Clock(hi, lo, busy, free_hi, free_lo, free_error), y, DONE
-            gap = elapsed(free_hi, free_lo, hi, lo)
-            x = verbs.clamp(p, verbs.interval(p, gap), x)
+            x = verbs.clamp(p, verbs.interval(p, elapsed(free_hi, free_lo, hi, lo)), x)
             hi, lo, busy = free_hi, free_lo, False
             ceiling = np.inf
             if doubtful_release(p, x, free_error):
@@ -147,13 +145,12 @@ def own_events(p, n, x, clock, c, limit_hi, limit_lo, rules, spikes, doubts):
         if peak <= gap:
             at_hi, at_lo = add_time(hi, lo, peak)
             note(doubts, at_hi, at_lo, n, GRAZE)
-        if tolerance > 0.0 and abs(s - gap) <= tolerance and doubtful:
+        if tolerance > 0.0 and abs(s - gap) <= tolerance and limit <= AT_END:
             note(doubts, limit_hi, limit_lo, n, TIE if limit == AT_END else ARRIVAL)
         # On the times themselves: the gap has been rounded, and an exact tie may hide in that.
         at_hi, at_lo = add_time(hi, lo, s) if s < np.inf else (s, 0.0)
         in_time = not_before(limit_hi, limit_lo, at_hi, at_lo)
-        tied = at_hi == limit_hi and at_lo == limit_lo
-        if not in_time or (tied and exclusive):
+        if not in_time or (exclusive and at_hi == limit_hi and at_lo == limit_lo):
             return x, Clock(hi, lo, busy, free_hi, free_lo, free_error), y, DONE
         if s > 0.0:
             ceiling = np.inf

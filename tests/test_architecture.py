@@ -60,6 +60,16 @@ def test_data_only_modules_do_not_reach_up():
                 assert not within(module, *(f"evsim.{a}" for a in above)), f"{name}:{line}"
 
 
+def test_all_models_are_known_before_anything_compiles():
+    """An index of compiled code may name any of them: see `evsim.models`."""
+    files = {path.stem for path in (ROOT / "evsim" / "models").glob("*.py")} - {"__init__"}
+    code = (
+        "import sys, evsim.models.verbs; print(*[m for m in sys.modules if 'evsim.models.' in m])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(out.stdout.split()) == {f"evsim.models.{name}" for name in files}
+
+
 def top_level(tree):
     """Nodes that run on import: the bodies of functions left out."""
     waiting = list(tree.body)

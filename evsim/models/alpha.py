@@ -205,13 +205,18 @@ def silent(p, x, y):
 def fire(p, x, s):
     if s == 0.0:
         return (x[0] - p.drop if p.subtract else p.u_reset), x[1], x[2]
-    return verbs.clamp(p, verbs.interval(p, s), (p.u_reset, x[1], x[2]))
+    return drawn(x, verbs.interval(p, s), p.u_reset)
+
+
+@inline_kernel
+def drawn(x, c, u):
+    """The state `x` an interval later, with the voltage `u`."""
+    return u, x[1] * c[1] + x[2] * c[4], x[2] * c[1]
 
 
 @verbs.clamp.implement(AlphaKernel)
 def clamp(p, c, x):
-    held = (x[0], x[1] * c[1] + x[2] * c[4], x[2] * c[1])
-    return gone_on(p.refractory, held, verbs.step(p, c, x)[0])
+    return gone_on(p.refractory, drawn(x, c, x[0]), verbs.step(p, c, x)[0])
 
 
 @verbs.receive_clamped.implement(AlphaKernel)
