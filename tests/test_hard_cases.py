@@ -61,7 +61,8 @@ def test_what_float64_cannot_decide_is_reported(case, path):
     assert ("p", 0, case.undecided) in reported, f"{case.id}: {record.undecided}"
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda c: c.id)
+@every_path
+@every_case
 def test_clear_cases_are_not_reported(case, path):
     truth = simulate(case.neuron, case.arrivals, case.until)
     if clearest_doubt(truth, case.until) >= 1e3:  # two orders beyond what may be doubted
