@@ -147,7 +147,6 @@ def test_windows_and_queue_agree_on_cycles(model, kind, sparse):
         assert same(windows, simulate(net, inputs, UNTIL, tie=tie, path="queue"))
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize("model", ["lif", "driven"])
 def test_a_few_short_delays_do_not_narrow_the_windows(model):
     """A chain of short synapses, two from one source, and one without delay."""
@@ -166,10 +165,7 @@ def test_a_few_short_delays_do_not_narrow_the_windows(model):
     assert not same(windows, simulate(gone, inputs, UNTIL))
 
 
-def zoo(seed, kind, sparse, cycle):
-=======
 def herd(seed, names, kind, sparse, cycle):
->>>>>>> wt-a
     """in -> every model; each model -> the next, and on a cycle the last -> the first."""
     rng = np.random.default_rng(seed)
     net = Network()
