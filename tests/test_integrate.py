@@ -38,7 +38,7 @@ def corners(seed, count):
 
 def test_passages_of_an_exponential_current_are_those_of_fifty_digits():
     counts = {True: 0, False: 0, "doubt": 0}
-    for slope, v, i in corners(1, 1500):
+    for slope, v, i in corners(1, 500):
         p = parameters(slope)
         cell = Cell(kind="if_exp", tau_syn=TAU, bias=slope)
         s, tolerance, peak = verbs.next_spike(p, (v, i), (v, i))
@@ -58,7 +58,7 @@ def test_passages_of_an_exponential_current_are_those_of_fifty_digits():
             c = verbs.interval(p, s * f)
             y, may = verbs.step(p, c, (v, i))
             assert may and not (verbs.silent(p, (v, i), y) and f > 1.0)
-    assert counts[True] > 500 and counts[False] > 200 and counts["doubt"] < 60, counts
+    assert counts[True] > 150 and counts[False] > 60 and counts["doubt"] < 20, counts
 
 
 def test_the_level_of_a_charge_is_never_reached():
