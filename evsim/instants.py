@@ -56,9 +56,8 @@ ASTRAY = 3
 
 
 class Ahead(NamedTuple):
-    """What is known beyond the neurons' last arrivals."""
+    """What is known beyond the neurons' last arrivals, besides their states there."""
 
-    blocks: Any  # as the group's blocks: states after the spikes that have been sent
     stamp: Any  # (n,) of the neuron's valid entry in the queue
     sent: Any  # (n,) spikes sent
     logged: Any  # (n,) spikes that the neuron has followed
@@ -178,13 +177,13 @@ def _follow_at(blocks, ahead, g, hi, lo, kind, value, lifted, first, spikes, dou
 
 
 @kernel
-def plan_spike(blocks, ahead, heap, g, t, rank, until, arrival_first):
+def plan_spike(blocks, beyond, ahead, heap, g, t, rank, until, arrival_first):
     """Put the next spike of neuron `g` into the queue, if there is one.
 
     `t` and `rank` are those of what has just happened to it.
     """
     ahead.stamp[g] += 1
-    if foresee_at(blocks, ahead.blocks, g, until, ahead.spike, ahead.doubts):
+    if foresee_at(blocks, beyond, g, until, ahead.spike, ahead.doubts):
         hi, lo = ahead.spike.hi[0], ahead.spike.lo[0]
         if hi == t[0] and lo == t[1]:
             when = rank if rank % 4 != ARRIVES else rank - ARRIVES + LIFTED
@@ -252,7 +251,9 @@ def next_from_outside(fibres, ahead, heap, external, which):
 
 
 @kernel
-def arrive_at(blocks, ahead, heap, g, t, rank, kind, value, until, arrival_first, spikes, doubts):
+def arrive_at(
+    blocks, beyond, ahead, heap, g, t, rank, kind, value, until, arrival_first, spikes, doubts
+):
     """What arrives at neuron `g`: it follows to there, and its next spike is planned anew."""
     lifted = (
         ahead.sent[g] > ahead.logged[g]
@@ -262,7 +263,7 @@ def arrive_at(blocks, ahead, heap, g, t, rank, kind, value, until, arrival_first
     )
     before = spikes.used[0]
     status = follow_at(
-        blocks, ahead.blocks, g, t[0], t[1], kind, value, lifted, arrival_first, spikes, doubts
+        blocks, beyond, g, t[0], t[1], kind, value, lifted, arrival_first, spikes, doubts
     )
     ahead.logged[g] += spikes.used[0] - before
     ahead.owed[0] -= spikes.used[0] - before
@@ -271,7 +272,7 @@ def arrive_at(blocks, ahead, heap, g, t, rank, kind, value, until, arrival_first
     if status != DONE:
         ahead.waits[0] = g
         return status
-    plan_spike(blocks, ahead, heap, g, t, rank, until, arrival_first)
+    plan_spike(blocks, beyond, ahead, heap, g, t, rank, until, arrival_first)
     return DONE
 
 
@@ -298,7 +299,7 @@ def fires(ahead, number, t, rank):
 
 @kernel
 def arrives(
-    blocks, fibres, ahead, external, heap, t, rank, number, which, kind, until, arrival_first,
+    blocks, beyond, fibres, ahead, external, heap, t, rank, number, which, kind, until, arrival_first,
     spikes, doubts,
 ):  # fmt: skip
     """One entry of the queue that is no spike; a status."""
@@ -315,7 +316,19 @@ def arrives(
         else:
             g, value = np.int64(fibres.target[s]), fibres.weight[s]
         status = arrive_at(
-            blocks, ahead, heap, g, t, rank, kind, value, until, arrival_first, spikes, doubts
+            blocks,
+            beyond,
+            ahead,
+            heap,
+            g,
+            t,
+            rank,
+            kind,
+            value,
+            until,
+            arrival_first,
+            spikes,
+            doubts,
         )
         if status != DONE:
             return status
@@ -323,7 +336,9 @@ def arrives(
 
 
 @kernel
-def run_instants(blocks, fibres, ahead, external, heap, until, arrival_first, spikes, doubts):
+def run_instants(
+    blocks, beyond, fibres, ahead, external, heap, until, arrival_first, spikes, doubts
+):
     """Run a group from where it stands on to `until`; a status.
 
     `FULL` asks for more room in the queue and the logs and another call.
@@ -336,7 +351,7 @@ def run_instants(blocks, fibres, ahead, external, heap, until, arrival_first, sp
             t = (ahead.instant[g, 0], ahead.instant[g, 1])
             if not send_now(fibres, ahead, heap, t, until):
                 return FULL
-            plan_spike(blocks, ahead, heap, g, t, rank, until, arrival_first)
+            plan_spike(blocks, beyond, ahead, heap, g, t, rank, until, arrival_first)
             continue
         if heap.used[0] == 0:
             return DONE
@@ -351,7 +366,7 @@ def run_instants(blocks, fibres, ahead, external, heap, until, arrival_first, sp
                 fires(ahead, number, t, rank)
             continue
         status = arrives(
-            blocks, fibres, ahead, external, heap, t, rank, number, which, stamp, until,
+            blocks, beyond, fibres, ahead, external, heap, t, rank, number, which, stamp, until,
             arrival_first, spikes, doubts,
         )  # fmt: skip
         if status != DONE:
@@ -359,10 +374,10 @@ def run_instants(blocks, fibres, ahead, external, heap, until, arrival_first, sp
 
 
 @kernel
-def start_instants(blocks, fibres, ahead, external, heap, until, arrival_first):
+def start_instants(blocks, beyond, fibres, ahead, external, heap, until, arrival_first):
     """Fill the queue at the start of a run."""
     for g in range(ahead.level.size):
         rank = rank_of(ahead.level[g], 0, LIFTED)
-        plan_spike(blocks, ahead, heap, g, (0.0, 0.0), rank, until, arrival_first)
+        plan_spike(blocks, beyond, ahead, heap, g, (0.0, 0.0), rank, until, arrival_first)
     next_from_outside(fibres, ahead, heap, external, OUTSIDE_ROW)
     next_from_outside(fibres, ahead, heap, external, OUTSIDE)

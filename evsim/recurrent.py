@@ -281,7 +281,7 @@ class Instants(Run):
     def __init__(self, job, group):
         super().__init__(job, group)
         n, start = group.n, group.fibres.start
-        ahead = tuple(
+        self.beyond = tuple(
             b._replace(state=state, books=books)
             for b in self.blocks
             for state, books in [Snapshot(b.state, b.books).copy()]
@@ -293,7 +293,7 @@ class Instants(Run):
         most = max(n, int(np.diff(start).max(initial=0))) + 8
         stamp, sent, logged, lifted = np.zeros((4, n), np.int64)
         self.ahead = Ahead(
-            ahead, stamp, sent, logged, level, level_of_row, np.full((n, 2), -1.0), lifted,
+            stamp, sent, logged, level, level_of_row, np.full((n, 2), -1.0), lifted,
             np.zeros(1, np.int64), np.array([most]), np.zeros(1, np.int64), new_log(1), new_log(64),
             np.zeros(2, np.int64), np.array([-1, 0, 0]),
         )  # fmt: skip
@@ -304,10 +304,16 @@ class Instants(Run):
         """As far as the room allows; a status."""
         rest = (self.external, self.heap, self.until, self.first)
         if not self.started:
-            start_instants(self.blocks, self.group.fibres, self.ahead, *rest)
+            start_instants(self.blocks, self.beyond, self.group.fibres, self.ahead, *rest)
             self.started = True
         status = run_instants(
-            self.blocks, self.group.fibres, self.ahead, *rest, self.spikes, self.doubts
+            self.blocks,
+            self.beyond,
+            self.group.fibres,
+            self.ahead,
+            *rest,
+            self.spikes,
+            self.doubts,
         )
         if status == FULL:
             self.heap = more_heap(self.heap)
