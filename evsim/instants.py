@@ -299,8 +299,8 @@ def fires(ahead, number, t, rank):
 
 @kernel
 def arrives(
-    blocks, beyond, fibres, ahead, external, heap, t, rank, number, which, kind, until, arrival_first,
-    spikes, doubts,
+    blocks, beyond, fibres, ahead, external, heap, t, rank, number, which, kind, until,
+    arrival_first, spikes, doubts,
 ):  # fmt: skip
     """One entry of the queue that is no spike; a status."""
     first, last = number, number + 1
@@ -316,20 +316,9 @@ def arrives(
         else:
             g, value = np.int64(fibres.target[s]), fibres.weight[s]
         status = arrive_at(
-            blocks,
-            beyond,
-            ahead,
-            heap,
-            g,
-            t,
-            rank,
-            kind,
-            value,
-            until,
-            arrival_first,
-            spikes,
+            blocks, beyond, ahead, heap, g, t, rank, kind, value, until, arrival_first, spikes,
             doubts,
-        )
+        )  # fmt: skip
         if status != DONE:
             return status
     return DONE

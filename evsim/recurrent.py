@@ -244,8 +244,8 @@ class Windows(Run):
         self.progress.waits[0] = -1
         return advance_late(
             self.blocks[block], first, last, self.group.fibres, self.late, self.deliveries,
-            self.lists, end, final, self.first, self.progress, self.place, self.spikes,
-            self.doubts,
+            self.lists, end, self.until, final, self.first, self.progress, self.place,
+            self.spikes, self.doubts,
         )  # fmt: skip
 
     def _runs_of_late(self) -> list[tuple[int, int, int]]:

@@ -239,7 +239,7 @@ class Late(NamedTuple):
 
 
 @kernel
-def gather_late(fibres, late, i, end, deliveries, lists, progress, spikes):
+def gather_late(fibres, late, i, end, until, deliveries, lists, progress, spikes):
     """The arrivals of a late neuron, in order, behind those of all others; how many, or -1."""
     g, first, arrival = late.neuron[i], progress.spikes[0], lists.arrival
     begin, used = lists.start[lists.next.size], progress.late[1]
@@ -258,7 +258,8 @@ def gather_late(fibres, late, i, end, deliveries, lists, progress, spikes):
         for m in range(first, spikes.used[0]):
             if spikes.unit[m] == late.source[s]:
                 hi, lo = add_time(spikes.hi[m], spikes.lo[m], late.delay[s])
-                if not not_before(hi, lo, end, 0.0):
+                in_run = not_before(until[0], until[1], hi, lo)
+                if in_run and not not_before(hi, lo, end, 0.0):
                     synapse = late.synapse[s]
                     note_arrival(deliveries, used, hi, lo, late.port[s], synapse, synapse)
                     arrival[begin + size, 0] = fibres.weight[synapse]
@@ -271,8 +272,8 @@ def gather_late(fibres, late, i, end, deliveries, lists, progress, spikes):
 
 @kernel
 def advance_late(
-    block, first, last, fibres, late, deliveries, lists, end, final, arrival_first, progress,
-    place, spikes, doubts,
+    block, first, last, fibres, late, deliveries, lists, end, until, final, arrival_first,
+    progress, place, spikes, doubts,
 ):  # fmt: skip
     """Late neurons `first` to `last`, all of one block, as `advance_block`; a status."""
     for i in range(max(first, progress.late[0]), last):
@@ -280,7 +281,7 @@ def advance_late(
         g = late.neuron[i]
         n, begin = g - block.first, lists.start[lists.next.size]
         if place.within[0] == 0:
-            size = gather_late(fibres, late, i, end, deliveries, lists, progress, spikes)
+            size = gather_late(fibres, late, i, end, until, deliveries, lists, progress, spikes)
             if size < 0:
                 return FULL
             progress.late[2] = size
