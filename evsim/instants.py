@@ -283,7 +283,7 @@ def has_room(ahead, heap, spikes, doubts):
     return (
         heap.used[0] + most < heap.hi.size
         and spikes.used[0] + owed + 1 < spikes.unit.size
-        and doubts.used[0] + 3 * (owed + 2 * most) < doubts.unit.size
+        and doubts.used[0] + 4 * (owed + 2 * most) < doubts.unit.size
     )
 
 

@@ -124,13 +124,6 @@ def exp_phi(x):
 
 
 @inline_kernel
-def one_minus_exp(x):
-    """1 - exp(-x) for x >= 0, accurate near 0; within 1.6 ulp."""
-    _, phi = exp_phi(x)
-    return x * phi if x < FAR else 1.0
-
-
-@inline_kernel
 def two_sum(a, b):
     """s, e with s = fl(a + b) and s + e = a + b exactly (Knuth 1969)."""
     s = a + b

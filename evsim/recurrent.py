@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from itertools import pairwise
 
 import numpy as np
@@ -24,7 +25,7 @@ from evsim.windows import Block, advance_block, advance_late, open_window, span_
 #: Windows are shorter than the smallest delay by so much that no rounding lets a spike act
 #: in its own window.
 SHORTER = 1.0 - 1e-7
-#: Slots of the ring, at most: more would mean delays of very different sizes.
+#: Slots of the ring, at most: for delays of still more different sizes the queue is better.
 MOST_SLOTS = 2**22
 #: A status besides those of kernels: there is more to do.
 GOING = -1
@@ -141,7 +142,7 @@ def _slots(longest: float, width: float) -> int:
     return 1 << (needed - 1).bit_length()
 
 
-class Run:
+class Run(ABC):
     """A run of a group: what all paths share."""
 
     def __init__(self, job: Job, group: Group):
@@ -156,9 +157,9 @@ class Run:
         self.place = new_place()
         self.spikes, self.doubts = new_log(max(256, group.n)), new_log(64)
 
+    @abstractmethod
     def step(self) -> int:
         """A part of the way; a status, `GOING` if there is more to do."""
-        raise NotImplementedError
 
     def run(self) -> int:
         """To the end; a status, and the neuron in trouble in `place`."""
@@ -195,9 +196,9 @@ class Run:
 class Windows(Run):
     """By windows of the smallest delay."""
 
-    def __init__(self, job, group):
+    def __init__(self, job, group, shortest, late):
         super().__init__(job, group)
-        shortest, self.late = short_synapses(group)
+        self.late = late
         self.width = SHORTER * shortest if shortest < np.inf else max(self.until[0], 1e-300) / 8
         self.late_runs = self._runs_of_late()
         self.last = slot_of(*self.until, self.width)
@@ -343,13 +344,19 @@ def _levels(network, group) -> np.ndarray:
     return np.concatenate([np.full(network.size(x), level[x], np.int64) for x in group.names])
 
 
-PATHS = {"window": Windows, "queue": Instants}
+def run_of(job: Job, group: Group, path: str) -> Run:
+    """The run of a group by the path that `evsim.plan` has chosen, if its ring is not too large."""
+    if path == "window":
+        shortest, late = short_synapses(group)
+        if largest_delay(group) <= 0.5 * MOST_SLOTS * shortest:
+            return Windows(job, group, shortest, late)
+    return Instants(job, group)
 
 
 def run_group(job: Job, names: list[str], path: str):
     """Populations whose other sources have been run: spikes, doubts, final states, by name."""
     group = group_of(job.network, names)
-    run = PATHS[path](job, group)
+    run = run_of(job, group, path)
     status = run.run()
     sizes = {name: job.network.size(name) for name in names}
     if status != DONE:

@@ -22,6 +22,7 @@ from evsim.spikes import Spikes, joined
 from evsim.start import (
     Job,
     Snapshot,
+    as_at_first,
     checked_past,
     drive_again,
     initial_states,
@@ -103,15 +104,17 @@ def simulate(
     starts = initial_states(network, initial)
 
     def run(sample, before):
-        since = before.until if before else None
-        if before is not None and before.final is None:  # it comes from a file
-            sample, before, since = together(before.inputs, sample), None, None
-        whole = together(before.inputs, sample) if before else sample
-        trains = {name: whole.get(name, Spikes([], [])) for name in network.inputs}
+        whole, since, at = sample, None, starts
         if before is not None:
             later_only(sample, before.until)
+            whole = together(before.inputs, sample)
+            if before.final is None:  # it comes from a file: all again
+                at, before = as_at_first(before), None
+            else:
+                at, since = before.final, before.until
+        trains = {name: whole.get(name, Spikes([], [])) for name in network.inputs}
+        if before is not None:
             trains |= before.spikes
-        at = before.final if before else starts
         job = Job(network, trains, whole, since, float(until), tie == "arrival_first", at)
         return _run(job, stages, whole, before)
 

@@ -137,6 +137,14 @@ def checked_past(network: Network, resume, initial, samples: int, until: float, 
     return past
 
 
+def as_at_first(record: Record) -> dict[str, Snapshot]:
+    """The populations at the start of a run."""
+    return {
+        name: Snapshot(state, new_books(record.network.size(name)))
+        for name, state in record.initial.items()
+    }
+
+
 def _same(a: Network, b: Network) -> bool:
     """Whether two networks are copies of one another."""
     return a.inputs == b.inputs and all(

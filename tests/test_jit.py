@@ -12,9 +12,9 @@ from evsim import jit
 
 PACKAGE = jit.PACKAGE
 
-RISE = """
-from evsim.models.flow import rise
-print(rise(100.0, 100.0, 100.0, 0.5, 2.0, 1e-3).hex())
+FLOW = """
+from evsim.models.flow import exponential
+print(exponential(100.0, 100.0, 100.0, True, 1e-3)[0].hex())
 """
 
 SIMULATE = """
@@ -59,21 +59,21 @@ def compiled(folder):
 
 
 def test_an_edited_callee_in_another_file_shows(copy):
-    before = run(copy, RISE)[0]
+    before = run(copy, FLOW)[0]
     files = compiled(copy)
-    assert files and run(copy, RISE)[0] == before and compiled(copy) == files
+    assert files and run(copy, FLOW)[0] == before and compiled(copy) == files
     numerics = copy / "evsim" / "numerics.py"
     text = numerics.read_text()
-    assert text.count("_, phi = exp_phi(x)") == 1  # in one_minus_exp, which rise calls
-    numerics.write_text(text.replace("_, phi = exp_phi(x)", "_, phi = exp_phi(0.5 * x)"))
+    line = "value = fma(scale, fma(r * r, h, r), scale)"
+    assert text.count(line) == 1  # in exp_neg, which exponential calls
+    numerics.write_text(text.replace(line, line.replace(", scale)", ", 0.5 * scale)")))
     try:
-        after = run(copy, RISE)[0]
+        after = run(copy, FLOW)[0]
     finally:
         numerics.write_text(text)
-    # 1 - exp(-x) became x phi(x/2): larger, so that u falls by more.
     assert float.fromhex(after) < float.fromhex(before)
-    assert run(copy, RISE)[0] == before and set(files) <= set(compiled(copy))
-    assert run(copy, RISE, NUMBA_DISABLE_JIT="1")[0] == before
+    assert run(copy, FLOW)[0] == before and set(files) <= set(compiled(copy))
+    assert run(copy, FLOW, NUMBA_DISABLE_JIT="1")[0] == before
 
 
 def test_a_second_process_finds_everything_compiled(copy, record_property):

@@ -26,7 +26,6 @@ from evsim.numerics import (
     log,
     log1p,
     not_before,
-    one_minus_exp,
     power_of_two,
     split_power,
     two_sum,
@@ -84,7 +83,6 @@ BOUNDS = [
     ("exp_neg", exp_neg, None, true_exp, 1.1),
     ("exp_phi.exp", exp_phi, 0, true_exp, 1.1),
     ("exp_phi.phi", exp_phi, 1, true_phi, 2.2),
-    ("one_minus_exp", one_minus_exp, None, lambda x: -mpmath.expm1(-x), 1.6),
 ]
 
 
@@ -136,9 +134,8 @@ def test_the_far_end_is_zero_and_never_subnormal():
         value, phi = exp_phi(x)
         assert exp_neg(x) == value and (value == 0.0 or value >= 2.0**-1022)
         assert (value == 0.0) == (x >= numerics.FAR)
-        assert one_minus_exp(x) == 1.0 if x >= numerics.FAR else one_minus_exp(x) <= 1.0
         assert 0.0 <= phi <= 1.0
-    assert (exp_neg(0.0), exp_phi(0.0), one_minus_exp(0.0)) == (1.0, (1.0, 1.0), 0.0)
+    assert (exp_neg(0.0), exp_phi(0.0)) == (1.0, (1.0, 1.0))
 
 
 def test_exponentials_are_monotone_where_they_change_formula():
@@ -158,7 +155,6 @@ def in_a_loop(xs, out):
         out[0, k] = exp_neg(xs[k])
         out[1, k] = value
         out[2, k] = phi
-        out[3, k] = one_minus_exp(xs[k])
 
 
 @njit(error_model="numpy")
@@ -169,9 +165,9 @@ def logs_in_a_loop(xs, out):
 
 def test_same_bits_alone_and_in_a_vectorised_loop():
     xs = points(4000, 9)
-    out = np.empty((4, xs.size))
+    out = np.empty((3, xs.size))
     in_a_loop(xs, out)
-    alone = [[exp_neg(x), *exp_phi(x), one_minus_exp(x)] for x in xs.tolist()]
+    alone = [[exp_neg(x), *exp_phi(x)] for x in xs.tolist()]
     assert out.T.tobytes() == np.array(alone).tobytes()
     positive = xs[(xs >= 2.0**-1022) & np.isfinite(xs)]
     out = np.empty(positive.size)
@@ -182,9 +178,9 @@ def test_same_bits_alone_and_in_a_vectorised_loop():
 PRINT_BITS = """
 import sys, json, hashlib
 import numpy as np
-from evsim.numerics import exp_neg, exp_phi, one_minus_exp, log, log1p, two_sum, add_time, elapsed
+from evsim.numerics import exp_neg, exp_phi, log, log1p, two_sum, add_time, elapsed
 xs = np.array(json.load(sys.stdin))
-rows = [[exp_neg(x), *exp_phi(x), one_minus_exp(x), log(x) if x >= 2.0**-1022 else 0.0, log1p(x),
+rows = [[exp_neg(x), *exp_phi(x), log(x) if x >= 2.0**-1022 else 0.0, log1p(x),
          *two_sum(x, 1 / 3), *add_time(x, 1e-17 * x, -0.7), elapsed(x, 1e-17 * x, 0.1, 1e-18)]
         for x in xs.tolist()]
 print(hashlib.sha256(np.array(rows).tobytes()).hexdigest(), hasattr(exp_neg, "py_func"))
@@ -195,7 +191,7 @@ def test_same_bits_interpreted():
     xs = points(2000, 10)
     xs = xs[np.isfinite(xs)].tolist()
     rows = [
-        [exp_neg(x), *exp_phi(x), one_minus_exp(x), log(x) if x >= 2.0**-1022 else 0.0, log1p(x),
+        [exp_neg(x), *exp_phi(x), log(x) if x >= 2.0**-1022 else 0.0, log1p(x),
          *two_sum(x, 1 / 3), *add_time(x, 1e-17 * x, -0.7), elapsed(x, 1e-17 * x, 0.1, 1e-18)]
         for x in xs
     ]  # fmt: skip
@@ -218,7 +214,6 @@ def test_functions_answer_their_own_source():
     """`.py_func` of the outermost function, around compiled inner ones."""
     for x in points(200, 11).tolist():
         assert exp_neg.py_func(x) == exp_neg(x) and exp_phi.py_func(x) == exp_phi(x)
-        assert one_minus_exp.py_func(x) == one_minus_exp(x)
 
 
 def test_bit_tricks_mean_what_they_say():

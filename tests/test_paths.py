@@ -23,7 +23,9 @@ from evsim import (
     simulate,
 )
 from evsim.group import group_of
+from evsim.recurrent import Instants, run_of
 from evsim.short import short_synapses
+from evsim.start import Job, initial_states
 
 MODELS = {
     "lif": LIF(tau_mem=20e-3, tau_syn=5e-3, t_ref=2e-3),
@@ -145,6 +147,21 @@ def test_windows_and_queue_agree_on_cycles(model, kind, sparse):
         windows = simulate(net, inputs, UNTIL, tie=tie)
         assert len(windows.spikes["a"]) > 30
         assert same(windows, simulate(net, inputs, UNTIL, tie=tie, path="queue"))
+
+
+def test_delays_of_very_different_sizes_go_by_the_queue():
+    """Windows of the shorter delay would need a ring of billions of slots."""
+    rng = np.random.default_rng(2)
+    net, inputs = recurrent(6, MODELS["lif"], "one", True)
+    for pre, delay in (("a", 1e-12), ("b", 5e-3)):
+        net.connect(pre, "a", rng.normal(0.3, 0.5, (net.size(pre), 20)), delay, name=pre)
+    group = group_of(net, ["a", "b"])
+    assert isinstance(run_of(job_of(net, inputs, UNTIL), group, "window"), Instants)
+    assert same(simulate(net, inputs, UNTIL), simulate(net, inputs, UNTIL, path="queue"))
+
+
+def job_of(net, inputs, until):
+    return Job(net, dict(inputs), inputs, None, until, False, initial_states(net, None))
 
 
 @pytest.mark.parametrize("model", ["lif", "driven"])
@@ -363,6 +380,13 @@ def test_the_answer_is_a_whole_run():
     early, late = split(inputs, 0.06)
     loaded = replace(simulate(net, early, 0.06), final=None)  # as from a file
     assert same(whole, simulate(loaded.network, late, UNTIL, resume=loaded))
+    start = {"a": {"v": 0.9}}
+    lifted = simulate(net, inputs, UNTIL, initial=start)
+    assert not same(whole, lifted)
+    loaded = replace(simulate(net, early, 0.06, initial=start), final=None)
+    assert same(lifted, simulate(net, late, UNTIL, resume=loaded))
+    with pytest.raises(ValueError, match="must come after the end of resume"):
+        simulate(net, inputs, UNTIL, resume=loaded)
     both = simulate(net, [early, early], 0.06)
     assert all(same(whole, r) for r in simulate(net, [late, late], UNTIL, resume=both))
 

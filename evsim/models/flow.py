@@ -21,7 +21,7 @@ import math
 import numpy as np
 
 from evsim.jit import inline_kernel
-from evsim.numerics import exp_neg, exp_phi, one_minus_exp
+from evsim.numerics import exp_neg, exp_phi
 
 #: 1/(n + 2)! with its sign, for the series of (3); the first one left out is below 1e-18.
 PSI = tuple((-1.0) ** n / math.factorial(n + 2) for n in range(19))
@@ -50,15 +50,6 @@ def exponential(rate_mem, rate_slow, rate_gap, mem_is_slow, d):
     em = slow if mem_is_slow else fast
     es = fast if mem_is_slow else slow
     return em, es, (d * rate_mem) * slow * phi
-
-
-@inline_kernel
-def rise(rate_mem, rate_slow, rate_gap, u, i, d):
-    """u(d) - u: the change of the voltage, accurate for small `d`, and i kappa(d)."""
-    slow = exp_neg(d * rate_slow)
-    _, phi = exp_phi(d * rate_gap)
-    gain = i * ((d * rate_mem) * slow * phi)
-    return gain - u * one_minus_exp(d * rate_mem)
 
 
 @inline_kernel

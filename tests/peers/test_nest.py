@@ -212,8 +212,6 @@ def first_difference(ours, theirs, tolerance, until):
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("strength", [1.0, 3.0])
 def test_trains_agree_until_chaos(tmp_path, model, name, strength):
-    if not hasattr(evsim, MODELS[model]):
-        pytest.skip(f"evsim has no {MODELS[model]} yet")
     case = Case(strength, CASES[name], model)
     record = case.run()
     ours, theirs = trains(record), case.nest(tmp_path)
