@@ -15,7 +15,7 @@ from evsim.neuron import Books, new_books
 from evsim.spikes import Spikes, joined
 
 if TYPE_CHECKING:
-    pass
+    from evsim.record import Record
 
 
 class Snapshot(NamedTuple):
