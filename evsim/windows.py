@@ -90,7 +90,8 @@ def through(
 ):
     """Neuron `n` of a block through its arrivals `k` to `stop`, by the exact solver.
 
-    Returns state, clock, and the arrivals done; there are more if there was no room.
+    `fresh`: the table of the block holds the coefficients of their intervals. Returns state,
+    clock, and the arrivals done; there are more if there was no room.
     """
     q = verbs.pick(block.p, n)
     books, status = block.books, DONE
@@ -112,7 +113,7 @@ def through(
             value = lists.arrival[k, 0]
             x = move(block.p, n, x, clock.busy, books.pulses, books.current, kind, value)
             q = verbs.pick(block.p, n)
-        fresh = True
+            fresh = False  # a drive may be part of the coefficients
         k += 1
     return x, clock, k, status
 

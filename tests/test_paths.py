@@ -48,8 +48,9 @@ ZOO = {
     "ramp": IF(input="ramp", bias=2.0, t_ref=FAST),
     "qif": QIF(tau=MEM, bias=0.1, v_reset=-0.5, t_ref=FAST),
 }
-#: Three at a time; the queue compiles so many for minutes: `pytest -m slow`.
-HERDS = (("lif", "delta", "if"), ("mixed", "alpha", "adaptive"), ("charged", "ramp", "qif"))
+#: Several at a time take the queue minutes to compile: `pytest -m slow`.
+TOGETHER = ("lif", "delta", "if")
+ALONE = [(name,) for name in ZOO if name not in TOGETHER]
 #: What makes a weight of 1 lift the voltage by about 1.
 UNIT = {"alpha": 400.0, "charged": 200.0, "ramp": 5.0}
 
@@ -202,9 +203,7 @@ def herd(seed, names, kind, sparse, cycle):
 
 @pytest.mark.parametrize("kind", ["one", "many", "grid", "none"])
 @pytest.mark.parametrize("sparse", [False, True])
-@pytest.mark.parametrize(
-    "names", [HERDS[0], *(pytest.param(names, marks=pytest.mark.slow) for names in HERDS[1:])]
-)
+@pytest.mark.parametrize("names", [TOGETHER, *ALONE])
 def test_every_model_has_the_same_bits_on_every_path(kind, sparse, names):
     net, inputs = herd(3 + len(kind), names, kind, sparse, cycle=False)
     for tie in ("spike_first", "arrival_first"):
@@ -216,9 +215,8 @@ def test_every_model_has_the_same_bits_on_every_path(kind, sparse, names):
 
 
 @pytest.mark.parametrize("kind", ["one", "many", "grid"])
-@pytest.mark.slow
-@pytest.mark.parametrize("names", HERDS)
-def test_models_of_different_classes_on_one_cycle(kind, names):
+@pytest.mark.parametrize("names", [pytest.param(TOGETHER, marks=pytest.mark.slow), *ALONE])
+def test_every_model_on_a_cycle(kind, names):
     net, inputs = herd(9 + len(kind), names, kind, True, cycle=True)
     rng = np.random.default_rng(5)
     inputs[names[-1]] = evsim.Current(
@@ -362,13 +360,13 @@ def test_pauses_do_not_change_a_bit_on_cycles(path, kind):
         assert same(whole, in_parts(net, inputs, pauses, path)), pauses
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("path", ["auto", "window", "queue"])
-@pytest.mark.parametrize("names", HERDS)
+@pytest.mark.parametrize("names", [pytest.param(TOGETHER, marks=pytest.mark.slow), *ALONE])
 def test_every_model_can_pause(path, names):
     net, inputs = herd(4, names, "many", False, cycle=path != "auto")
     whole = simulate(net, inputs, UNTIL, path=path)
-    record = in_parts(net, inputs, [0.04, whole.spikes[names[1]].times[3], 0.11], path)
+    on_a_spike = whole.spikes[names[-1]].times[3]
+    record = in_parts(net, inputs, sorted([0.04, on_a_spike, 0.11]), path)
     assert same(whole, record), different(whole, record)
 
 
