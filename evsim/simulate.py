@@ -29,7 +29,7 @@ from evsim.start import (
     later_only,
     together,
 )
-from evsim.sweep import coefficients, sweep
+from evsim.sweep import coefficients, sweep, two_buffers
 
 TIES = ("spike_first", "arrival_first")
 
@@ -194,19 +194,19 @@ def run_population(job: Job, name: str):
     place, end, first = new_place(), (job.until, 0.0), job.arrival_first
     place.within[0] = job.since is not None
     spikes, doubts = new_log(max(256, n)), new_log(64)
-    states = (state, tuple(np.empty(n) for _ in state))
     times = (job.since, job.until)
     if all(projection.dense for projection in incoming(network, name)):
         events, weights, currents = rows_of_events(network, name, trains, current, *times)
-        flags, nothing = new_flags(n), np.zeros(n)
+        states, flags, nothing = two_buffers(state), new_flags(n), np.zeros(n)
+        found = np.empty(n, np.int64)
         table = tuple(np.empty(events.hi.size) for _ in verbs.prepare(p, 0.0))
         coefficients(p, events, table)
 
         def go(spikes, doubts):
             return sweep(p, states, books, events, table, weights, currents, end, first,
-                         place, flags, nothing, spikes, doubts)  # fmt: skip
+                         place, flags, found, nothing, spikes, doubts)  # fmt: skip
     else:
-        place.within[0] = 0
+        place.within[0], states = 0, (state,)
         arrivals = lists_of_arrivals(network, name, trains, current, *times)
 
         def go(spikes, doubts):
