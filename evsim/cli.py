@@ -7,11 +7,10 @@ comes at once.
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,15 +19,13 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from evsim.progress import Progress
     from validation.result import RecordingResult
 
 PASS, FAIL, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 #: What the library raises on bad input. Set EVSIM_TRACEBACK=1 to see where it came from.
 BAD = (ValueError, TypeError, OSError, RuntimeError, MemoryError)
-
-#: `progress(done, total, what)`, called as work goes on.
-Progress = Callable[[float, int, str], None]
 
 app = typer.Typer(
     name="evsim",
@@ -163,16 +160,17 @@ def _report(
     traces: Sequence[Path], *, html: Path | None = None, json: Path | None = None
 ) -> tuple[list[RecordingResult], dict[str, str]]:
     """Verify, print and write; also the files that could not be read, with the reason."""
+    from evsim.progress import bar
     from validation import report
 
-    with _progress("verifying") as progress:
+    with bar("verifying") as progress:
         results, errors = _verify_all(traces, progress)
     console = _console()
     report.print_table(results, console)
     if json is not None:
         report.write_json(results, json, errors=errors)
     if html is not None and results:
-        with _progress("drawing") as progress:
+        with bar("drawing") as progress:
             report.write_html(results, html, errors=errors, progress=progress)
         console.print(f"Report: {html}", style="dim", highlight=False, soft_wrap=True)
     sys.stdout.flush()
@@ -277,10 +275,9 @@ def run(
         "v_init": _number_or_name(v_init),
     }
     options = {name: value for name, value in given.items() if value is not None}
-    with _status("simulating"):
-        network = evsim.from_nir(graph, spikes=spikes, **options)
-        record = evsim.simulate(network, _read_input(input, network.inputs), until)
-        evsim.save(record, out)
+    network = evsim.from_nir(graph, spikes=spikes, **options)
+    record = evsim.simulate(network, _read_input(input, network.inputs), until, progress=True)
+    evsim.save(record, out)
     console = _console()
     for name, train in record.spikes.items():
         console.print(f"{name}: {len(train.times)} spikes", markup=False, highlight=False)
@@ -342,37 +339,6 @@ def _console() -> Console:
     from rich.console import Console
 
     return Console() if sys.stdout.isatty() else Console(width=100)
-
-
-@contextlib.contextmanager
-def _progress(what: str) -> Iterator[Progress]:
-    """A progress bar on standard error, on a terminal only; it vanishes when done."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn
-
-    console = Console(stderr=True)
-    columns = (
-        TextColumn(what),
-        BarColumn(),
-        TextColumn("{task.description}", markup=False),
-    )
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda done, total, name: bar.update(
-            task, completed=done, total=total, description=name
-        )
-
-
-@contextlib.contextmanager
-def _status(what: str) -> Iterator[None]:
-    """A spinner on standard error, on a terminal only."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    with console.status(what) if console.is_terminal else contextlib.nullcontext():
-        yield
 
 
 app.callback(invoke_without_command=True, help=_help(_evsim))(_evsim)

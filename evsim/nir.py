@@ -113,7 +113,7 @@ def from_nir(
             if end not in nodes:
                 raise ValueError(f"edge ({a!r}, {b!r}) names a node that does not exist: {end!r}")
         before[b].append(a)
-    net = Network(origin={"graph": data, "options": vars(options)})
+    net = Network()
     for name, node in nodes.items():
         if _kind(node) == "Input":
             net.add_input(name, _count(node.input_type["input"]))
@@ -127,6 +127,7 @@ def from_nir(
     loops = _loops(signals)
     for name, signal in signals.items():
         _connect(net, name, nodes[name], signal, options, loops)
+    net.origin = {"graph": data, "options": vars(options)}
     return net
 
 
