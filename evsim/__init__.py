@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from evsim.models.readout import LI
     from evsim.network import Network
     from evsim.nir import from_nir
+    from evsim.nir_out import to_nir
     from evsim.outcome import ZenoError
     from evsim.record import Record
     from evsim.simulate import simulate
@@ -46,6 +47,7 @@ __all__ = [
     "load",
     "save",
     "simulate",
+    "to_nir",
 ]
 
 #: Where each public name lives; loaded when first asked for, so that `import evsim` is quick.
@@ -66,6 +68,7 @@ _HOME = {
     "load": "evsim.files",
     "save": "evsim.files",
     "simulate": "evsim.simulate",
+    "to_nir": "evsim.nir_out",
 }
 
 

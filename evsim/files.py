@@ -125,7 +125,7 @@ def _record(manifest, arrays) -> Record:
         network=network,
         inputs=checked_inputs(network, inputs),
         until=float(manifest["until"]),
-        policies={"multi": "repeat"} | manifest["policies"],
+        policies=dict(manifest["policies"]),
         spikes={name: _train(arrays, f"spikes/{name}") for name in names},
         undecided=[(str(a), int(b), float(c), str(d)) for a, b, c, d in manifest["undecided"]],
         initial={name: tuple(np.array(x, float) for x in initial[name]) for name in names},
