@@ -1,4 +1,4 @@
-"""Runs as files: evtrace of kind `events`.
+"""Runs as files: evtrace of kind `events`. And inputs from plain `.npz`.
 
 The format is one NumPy-only module of `validation`, which somebody may copy to another
 machine; it is the one thing that `evsim` shares with that package.
@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import os
 import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -160,3 +163,34 @@ def _on_grid(train: Spikes, dt: str | None) -> Spikes:
 def _train(arrays, prefix: str) -> Spikes:
     lo = arrays.get(f"{prefix}/times_lo")
     return Spikes(arrays[f"{prefix}/times"], arrays[f"{prefix}/units"], times_lo=lo)
+
+
+def read_input(path: Path, names: Iterable[str]) -> dict[str, Any]:
+    """Spikes of every input of the network; the file must name them all and no other."""
+    names = list(names)
+    arrays = _read_npz(path)
+    if "times" in arrays or "units" in arrays:
+        if len(names) != 1:
+            raise ValueError(
+                f"{path}: plain times and units need one input, the network has {len(names)}: "
+                f"name them {names[0] if names else '<input>'}/times and so on"
+            )
+        arrays = {f"{names[0]}/{key}": a for key, a in arrays.items() if "/" not in key}
+    wanted = {f"{name}/{field}" for name in names for field in ("times", "units")}
+    for key in sorted(wanted ^ arrays.keys()):
+        problem = "is missing" if key in wanted else f"is no input; the network has {names}"
+        raise ValueError(f"{path}: array {key!r} {problem}")
+    return {n: Spikes(arrays[f"{n}/times"], arrays[f"{n}/units"]) for n in names}
+
+
+def _read_npz(path: Path) -> dict[str, Any]:
+    """All arrays of an .npz without pickles."""
+    with path.open("rb") as file:
+        if not zipfile.is_zipfile(file):
+            raise ValueError(f"{path}: is no .npz file")
+        file.seek(0)
+        try:
+            with np.load(file, allow_pickle=False) as archive:
+                return {key: archive[key] for key in archive.files}
+        except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise ValueError(f"{path}: damaged .npz file: {error}") from error

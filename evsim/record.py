@@ -173,7 +173,7 @@ def _replay(record: Record, name: str, unit: int, t: np.ndarray):
         current = Current(current.times, current.rows(record.network.size(name), name)[:, [unit]],
                           current.dt)  # fmt: skip
     arrivals = lists_of_arrivals(network, name, record._trains(), current, None, record.until)
-    p = held(model.compile(1, True), record.policies["multi"] == "hold")
+    p = held(model.compile(1, True), record.policies.get("multi") == "hold")
     state = tuple(values[[unit]] for values in record.initial[name])
     first = record.policies["tie"] == "arrival_first"
     values = np.zeros((1 + max(len(state), 2), t.size))

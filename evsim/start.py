@@ -142,10 +142,8 @@ def checked_past(network: Network, resume, initial, samples: int, until: float, 
         if not _same(network, record.network):
             raise ValueError("resume is a run of another network; pass its own, record.network")
         for key, value in policies.items():
-            if record.policies[key] != value:
-                raise ValueError(
-                    f"resume was run with {key}={record.policies[key]!r}; got {value!r}"
-                )
+            if (its := record.policies.get(key, "repeat")) != value:
+                raise ValueError(f"resume was run with {key}={its!r}; got {value!r}")
         if record.until > until:
             raise ValueError(f"until={until} lies before the end of resume, {record.until}")
     return past
