@@ -19,10 +19,10 @@ from pathlib import Path
 
 import numpy as np
 import scipy.sparse
-from jobs import DELAY, EXCITATORY, FAN_OUT, LEVELS, SEED, mixed_delays
-from peer import versions
 
 import evsim
+from evsim.bench.jobs import DELAY, EXCITATORY, FAN_OUT, LEVELS, mixed_delays
+from evsim.bench.turns import SEED, versions
 
 #: Resting level, noise and coupling that make the neurons fire at about 5 Hz.
 BIAS, NOISE_RATE, NOISE_WEIGHT, WEIGHTS = 0.5, 20.0, 2.2, (0.05, -0.25)

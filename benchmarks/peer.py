@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import subprocess
-import sys
 import tempfile
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -53,14 +50,3 @@ class Nest:
         self.process.stdin.close()
         self.process.wait()
         self.folder.cleanup()
-
-
-def versions(*names: str) -> dict[str, str]:
-    """Of Python, of the machine, and of installed packages."""
-    found = {"python": sys.version.split()[0], "machine": platform.machine()}
-    for name in ("evsim", "numpy", "numba", *names):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found

@@ -22,10 +22,11 @@ import time
 
 import numba
 import numpy as np
-from jobs import SEED, Job, driven, recurrent
-from peer import NEST_PYTHON, Nest, versions
+from peer import NEST_PYTHON, Nest
 
 import evsim
+from evsim.bench.jobs import Job, driven, recurrent
+from evsim.bench.turns import SEED, versions
 
 MODELS = ("iaf_psc_exp_ps", "iaf_psc_exp_ps_lossless", "iaf_psc_exp")
 PEERS = ("bias", "bias per neuron", "noise", "noise per neuron")

@@ -17,10 +17,10 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from jobs import SEED, Job, driven
-from peer import versions
 
 import evsim
+from evsim.bench.jobs import Job, driven
+from evsim.bench.turns import SEED, versions
 
 FIGURE = Path(__file__).resolve().parents[1] / "docs" / "images" / "scaling.png"
 BASE = {"neurons": 10_000, "fan-out": 100, "rate": 10.0}

@@ -6,6 +6,8 @@ An exact, event-driven simulator that never misses a spike. See `Network` and `s
 from __future__ import annotations
 
 import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from evsim.models.readout import LI
     from evsim.network import Network
     from evsim.nir import from_nir
+    from evsim.nir_out import to_nir
     from evsim.outcome import ZenoError
     from evsim.record import Record
     from evsim.simulate import simulate
@@ -44,6 +47,7 @@ __all__ = [
     "load",
     "save",
     "simulate",
+    "to_nir",
 ]
 
 #: Where each public name lives; loaded when first asked for, so that `import evsim` is quick.
@@ -64,6 +68,7 @@ _HOME = {
     "load": "evsim.files",
     "save": "evsim.files",
     "simulate": "evsim.simulate",
+    "to_nir": "evsim.nir_out",
 }
 
 
@@ -77,3 +82,16 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    """Keeps a public name that is also that of its module: `evsim.simulate` is the function,
+    whoever imports that module first."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _HOME and isinstance(value, ModuleType):
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -1,4 +1,4 @@
-"""The command line: `evsim demo`, `evsim verify`, `evsim run`.
+"""The command line: `evsim demo`, `evsim verify`, `evsim run`, `evsim bench`.
 
 Exit codes: 0 all is well; 1 a layer fails or cannot be verified; 2 bad input, with one line on
 standard error; 130 interrupted. Heavy modules are imported inside the commands, so that help
@@ -7,11 +7,10 @@ comes at once.
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,15 +19,13 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from evsim.progress import Progress
     from validation.result import RecordingResult
 
 PASS, FAIL, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 #: What the library raises on bad input. Set EVSIM_TRACEBACK=1 to see where it came from.
 BAD = (ValueError, TypeError, OSError, RuntimeError, MemoryError)
-
-#: `progress(done, total, what)`, called as work goes on.
-Progress = Callable[[float, int, str], None]
 
 app = typer.Typer(
     name="evsim",
@@ -163,16 +160,17 @@ def _report(
     traces: Sequence[Path], *, html: Path | None = None, json: Path | None = None
 ) -> tuple[list[RecordingResult], dict[str, str]]:
     """Verify, print and write; also the files that could not be read, with the reason."""
+    from evsim.progress import bar
     from validation import report
 
-    with _progress("verifying") as progress:
+    with bar("verifying") as progress:
         results, errors = _verify_all(traces, progress)
     console = _console()
     report.print_table(results, console)
     if json is not None:
         report.write_json(results, json, errors=errors)
     if html is not None and results:
-        with _progress("drawing") as progress:
+        with bar("drawing") as progress:
             report.write_html(results, html, errors=errors, progress=progress)
         console.print(f"Report: {html}", style="dim", highlight=False, soft_wrap=True)
     sys.stdout.flush()
@@ -220,47 +218,80 @@ def _check_output(path: Path | None, inputs: Iterable[Path]) -> None:
 # ----------------------------------------------------------------------------------- simulation
 
 
+Graph = Annotated[Path, typer.Argument(metavar="GRAPH.nir", help="Network as a NIR file.")]
+InputFile = Annotated[
+    Path,
+    typer.Option(
+        metavar="FILE",
+        help="Input spikes, .npz: <input>/times and <input>/units; plain times and units "
+        "where there is one input.",
+    ),
+]
+Until = Annotated[
+    float,
+    typer.Option(metavar="TIME", help="End of the simulation, seconds."),
+]
+RunFile = Annotated[
+    Path,
+    typer.Option(metavar="RUN.npz", help="Where the run is written."),
+]
+SpikeKind = Annotated[
+    str,
+    typer.Option(
+        metavar="dirac|pulse",
+        help="What a spike is: a unit-area impulse, or the value 1 for --pulse-width. NIR "
+        "leaves it open.",
+    ),
+]
+PulseWidth = Annotated[
+    float | None,
+    typer.Option(metavar="TIME", help="Length of a pulse, seconds."),
+]
+Reset = Annotated[
+    str | None,
+    typer.Option(metavar="value|subtract", help="What a spike does to v. Default: value."),
+]
+Compare = Annotated[
+    str | None,
+    typer.Option(metavar="'>'|'>='", help="Does v = v_th fire? Default: '>', it does not."),
+]
+RecurrentDelay = Annotated[
+    float | None,
+    typer.Option(
+        metavar="TIME",
+        help="Delay of recurrent edges, seconds; needed where any have no Delay of their own.",
+    ),
+]
+VInit = Annotated[
+    str | None,
+    typer.Option(metavar="NAME|VOLTS", help="Initial voltage. Default: v_leak."),
+]
+Multi = Annotated[
+    str | None,
+    typer.Option(
+        metavar="repeat|hold",
+        help="What a neuron still above threshold after a spike does: fire again at that "
+        "instant, the default, or wait for its next event.",
+    ),
+]
+JsonFile = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Write the figures as JSON."),
+]
+
+
 def run(
-    graph: Annotated[Path, typer.Argument(metavar="GRAPH.nir", help="Network as a NIR file.")],
-    input: Annotated[
-        Path,
-        typer.Option(
-            metavar="FILE",
-            help="Input spikes, .npz: <input>/times and <input>/units; plain times and units "
-            "where there is one input.",
-        ),
-    ],
-    until: Annotated[float, typer.Option(metavar="TIME", help="End of the simulation, seconds.")],
-    out: Annotated[Path, typer.Option(metavar="RUN.npz", help="Where the run is written.")],
-    spikes: Annotated[
-        str,
-        typer.Option(
-            metavar="dirac|pulse",
-            help="What a spike is: a unit-area impulse, or the value 1 for --pulse-width. NIR "
-            "leaves it open.",
-        ),
-    ],
-    pulse_width: Annotated[
-        float | None, typer.Option(metavar="TIME", help="Length of a pulse, seconds.")
-    ] = None,
-    reset: Annotated[
-        str | None,
-        typer.Option(metavar="value|subtract", help="What a spike does to v. Default: value."),
-    ] = None,
-    compare: Annotated[
-        str | None,
-        typer.Option(metavar="'>'|'>='", help="Does v = v_th fire? Default: '>', it does not."),
-    ] = None,
-    recurrent_delay: Annotated[
-        float | None,
-        typer.Option(
-            metavar="TIME", help="Delay of recurrent edges, seconds; needed where any exist."
-        ),
-    ] = None,
-    v_init: Annotated[
-        str | None,
-        typer.Option(metavar="NAME|VOLTS", help="Initial voltage. Default: v_leak."),
-    ] = None,
+    graph: Graph,
+    input: InputFile,
+    until: Until,
+    out: RunFile,
+    spikes: SpikeKind,
+    pulse_width: PulseWidth = None,
+    reset: Reset = None,
+    compare: Compare = None,
+    recurrent_delay: RecurrentDelay = None,
+    v_init: VInit = None,
+    multi: Multi = None,
 ) -> None:
     """Simulate a NIR graph exactly.
 
@@ -268,6 +299,7 @@ def run(
     """
     _check_output(out, [graph, input])
     import evsim
+    from evsim.files import read_input
 
     given: dict[str, Any] = {
         "pulse_width": pulse_width,
@@ -277,10 +309,11 @@ def run(
         "v_init": _number_or_name(v_init),
     }
     options = {name: value for name, value in given.items() if value is not None}
-    with _status("simulating"):
-        network = evsim.from_nir(graph, spikes=spikes, **options)
-        record = evsim.simulate(network, _read_input(input, network.inputs), until)
-        evsim.save(record, out)
+    network = evsim.from_nir(graph, spikes=spikes, **options)
+    trains = read_input(input, network.inputs)
+    more: dict[str, Any] = {"progress": True} if sys.stderr.isatty() else {}
+    record = evsim.simulate(network, trains, until, **more | ({"multi": multi} if multi else {}))
+    evsim.save(record, out)
     console = _console()
     for name, train in record.spikes.items():
         console.print(f"{name}: {len(train.times)} spikes", markup=False, highlight=False)
@@ -296,42 +329,29 @@ def _number_or_name(text: str | None) -> float | str | None:
         return text
 
 
-def _read_input(path: Path, names: Iterable[str]) -> dict[str, Any]:
-    """Spikes of every input of the network; the file must name them all and no other."""
-    import evsim
-
-    names = list(names)
-    arrays = _read_npz(path)
-    if "times" in arrays or "units" in arrays:
-        if len(names) != 1:
-            raise ValueError(
-                f"{path}: plain times and units need one input, the network has {len(names)}: "
-                f"name them {names[0] if names else '<input>'}/times and so on"
-            )
-        arrays = {f"{names[0]}/{key}": a for key, a in arrays.items() if "/" not in key}
-    wanted = {f"{name}/{field}" for name in names for field in ("times", "units")}
-    for key in sorted(wanted ^ arrays.keys()):
-        problem = "is missing" if key in wanted else f"is no input; the network has {names}"
-        raise ValueError(f"{path}: array {key!r} {problem}")
-    return {n: evsim.Spikes(arrays[f"{n}/times"], arrays[f"{n}/units"]) for n in names}
+# ------------------------------------------------------------------------------------ benchmarks
 
 
-def _read_npz(path: Path) -> dict[str, Any]:
-    """All arrays of an .npz without pickles."""
-    import zipfile
-    import zlib
+def bench(json: JsonFile = None) -> None:
+    """Measure this machine: the benchmarks that need no other program.
 
-    import numpy as np
+    Ratios are taken in one run, the sides taking turns; on a busy machine only they mean
+    anything. [bold]benchmarks/[/] of the repository compares with other simulators.
 
-    with path.open("rb") as file:
-        if not zipfile.is_zipfile(file):
-            raise ValueError(f"{path}: is no .npz file")
-        file.seek(0)
-        try:
-            with np.load(file, allow_pickle=False) as archive:
-                return {key: archive[key] for key in archive.files}
-        except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise ValueError(f"{path}: damaged .npz file: {error}") from error
+    Example: [cyan]evsim bench --json figures.json[/]
+    """
+    _check_output(json, [])
+    from evsim.bench import short
+    from evsim.progress import bar
+
+    with bar("measuring") as progress:
+        found = short.run(progress)
+    short.print_table(found, _console())
+    if json is not None:
+        from validation.evtrace import replacing
+
+        with replacing(json) as file:
+            file.write(short.as_json(found).encode() + b"\n")
 
 
 # -------------------------------------------------------------------------------------- terminal
@@ -344,37 +364,6 @@ def _console() -> Console:
     return Console() if sys.stdout.isatty() else Console(width=100)
 
 
-@contextlib.contextmanager
-def _progress(what: str) -> Iterator[Progress]:
-    """A progress bar on standard error, on a terminal only; it vanishes when done."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn
-
-    console = Console(stderr=True)
-    columns = (
-        TextColumn(what),
-        BarColumn(),
-        TextColumn("{task.description}", markup=False),
-    )
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda done, total, name: bar.update(
-            task, completed=done, total=total, description=name
-        )
-
-
-@contextlib.contextmanager
-def _status(what: str) -> Iterator[None]:
-    """A spinner on standard error, on a terminal only."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    with console.status(what) if console.is_terminal else contextlib.nullcontext():
-        yield
-
-
 app.callback(invoke_without_command=True, help=_help(_evsim))(_evsim)
-for _command in (demo, verify, run):
+for _command in (demo, verify, run, bench):
     app.command(help=_help(_command))(_command)

@@ -7,7 +7,6 @@ from fractions import Fraction
 
 import numpy as np
 
-from evsim.lists import Arrivals, count_targets, deliver
 from evsim.models.base import two_sum_of_arrays
 from evsim.network import Network, Projection
 from evsim.neuron import CURRENT, PULSE_OFF, PULSE_ON
@@ -79,18 +78,25 @@ def later(spikes: Spikes, delays: tuple[float, ...]) -> tuple[np.ndarray, np.nda
     steps = spikes.steps
     for delay in delays:
         if steps is not None and spikes.dt is not None:
-            k = round(Fraction(delay) / spikes.dt)
-            if float(k * spikes.dt) == delay:
+            k = whole_steps(delay, spikes.dt)
+            if k is not None:
                 steps = steps + k
                 hi, lo = grid_times(steps, spikes.dt)
                 continue
             steps = None
         if delay != 0.0:
-            hi, lo = _add(hi, lo, delay)
+            hi, lo = add_delay(hi, lo, delay)
     return hi, lo
 
 
-def _add(hi, lo, delay):
+def whole_steps(delay: float, dt: Fraction) -> int | None:
+    """How many steps a delay has, if it is a multiple of one or the double nearest to that."""
+    k = round(Fraction(delay) / dt)
+    return k if float(k * dt) == delay else None
+
+
+def add_delay(hi, lo, delay):
+    """(hi, lo) + delay, renormalised."""
     s, e = two_sum_of_arrays(hi, delay)
     e = e + lo
     t = s + e
@@ -176,82 +182,3 @@ def _sorted(parts, since, until):
     order = np.lexsort((source, number, lo, hi))
     order = order[keep[order]]
     return hi[order], lo[order], kind[order].astype(np.int64), payload[order].astype(np.int64)
-
-
-def lists_of_arrivals(
-    network: Network,
-    population: str,
-    trains: dict[str, Spikes],
-    current: Current | None,
-    since,
-    until,
-) -> Arrivals:
-    """Arrivals by target for a population with any input."""
-    n = network.size(population)
-    columns: list[tuple[np.ndarray, ...]] = []
-    for rank, projection in enumerate(incoming(network, population)):
-        columns += columns_of(projection, trains[projection.pre], rank, n)
-    if current is not None:
-        hi, lo = current.pairs()
-        values = current.rows(n, population)
-        k = hi.size
-        columns.append(
-            (np.repeat(np.arange(n), k), np.tile(hi, n), np.tile(lo, n),
-             np.full(n * k, CURRENT), values.T.ravel(), np.full(n * k, len(columns)),
-             np.zeros(n * k, np.int64))
-        )  # fmt: skip
-    if not columns:
-        empty = np.zeros(0)
-        return Arrivals(np.zeros(n + 1, np.int64), empty, empty, np.zeros(0, np.int64), empty)
-    target, hi, lo, kind, value, number, position = map(np.concatenate, zip(*columns, strict=True))
-    keep = between(hi, lo, since, until)
-    order = np.lexsort((position, number, lo, hi, target))
-    order = order[keep[order]]
-    start = np.concatenate([[0], np.cumsum(np.bincount(target[order], minlength=n))])
-    return Arrivals(
-        start.astype(np.int64), hi[order], lo[order], kind[order].astype(np.int64), value[order]
-    )
-
-
-def columns_of(projection: Projection, train: Spikes, number: int, n: int):
-    """Columns (target, hi, lo, kind, value, projection, position) of one projection."""
-    indptr, targets, weight = projection.indptr, projection.targets, projection.weight
-    if indptr is None or targets is None:
-        indptr = np.arange(projection.weight.shape[0] + 1, dtype=np.int64) * n
-        targets = np.tile(np.arange(n, dtype=np.int32), projection.weight.shape[0])
-        weight = weight.ravel()
-    counts = np.zeros(n, np.int64)
-    count_targets(train.units, indptr, targets, counts)
-    place = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64)
-    total = int(counts.sum())
-    spike, synapse = np.empty(total, np.int64), np.empty(total, np.int64)
-    deliver(train.units, indptr, targets, place, spike, synapse)
-    target = np.repeat(np.arange(n), counts)
-    delays, width = projection.delay, projection.pulse_width
-    if np.ndim(delays) == 0:
-        columns = [(k, hi[spike], lo[spike]) for k, hi, lo in pieces(projection, train)]
-    else:
-        columns = list(_delayed(train, delays, width, projection.port, spike, synapse))
-    return [
-        (target, hi, lo, np.full(total, kind), weight[synapse], np.full(total, number), synapse)
-        for kind, hi, lo in columns
-    ]
-
-
-def _delayed(train: Spikes, delays, width, port, spike, synapse):
-    """Pieces of a projection with one delay per synapse, one entry per arrival."""
-    distinct, which = np.unique(delays, return_inverse=True)
-    which = which[synapse]
-    starts = [(port, ())] if width is None else [(PULSE_ON, ()), (PULSE_OFF, (width,))]
-    for kind, extra in starts:
-        if distinct.size <= 64 or train.steps is not None:
-            hi, lo = np.empty(spike.size), np.empty(spike.size)
-            for d, delay in enumerate(distinct):
-                mine = which == d
-                all_hi, all_lo = later(train, (float(delay), *extra))
-                hi[mine], lo[mine] = all_hi[spike[mine]], all_lo[spike[mine]]
-        else:
-            hi, lo = _add(train.times[spike], train.times_lo[spike], delays[synapse])
-            for more in extra:
-                hi, lo = _add(hi, lo, more)
-        yield kind, hi, lo

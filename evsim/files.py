@@ -1,4 +1,4 @@
-"""Runs as files: evtrace of kind `events`.
+"""Runs as files: evtrace of kind `events`. And inputs from plain `.npz`.
 
 The format is one NumPy-only module of `validation`, which somebody may copy to another
 machine; it is the one thing that `evsim` shares with that package.
@@ -8,57 +8,72 @@ from __future__ import annotations
 
 import os
 import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from evsim.delivery import Current
+from evsim.described import Shelf, described, network_of
 from evsim.network import Network
 from evsim.nir import from_nir
 from evsim.record import Record
 from evsim.simulate import checked_inputs
 from evsim.spikes import Spikes
 
+#: States of so many neurons stand in the manifest, where people can read them.
+SMALL = 1000
+
 
 def save(record: Record, path: str | os.PathLike[str]) -> None:
-    """Write a run of a network that was read from a NIR file.
+    """Write a run, with its network.
 
     Parameters
     ----------
     record : Record
-        Driven by `Spikes` only; its network comes from `from_nir` of a file.
+        Of any network; one that `from_nir` has read from a file, and that has not been changed
+        since, is kept as that file.
     path : str or path-like
         An `.npz`; it appears only when it is complete.
 
     Raises
     ------
     ValueError
-        If the network does not come from a NIR file, or an input cannot be written.
+        If a name cannot be the name of an array in a file.
     """
     from validation import evtrace
 
+    arrays: dict[str, Any] = {}
+    manifest: dict[str, Any] = {"kind": "events", "until": record.until}
     origin = record.network.origin
-    if origin is None or origin["graph"] is None:
-        raise ValueError("only runs of networks that from_nir has read from a file can be saved")
-    arrays: dict[str, Any] = {"graph.nir": np.frombuffer(origin["graph"], np.uint8)}
-    for name, train in record.inputs.items():
-        if not isinstance(train, Spikes):
-            raise ValueError(f"the current into {name!r} cannot be saved; only spikes can")
-        arrays |= _columns(f"inputs/{name}", train)
+    if origin is not None and origin["graph"] is not None:
+        arrays["graph.nir"] = np.frombuffer(origin["graph"], np.uint8)
+        manifest["options"] = origin["options"]
+    else:
+        manifest["network"] = described(record.network, arrays)
+    for name, given in record.inputs.items():
+        if isinstance(given, Spikes):
+            arrays |= _columns(f"inputs/{name}", given)
+        else:
+            arrays |= {f"currents/{name}/times": given.times}
+            arrays |= {f"currents/{name}/values": given.values}
     for name, train in record.spikes.items():
         arrays |= _columns(f"spikes/{name}", train)
-    manifest = {
-        "kind": "events",
-        "until": record.until,
+    shelf = Shelf(arrays)
+    manifest |= {
         "policies": record.policies,
-        "options": origin["options"],
-        "grids": {
-            name: str(train.dt) for name, train in record.inputs.items() if train.dt is not None
-        },
+        "grids": {name: str(x.dt) for name, x in record.inputs.items() if x.dt is not None},
         "undecided": [list(entry) for entry in record.undecided],
         "initial": {
-            name: [values.tolist() for values in state] for name, state in record.initial.items()
+            name: [
+                values.tolist() if len(values) < SMALL else shelf.put(f"initial/{name}/{k}", values)
+                for k, values in enumerate(state)
+            ]
+            for name, state in record.initial.items()
         },
     }
     evtrace.write(path, manifest, arrays)
@@ -94,14 +109,18 @@ def load(path: str | os.PathLike[str]) -> Record:
 
 
 def _record(manifest, arrays) -> Record:
-    network = _network(arrays, manifest)
+    network, shelf = _network(arrays, manifest), Shelf(dict(arrays))
     names, grids = list(network.populations), manifest.get("grids", {})
-    inputs = {
+    inputs: dict[str, Spikes | Current] = {
         name: _on_grid(_train(arrays, f"inputs/{name}"), grids.get(name))
         for name in _names(arrays, "inputs")
     }
+    for name in _names(arrays, "currents"):
+        times, values = (arrays[f"currents/{name}/{x}"] for x in ("times", "values"))
+        inputs[name] = Current(times, values, Fraction(grids[name]) if name in grids else None)
+    initial = {name: list(map(shelf.get, manifest["initial"][name])) for name in names}
     for name in names:
-        shapes = [np.shape(values) for values in manifest["initial"][name]]
+        shapes = [np.shape(values) for values in initial[name]]
         population = network.populations[name]
         if shapes != [(population.n,)] * len(population.model.state):
             raise ValueError(f"the initial state of {name!r} has shapes {shapes}")
@@ -112,14 +131,13 @@ def _record(manifest, arrays) -> Record:
         policies=dict(manifest["policies"]),
         spikes={name: _train(arrays, f"spikes/{name}") for name in names},
         undecided=[(str(a), int(b), float(c), str(d)) for a, b, c, d in manifest["undecided"]],
-        initial={
-            name: tuple(np.array(values, float) for values in manifest["initial"][name])
-            for name in names
-        },
+        initial={name: tuple(np.array(x, float) for x in initial[name]) for name in names},
     )
 
 
 def _network(arrays, manifest) -> Network:
+    if "network" in manifest:
+        return network_of(manifest["network"], arrays)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "graph.nir"
         path.write_bytes(arrays["graph.nir"].tobytes())
@@ -145,3 +163,34 @@ def _on_grid(train: Spikes, dt: str | None) -> Spikes:
 def _train(arrays, prefix: str) -> Spikes:
     lo = arrays.get(f"{prefix}/times_lo")
     return Spikes(arrays[f"{prefix}/times"], arrays[f"{prefix}/units"], times_lo=lo)
+
+
+def read_input(path: Path, names: Iterable[str]) -> dict[str, Any]:
+    """Spikes of every input of the network; the file must name them all and no other."""
+    names = list(names)
+    arrays = _read_npz(path)
+    if "times" in arrays or "units" in arrays:
+        if len(names) != 1:
+            raise ValueError(
+                f"{path}: plain times and units need one input, the network has {len(names)}: "
+                f"name them {names[0] if names else '<input>'}/times and so on"
+            )
+        arrays = {f"{names[0]}/{key}": a for key, a in arrays.items() if "/" not in key}
+    wanted = {f"{name}/{field}" for name in names for field in ("times", "units")}
+    for key in sorted(wanted ^ arrays.keys()):
+        problem = "is missing" if key in wanted else f"is no input; the network has {names}"
+        raise ValueError(f"{path}: array {key!r} {problem}")
+    return {n: Spikes(arrays[f"{n}/times"], arrays[f"{n}/units"]) for n in names}
+
+
+def _read_npz(path: Path) -> dict[str, Any]:
+    """All arrays of an .npz without pickles."""
+    with path.open("rb") as file:
+        if not zipfile.is_zipfile(file):
+            raise ValueError(f"{path}: is no .npz file")
+        file.seek(0)
+        try:
+            with np.load(file, allow_pickle=False) as archive:
+                return {key: archive[key] for key in archive.files}
+        except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise ValueError(f"{path}: damaged .npz file: {error}") from error

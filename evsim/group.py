@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from evsim.delivery import between, columns_of, pieces
+from evsim.arrivals import all_arrivals, columns_of, slices_of_time
+from evsim.delivery import between, pieces
 from evsim.fibres import Fibres
-from evsim.gather import External
+from evsim.flight import slot_of
+from evsim.gather import External, Progress
 from evsim.network import Network, Projection
 from evsim.neuron import CURRENT
 
@@ -95,32 +98,65 @@ def largest_delay(group: Group) -> float:
     return max((float(np.max(p.delay)) + (p.pulse_width or 0.0) for p in inside), default=0.0)
 
 
-def external_of(network: Network, group: Group, trains, currents, since, until) -> External:
-    """Arrivals from outside of the group after `since` (if given) and up to `until`."""
+class Outside:
+    """Arrivals from outside of a group, in `external` those of one slice of time up to `end`.
+
+    With `since`, only those after it, and with what the group itself has in flight then.
+    """
+
+    def __init__(self, network: Network, group: Group, trains, currents, since, until):
+        past = since is not None
+        outside = [p for p in group.projections if past or p.pre not in group.first]
+        ends = slices_of_time([p for p in outside if np.ndim(p.delay)], trains, until)
+        self.ends = [end for end in ends[:-1] if not past or end > since] + ends[-1:]
+        self._between = partial(external_of, network, group, outside, trains, currents)
+        self.end = self.ends.pop(0)
+        self.external = self._between(since, self.end)
+
+    @property
+    def more(self) -> bool:
+        """Whether there are slices after this one."""
+        return bool(self.ends)
+
+    def proceed(self, taken: np.ndarray) -> None:
+        """To the next slice, behind what is left of this one after `taken` rows and singles."""
+        since, self.end = self.end, self.ends.pop(0)
+        counts = [taken[0]] * 4 + [taken[1]] * 6
+        parts = zip(self.external, counts, self._between(since, self.end), strict=True)
+        self.external = External(*(np.concatenate([old[k:], new]) for old, k, new in parts))
+        taken[:] = 0
+
+    def serve(self, width: float, last: int, progress: Progress) -> int:
+        """The last window, up to `last`, whose arrivals are here: one after the present."""
+        while self.more:
+            reach = slot_of(self.end, 0.0, width) - 1
+            if reach > progress.window[0]:
+                return min(reach, last)
+            self.proceed(progress.external)
+        return last
+
+
+def external_of(network, group, projections, trains, currents, since, until) -> External:
+    """Arrivals by these projections, and currents, after `since` (if given) up to `until`."""
     rows, singles = [], []
-    for p in group.projections:
-        if p.pre in group.first and since is None:
-            continue
-        train = trains[p.pre]
-        if p.pre in group.first:  # what the past still has in flight
-            train = train.after(
-                since - float(np.max(p.delay, initial=0.0)) - (p.pulse_width or 0.0)
-            )
+    for p in projections:
+        longest = float(np.max(p.delay, initial=0.0)) + (p.pulse_width or 0.0)
+        train = trains[p.pre].after(-np.inf if since is None else since - longest, until)
         if np.ndim(p.delay) == 0:
             units = group.rows[p.name] + train.units
             for kind, hi, lo in pieces(p, train):
                 rows.append((hi, lo, units, np.full(hi.size, kind)))
         else:
             offset = group.fibres.start[group.rows[p.name]]
-            for target, hi, lo, kind, value, _, synapse in columns_of(
-                p, train, 0, network.size(p.post)
-            ):
+            found = all_arrivals(p, train, network.size(p.post))
+            for target, hi, lo, kind, value, _, synapse in columns_of(p, train, 0, found):
                 singles.append(
                     (hi, lo, target + group.first[p.post], value, kind, synapse + offset)
                 )
     for name in group.names:
         if currents.get(name) is not None:
-            singles.append(_current(currents[name], network.size(name), name, group.first[name]))
+            n, first = network.size(name), group.first[name]
+            singles.append(_current(currents[name], n, name, first, since, until))
     hi, lo, row, row_kind = _in_order(rows, 4, 2, since, until)
     s_hi, s_lo, target, value, kind, key = _in_order(singles, 6, 5, since, until)
     return External(
@@ -129,13 +165,15 @@ def external_of(network: Network, group: Group, trains, currents, since, until) 
     )  # fmt: skip
 
 
-def _current(current, n: int, name: str, first: int):
+def _current(current, n: int, name: str, first: int, since, until):
     hi, lo = current.pairs()
+    keep = between(hi, lo, since, until)
+    hi, lo, values = hi[keep], lo[keep], current.rows(n, name)[keep]
     k = hi.size
     last = np.full(n * k, np.iinfo(np.int64).max // 2)
     return (
         np.repeat(hi, n), np.repeat(lo, n), np.tile(np.arange(first, first + n), k),
-        current.rows(n, name).ravel(), np.full(n * k, CURRENT), last,
+        values.ravel(), np.full(n * k, CURRENT), last,
     )  # fmt: skip
 
 

@@ -45,14 +45,18 @@ from evsim.neuron import (
 from evsim.numerics import add_time, not_before
 
 #: What an entry of the queue is: a neuron that would fire, a row of synapses, one synapse, or the
-#: next arrival from outside.
-FIRES, ROW, SINGLE, OUTSIDE_ROW, OUTSIDE = 0, 1, 2, 3, 4
+#: next arrival from outside, or the end of those that are known.
+FIRES, ROW, SINGLE, OUTSIDE_ROW, OUTSIDE, SLICE = 0, 1, 2, 3, 4, 5
 #: Order within a round.
 REACHES, ARRIVES, LIFTED = 0, 1, 2
 #: Rounds of an instant, at most: more would never end.
 MOST_ROUNDS = 1 << 16
 #: `DONE`, but a neuron did not follow what had been sent in its name: cannot happen.
 ASTRAY = 3
+#: The next slice of arrivals from outside is wanted; or nothing, but it was time to report.
+EMPTY, GOING = 4, 5
+#: Entries of the queue from one report to the next.
+BREATH = 1 << 17
 
 
 class Ahead(NamedTuple):
@@ -332,7 +336,7 @@ def run_instants(
 
     `FULL` asks for more room in the queue and the logs and another call.
     """
-    while True:
+    for _ in range(BREATH):
         if not has_room(ahead, heap, spikes, doubts):
             return FULL
         g, rank = ahead.sending[0], ahead.sending[2]
@@ -347,6 +351,8 @@ def run_instants(
         t, rank, stamp = (heap.hi[0], heap.lo[0]), heap.rank[0], heap.stamp[0]
         number, which = unpack(heap.what[0])
         drop_first(heap)
+        if which == SLICE:
+            return EMPTY
         if which == FIRES:
             if rank // 4 % MOST_ROUNDS == MOST_ROUNDS - 2:
                 ahead.waits[0] = number
@@ -360,13 +366,21 @@ def run_instants(
         )  # fmt: skip
         if status != DONE:
             return status
+    return GOING
 
 
 @kernel
-def start_instants(blocks, beyond, fibres, ahead, external, heap, until, arrival_first):
+def start_instants(blocks, beyond, ahead, heap, until, arrival_first):
     """Fill the queue at the start of a run."""
     for g in range(ahead.level.size):
         rank = rank_of(ahead.level[g], 0, LIFTED)
         plan_spike(blocks, beyond, ahead, heap, g, (0.0, 0.0), rank, until, arrival_first)
+
+
+@kernel
+def open_slice(fibres, ahead, external, heap, end, more):
+    """Begin with the arrivals from outside up to `end`; `more`: others come after it."""
     next_from_outside(fibres, ahead, heap, external, OUTSIDE_ROW)
     next_from_outside(fibres, ahead, heap, external, OUTSIDE)
+    if more:
+        put(heap, end, 0.0, np.int64(1) << 62, 0, pack(0, SLICE), 0)

@@ -23,7 +23,7 @@ from evsim.numerics import not_before
 
 
 class Arrivals(NamedTuple):
-    """Arrivals by target neuron: those of neuron `n` are `start[n]:start[n + 1]`, in order."""
+    """Arrivals by target: those of the `n`-th neuron are `start[n]:start[n + 1]`, in order."""
 
     start: Any
     hi: Any
@@ -52,17 +52,19 @@ def deliver(units, indptr, targets, place, spike, synapse):
 
 
 @kernel
-def walk(p, state, books, arrivals, until, arrival_first, place, spikes, doubts):
-    """Run every neuron from `place` over its arrivals and on to `until`.
+def walk(p, state, books, span, arrivals, until, arrival_first, place, spikes, doubts):
+    """Run the neurons of `span` from `place` on over their arrivals and on to `until`.
 
-    Answers as `sweep.sweep`; here a neuron goes through all its events before the next one,
-    and `place.arrival` counts the arrivals that the neuron in `place` has done.
+    `arrivals` are those of the span. Answers as `sweep.sweep`; here a neuron goes through all
+    its events before the next one, and `place.arrival` counts the arrivals that the neuron in
+    `place` has done.
     """
     rules = Rules(False, AT_END)
-    for n in range(place.neuron[0], books.current.size):
+    for n in range(max(span[0], place.neuron[0]), span[1]):
         q = verbs.pick(p, n)
         x, clock = verbs.load(state, n), clock_of(books, n)
-        first, last = arrivals.start[n] + place.arrival[0], arrivals.start[n + 1]
+        start, last = arrivals.start[n - span[0]], arrivals.start[n - span[0] + 1]
+        first = start + place.arrival[0]
         place.arrival[0] = 0
         for a in range(first, last):
             hi, lo, kind, value = arrivals.hi[a], arrivals.lo[a], arrivals.kind[a], 0.0
@@ -75,7 +77,7 @@ def walk(p, state, books, arrivals, until, arrival_first, place, spikes, doubts)
             if status != DONE:
                 verbs.store(state, n, x)
                 enter(books, n, clock)
-                stop_at(place, n, a - arrivals.start[n])
+                stop_at(place, n, a - start)
                 return status
             if kind < 0:
                 value = arrivals.value[a]
@@ -88,7 +90,7 @@ def walk(p, state, books, arrivals, until, arrival_first, place, spikes, doubts)
         verbs.store(state, n, x)
         enter(books, n, clock)
         if status != DONE:
-            stop_at(place, n, last - arrivals.start[n])
+            stop_at(place, n, last - start)
             return status
     return DONE
 

@@ -72,12 +72,14 @@ class Network:
     inputs: dict[str, int] = field(default_factory=dict)
     populations: dict[str, Population] = field(default_factory=dict)
     projections: dict[str, Projection] = field(default_factory=dict)
-    #: where the network was read from: the bytes of a NIR file, and how they were understood
+    #: where the network was read from, unless it was changed since: the bytes of a NIR file, and
+    #: how they were understood
     origin: dict[str, Any] | None = None
 
     def add_input(self, name: str, n: int) -> None:
         """Add `n` units that emit given spikes."""
         self.inputs[self._new(name)] = _size(name, n)
+        self.origin = None
 
     def add_population(
         self, name: str, n: int, model: Neuron, *, initial: dict[str, Any] | None = None
@@ -90,6 +92,7 @@ class Network:
             raise TypeError(f"model of {name!r} must be a neuron such as evsim.LIF; got {model!r}")
         model.check_size(_size(name, n), name)
         self.populations[self._new(name)] = Population(name, n, model, dict(initial or {}))
+        self.origin = None
 
     def connect(
         self,
@@ -151,6 +154,7 @@ class Network:
         self.projections[name] = Projection(
             name, pre, post, values, delays, indptr, targets, pulse_width, port
         )
+        self.origin = None
 
     def __repr__(self) -> str:
         inputs = [f"{name}[{n}]" for name, n in self.inputs.items()]

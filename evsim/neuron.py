@@ -15,7 +15,7 @@ from numba.extending import overload
 
 from evsim.jit import OPTIONS, inline_kernel, kernel
 from evsim.models import verbs
-from evsim.models.refractory import doubtful_release
+from evsim.models.refractory import doubtful_release, height
 from evsim.numerics import add_time, elapsed, not_before
 
 #: Kinds of doubt, as indices into the names that records use.
@@ -40,7 +40,7 @@ class Log(NamedTuple):
 
 
 class Clock(NamedTuple):
-    """Time of the last own event, and the release that ends a running refractory period."""
+    """Time of the last own event, and when the neuron is, or was, free after its last spike."""
 
     hi: float
     lo: float
@@ -56,6 +56,10 @@ AT_ARRIVAL: Any = np.int64(0)
 AT_END: Any = np.int64(1)
 AT_INSTANT: Any = np.int64(2)
 AT_HORIZON: Any = np.int64(3)
+
+
+#: In the place of a refractory period of 0: at most one spike at one instant, `multi="hold"`.
+HOLD = -1.0
 
 
 class Rules(NamedTuple):
@@ -91,6 +95,30 @@ def note(log, hi, lo, unit, kind):
     log.used[0] = k + 1
 
 
+@inline_kernel
+def next_own_spike(p, x, y, hi, lo, free_hi, free_lo):
+    """`verbs.next_spike` of a neuron whose last own event was at (hi, lo).
+
+    With `HOLD`, a neuron that has fired at this very instant does not fire at it again: then
+    where it next comes to threshold from below. It has, if it was free to fire from then on.
+    """
+    s, tolerance, peak = verbs.next_spike(p, x, y)
+    if p.t_ref < 0.0 and s < np.inf:
+        at_hi, at_lo = add_time(hi, lo, s)
+        if at_hi == free_hi and at_lo == free_lo:
+            s, tolerance, peak = verbs.next_rise(p, x)
+    return s, tolerance, peak
+
+
+@inline_kernel
+def endless(p, x, hi, lo, free_hi, free_lo):
+    """Whether a neuron that would fire now, and has at this very instant, gains nothing by it."""
+    if p.t_ref != 0.0 or hi != free_hi or lo != free_lo:
+        return False
+    now, then = height(p, x), height(p, verbs.fire(p, x, 0.0))
+    return not_before(then[0], then[1], now[0], now[1])
+
+
 @kernel
 def own_events(p, n, x, clock, c, limit_hi, limit_lo, rules, spikes, doubts):
     """Spikes and releases of neuron `n` up to a limit, from its state at its last own event.
@@ -120,7 +148,6 @@ def own_events(p, n, x, clock, c, limit_hi, limit_lo, rules, spikes, doubts):
     inclusive = limit == AT_END or limit == AT_INSTANT
     exclusive = limit == AT_HORIZON or (rules.arrival_first and limit == AT_ARRIVAL)
     hi, lo, busy, free_hi, free_lo, free_error = clock
-    ceiling = np.inf  # voltage before the last spike, while no time passes
     while True:
         if spikes.used[0] == spikes.unit.size or doubts.used[0] + 4 > doubts.unit.size:
             return x, Clock(hi, lo, busy, free_hi, free_lo, free_error), x, FULL
@@ -133,7 +160,6 @@ def own_events(p, n, x, clock, c, limit_hi, limit_lo, rules, spikes, doubts):
                 return x, Clock(hi, lo, busy, free_hi, free_lo, free_error), y, DONE
             x = verbs.clamp(p, verbs.interval(p, elapsed(free_hi, free_lo, hi, lo)), x)
             hi, lo, busy = free_hi, free_lo, False
-            ceiling = np.inf
             if doubtful_release(p, x, free_error):
                 note(doubts, hi, lo, n, RELEASE)
             c = verbs.interval(p, elapsed(limit_hi, limit_lo, hi, lo))
@@ -141,7 +167,7 @@ def own_events(p, n, x, clock, c, limit_hi, limit_lo, rules, spikes, doubts):
         y, may = verbs.step(p, c, x)
         if not may or (gap == 0.0 and not inclusive) or verbs.silent(p, x, y):
             return x, Clock(hi, lo, busy, free_hi, free_lo, free_error), y, DONE
-        s, tolerance, peak = verbs.next_spike(p, x, y)
+        s, tolerance, peak = next_own_spike(p, x, y, hi, lo, free_hi, free_lo)
         if peak <= gap:
             at_hi, at_lo = add_time(hi, lo, peak)
             note(doubts, at_hi, at_lo, n, GRAZE)
@@ -152,19 +178,13 @@ def own_events(p, n, x, clock, c, limit_hi, limit_lo, rules, spikes, doubts):
         in_time = not_before(limit_hi, limit_lo, at_hi, at_lo)
         if not in_time or (exclusive and at_hi == limit_hi and at_lo == limit_lo):
             return x, Clock(hi, lo, busy, free_hi, free_lo, free_error), y, DONE
-        if s > 0.0:
-            ceiling = np.inf
-        elif x[0] >= ceiling:
+        if s == 0.0 and endless(p, x, hi, lo, free_hi, free_lo):
             return x, Clock(hi, lo, busy, free_hi, free_lo, free_error), y, ZENO
-        else:
-            ceiling = x[0]
         x = verbs.fire(p, x, s)
         hi, lo = at_hi, at_lo
         note(spikes, hi, lo, n, s == 0.0)
-        if p.t_ref > 0.0:
-            busy = True
-            free_hi, free_lo = add_time(hi, lo, p.t_ref)
-            free_error = tolerance
+        free_hi, free_lo = add_time(hi, lo, p.t_ref if p.t_ref > 0.0 else 0.0)
+        busy, free_error = not not_before(hi, lo, free_hi, free_lo), tolerance
         c = verbs.interval(p, elapsed(limit_hi, limit_lo, hi, lo))
 
 
@@ -216,7 +236,7 @@ class Books(NamedTuple):
     hi: Any  # (n,) time of the last own event; a sweep knows it without
     lo: Any
     busy: Any  # uint8, with room as `new_flags` has it: the neuron is refractory
-    free_hi: Any  # (n,) end of the refractory period
+    free_hi: Any  # (n,) when the neuron was or is free after its last spike; -1 without one
     free_lo: Any
     free_error: Any
     pulses: Any  # (2, n) sum of running pulses
@@ -230,9 +250,9 @@ def new_flags(n: int) -> np.ndarray:
 
 def new_books(n: int) -> Books:
     """Books of a population at the start of a run."""
-    zeros = np.zeros((6, n))
+    zeros, never = np.zeros((5, n)), np.full(n, -1.0)
     return Books(
-        zeros[0], zeros[1], new_flags(n), zeros[2], zeros[3], zeros[4], np.zeros((2, n)), zeros[5]
+        zeros[0], zeros[1], new_flags(n), never, zeros[2], zeros[3], np.zeros((2, n)), zeros[4]
     )
 
 

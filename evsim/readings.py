@@ -6,6 +6,7 @@ its integral is one expression: nothing is sampled.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,16 +45,16 @@ def span(p, x, drive, hi, lo, d, n, out, lost):
 
 
 @kernel
-def read(p, state, books, arrivals, until, out, lost):
-    """Read every neuron over [0, until], from its state at time 0.
+def read(p, state, books, block, arrivals, until, out, lost):
+    """Read the neurons of a block over [0, until], from their state at time 0.
 
     A value that lasts no time is no voltage: that before an arrival at time 0, or between
     two arrivals at one time. The value after an arrival at `until` counts.
     """
-    for n in range(books.current.size):
+    for n in range(block[0], block[1]):
         q, x = verbs.pick(p, n), verbs.load(state, n)
         since_hi, since_lo, drive, lost[0] = 0.0, 0.0, 0.0, 0.0
-        for a in range(arrivals.start[n], arrivals.start[n + 1]):
+        for a in range(arrivals.start[n - block[0]], arrivals.start[n - block[0] + 1]):
             hi, lo = arrivals.hi[a], arrivals.lo[a]
             kind, value = arrivals.kind[a], arrivals.value[a]
             d = elapsed(hi, lo, since_hi, since_lo)
@@ -72,7 +73,12 @@ def read(p, state, books, arrivals, until, out, lost):
         out.area[n] += lost[0]
 
 
-def readings(p, state: tuple[np.ndarray, ...], arrivals: Arrivals, until: float) -> Readings:
+def readings(
+    p,
+    state: tuple[np.ndarray, ...],
+    blocks: Iterable[tuple[int, int, Arrivals]],
+    until: float,
+) -> Readings:
     """Readings of a population of readouts.
 
     Parameters
@@ -81,13 +87,14 @@ def readings(p, state: tuple[np.ndarray, ...], arrivals: Arrivals, until: float)
         Kernel parameters in the array form.
     state : tuple of ndarray, shape (n,)
         State at time 0, as the kernels count it.
-    arrivals : Arrivals
-        Up to `until`.
+    blocks : iterable of (first, last, Arrivals)
+        Of all neurons; arrivals up to `until`.
     until : float
         End of the run [s].
     """
     n = state[0].size
     out = Readings(np.full(n, -np.inf), np.zeros(n), np.zeros(n))
     books = new_books(n)
-    read(p, state, books, arrivals, until, out, np.zeros(1))
+    for first, last, arrivals in blocks:
+        read(p, state, books, (first, last), arrivals, until, out, np.zeros(1))
     return out

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from evsim.delivery import Current, incoming, lists_of_arrivals
+from evsim.arrivals import arrivals_in_blocks, lists_of_arrivals
+from evsim.delivery import Current, incoming
 from evsim.lists import trace
 from evsim.network import Network, Projection
 from evsim.neuron import new_books, new_log
 from evsim.readings import Readings, readings
 from evsim.spikes import Spikes
-from evsim.start import Snapshot
+from evsim.start import Snapshot, held
 
 
 @dataclass(frozen=True, repr=False)
@@ -128,10 +129,10 @@ class Record:
                 f"{what} is for readouts (LI), which no spike resets; {name!r} is of "
                 f"{type(model).__name__}, whose voltage record.voltage gives at any time"
             )
-        arrivals = lists_of_arrivals(
+        blocks = arrivals_in_blocks(
             self.network, name, self._trains(), self.inputs.get(name), None, self.until
         )
-        return readings(model.compile(n, True), self.initial[name], arrivals, self.until)
+        return readings(model.compile(n, True), self.initial[name], blocks, self.until)
 
     def _trains(self) -> dict[str, Spikes]:
         """Spikes of every source of the network."""
@@ -172,7 +173,7 @@ def _replay(record: Record, name: str, unit: int, t: np.ndarray):
         current = Current(current.times, current.rows(record.network.size(name), name)[:, [unit]],
                           current.dt)  # fmt: skip
     arrivals = lists_of_arrivals(network, name, record._trains(), current, None, record.until)
-    p = model.compile(1, True)
+    p = held(model.compile(1, True), record.policies.get("multi") == "hold")
     state = tuple(values[[unit]] for values in record.initial[name])
     first = record.policies["tie"] == "arrival_first"
     values = np.zeros((1 + max(len(state), 2), t.size))

@@ -11,15 +11,23 @@ from evsim.delivery import in_arrays
 from evsim.fibres import Part
 from evsim.flight import more_chunks, new_flight, slot_of
 from evsim.gather import LISTS, TABLE, Deliveries, Lists, Progress
-from evsim.group import Group, external_of, group_of, largest_delay
+from evsim.group import Group, Outside, group_of, largest_delay
 from evsim.heap import more_heap, new_heap
-from evsim.instants import ASTRAY, Ahead, run_instants, start_instants
+from evsim.instants import (
+    ASTRAY,
+    EMPTY,
+    GOING,
+    Ahead,
+    open_slice,
+    run_instants,
+    start_instants,
+)
 from evsim.models import verbs
 from evsim.models.base import is_policy
 from evsim.neuron import DONE, FULL, Books, finish, more_room, new_flags, new_log, new_place
 from evsim.outcome import doubts_of, runaway, spikes_of
 from evsim.short import short_synapses
-from evsim.start import Job, Snapshot, drive_again
+from evsim.start import Job, Snapshot, drive_again, held
 from evsim.windows import Block, advance_block, advance_late, open_window, span_of
 
 #: Windows are shorter than the smallest delay by so much that no rounding lets a spike act
@@ -27,8 +35,6 @@ from evsim.windows import Block, advance_block, advance_late, open_window, span_
 SHORTER = 1.0 - 1e-7
 #: Slots of the ring, at most: for delays of still more different sizes the queue is better.
 MOST_SLOTS = 2**22
-#: A status besides those of kernels: there is more to do.
-GOING = -1
 
 
 def blocks_of(job: Job, group: Group, room: int) -> tuple[Block, ...]:
@@ -45,7 +51,7 @@ def blocks_of(job: Job, group: Group, room: int) -> tuple[Block, ...]:
     arrays = {name: in_arrays(job.network, name, job.inputs.get(name)) for name in group.names}
     blocks = []
     for names in runs:
-        p = parameters(job.network, names, arrays)
+        p = held(parameters(job.network, names, arrays), job.hold)
         states, all_books = zip(*(job.starts[name] for name in names), strict=True)
         state = tuple(map(np.concatenate, zip(*states, strict=True)))
         books = joint_books(all_books)
@@ -149,9 +155,7 @@ class Run(ABC):
         self.job, self.group = job, group
         self.until, self.first = (job.until, 0.0), job.arrival_first
         self.blocks = blocks_of(job, group, 1024)
-        self.external = external_of(
-            job.network, group, job.trains, job.inputs, job.since, job.until
-        )
+        self.outside = Outside(job.network, group, job.trains, job.inputs, job.since, job.until)
         bounds = group.fibres.start
         self.part = Part(np.array([0]), np.array([group.n]), bounds[:-1].copy(), bounds[1:].copy())
         self.place = new_place()
@@ -227,12 +231,14 @@ class Windows(Run):
             if status != DONE:
                 return status
         self.place.neuron[0] = 0
+        self.job.tell(window / (self.last + 1))
         return self.close() if final else GOING
 
     def _open(self) -> int:
+        last = self.outside.serve(self.width, self.last, self.progress)
         return open_window(
-            self.group.fibres, self.part, self.flight, self.external, self.deliveries, self.lists,
-            self.width, self.until, self.last, self.progress, self.spikes,
+            self.group.fibres, self.part, self.flight, self.outside.external, self.deliveries,
+            self.lists, self.width, self.until, last, self.progress, self.spikes,
         )  # fmt: skip
 
     def _advance(self, block, end, final) -> int:
@@ -303,22 +309,26 @@ class Instants(Run):
 
     def step(self) -> int:
         """As far as the room allows; a status."""
-        rest = (self.external, self.heap, self.until, self.first)
+        fibres, ahead, outside = self.group.fibres, self.ahead, self.outside
         if not self.started:
-            start_instants(self.blocks, self.beyond, self.group.fibres, self.ahead, *rest)
+            rest = (self.heap, self.until, self.first)
+            start_instants(self.blocks, self.beyond, ahead, *rest)
+            open_slice(fibres, ahead, outside.external, self.heap, outside.end, outside.more)
             self.started = True
         status = run_instants(
-            self.blocks,
-            self.beyond,
-            self.group.fibres,
-            self.ahead,
-            *rest,
-            self.spikes,
-            self.doubts,
-        )
+            self.blocks, self.beyond, fibres, ahead, outside.external, self.heap, self.until,
+            self.first, self.spikes, self.doubts,
+        )  # fmt: skip
         if status == FULL:
             self.heap = more_heap(self.heap)
             self.more_logs()
+            return GOING
+        if status == EMPTY:
+            outside.proceed(ahead.external)
+            open_slice(fibres, ahead, outside.external, self.heap, outside.end, outside.more)
+            return GOING
+        if status == GOING:
+            self.job.tell(float(self.heap.hi[0]) / (self.until[0] or 1.0))
             return GOING
         if status == DONE:
             status = self.close()

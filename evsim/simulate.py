@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from evsim.delivery import Current, in_arrays, incoming, lists_of_arrivals, rows_of_events
+from evsim.arrivals import arrivals_in_blocks
+from evsim.delivery import Current, in_arrays, incoming, rows_of_events
 from evsim.lists import walk
 from evsim.models import verbs
 from evsim.network import Network
 from evsim.neuron import DONE, FULL, more_room, new_flags, new_log, new_place
 from evsim.outcome import doubts_of, runaway, spikes_of
 from evsim.plan import plan
+from evsim.progress import Meter, Progress, meter
 from evsim.record import Record
 from evsim.recurrent import run_group
 from evsim.spikes import Spikes, joined
@@ -25,13 +27,15 @@ from evsim.start import (
     as_at_first,
     checked_past,
     drive_again,
+    held,
     initial_states,
     later_only,
     together,
 )
 from evsim.sweep import coefficients, sweep, two_buffers
 
-TIES = ("spike_first", "arrival_first")
+#: What comes first where an arrival is at the time of a spike; several spikes at one instant.
+POLICIES = {"tie": ("spike_first", "arrival_first"), "multi": ("repeat", "hold")}
 
 
 def simulate(
@@ -43,7 +47,9 @@ def simulate(
     resume=None,
     threads: int | None = None,
     tie: str = "spike_first",
+    multi: str = "repeat",
     path: str = "auto",
+    progress: bool | Progress = False,
 ):
     """Run a network exactly.
 
@@ -67,9 +73,18 @@ def simulate(
         the result.
     tie : {"spike_first", "arrival_first"}, optional
         What happens first where an arrival comes at the very time of a spike.
+    multi : {"repeat", "hold"}, optional
+        What a neuron without refractory period does that is at or above threshold at the very
+        instant of a spike of its own. "repeat": it fires again, and so on until it is below.
+        "hold": it fires at most once at one instant; it then fires at its next own event (an
+        arrival, or a step of its current) if it still is at or above threshold after that, or
+        where its voltage, having sunk below by itself, comes to threshold again.
     path : {"auto", "sweep", "window", "queue"}, optional
         How to go through time; the answer has the same bits. `evsim.plan` says which suits
         which network, and what refuses which.
+    progress : bool or callable, optional
+        True shows a bar on standard error, on a terminal only; a callable is called as
+        `progress(done, total, what)` as work goes on, not always by this thread. Default: silent.
 
     Returns
     -------
@@ -80,7 +95,9 @@ def simulate(
     ValueError, TypeError
         Naming argument, index and value.
     ZenoError
-        If a neuron stays above threshold after its reset and has no refractory period.
+        With `multi="repeat"`: if a neuron would fire at one instant for ever, because a spike
+        does not bring its voltage down (as with `v_reset` at or above `v_th`), or because a
+        cycle without delay lifts it again each time.
 
     Notes
     -----
@@ -94,16 +111,17 @@ def simulate(
         raise ValueError(f"until must be finite and non-negative; got {until}")
     if threads is not None and (not isinstance(threads, int) or threads < 1):
         raise ValueError(f"threads must be a positive integer; got {threads!r}")
-    if tie not in TIES:
-        raise ValueError(f"tie must be one of {', '.join(map(repr, TIES))}; got {tie!r}")
+    policies = {"tie": tie, "multi": multi}
     network = network.copy()
+    check_policies(network, policies)
     stages = plan(network, path)
     samples = inputs if isinstance(inputs, list | tuple) else [inputs]
     checked = [checked_inputs(network, sample) for sample in samples]
-    past = checked_past(network, resume, initial, len(samples), float(until), tie)
+    past = checked_past(network, resume, initial, len(samples), float(until), policies)
     starts = initial_states(network, initial)
 
-    def run(sample, before):
+    def run(pair):
+        sample, before = pair
         whole, since, at = sample, None, starts
         if before is not None:
             later_only(sample, before.until)
@@ -115,18 +133,27 @@ def simulate(
         trains = {name: whole.get(name, Spikes([], [])) for name in network.inputs}
         if before is not None:
             trains |= before.spikes
-        job = Job(network, trains, whole, since, float(until), tie == "arrival_first", at)
-        return _run(job, stages, whole, before)
+        first, hold = tie == "arrival_first", multi == "hold"
+        job = Job(network, trains, whole, since, float(until), first, at, hold)
+        return _run(job, stages, whole, before, policies, shown)
 
-    workers = min(len(checked), threads or os.cpu_count() or 1)
-    if workers > 1:
-        # The first sample alone: it compiles what the others then share.
-        first = run(checked[0], past[0])
-        with ThreadPoolExecutor(workers) as pool:
-            records = [first, *pool.map(run, checked[1:], past[1:])]
-    else:
-        records = [run(*pair) for pair in zip(checked, past, strict=True)]
+    with meter(progress, "simulating", len(stages) * len(samples)) as shown:
+        workers = min(len(checked), threads or os.cpu_count() or 1)
+        records = _in_parallel(run, [*zip(checked, past, strict=True)], workers)
     return records if isinstance(inputs, list | tuple) else records[0]
+
+
+def _in_parallel(run, samples, workers: int) -> list[Record]:
+    """The records of samples, in order; after an error, or Ctrl-C, none is begun."""
+    if workers <= 1:
+        return [run(sample) for sample in samples]
+    # The first sample alone: it compiles what the others then share.
+    first = run(samples[0])
+    pool = ThreadPoolExecutor(workers)
+    try:
+        return [first, *pool.map(run, samples[1:])]
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def checked_inputs(network: Network, inputs) -> dict[str, Spikes | Current]:
@@ -156,14 +183,27 @@ def checked_inputs(network: Network, inputs) -> dict[str, Spikes | Current]:
     return dict(inputs)
 
 
-def _run(job: Job, stages, inputs, past: Record | None) -> Record:
+def check_policies(network: Network, policies: dict[str, str]) -> None:
+    """Refuse policies that do not exist, or not for a population of the network."""
+    for key, value in policies.items():
+        if value not in POLICIES[key]:
+            allowed = ", ".join(map(repr, POLICIES[key]))
+            raise ValueError(f"{key} must be one of {allowed}; got {value!r}")
+    for name, population in network.populations.items():
+        if policies["multi"] == "hold" and (why := population.model.no_hold):
+            raise ValueError(f"multi='hold' is not for population {name!r}: {why}")
+
+
+def _run(job: Job, stages, inputs, past: Record | None, policies, meter: Meter) -> Record:
     """Group by group; what a run that goes on has found before comes first."""
     undecided: list[tuple[str, int, float, str]] = []
     final: dict[str, Snapshot] = {}
     for names, way in stages:
+        job.tell = meter.part(", ".join(names))
         found, doubts, ends = (
             run_population(job, *names) if way == "sweep" else run_group(job, names, way)
         )
+        job.tell(1.0)
         for name, spikes in found.items():
             job.trains[name] = joined(past.spikes[name], spikes) if past else spikes
         undecided += doubts
@@ -175,7 +215,7 @@ def _run(job: Job, stages, inputs, past: Record | None) -> Record:
         network=job.network,
         inputs=inputs,
         until=job.until,
-        policies={"tie": "arrival_first" if job.arrival_first else "spike_first"},
+        policies=policies,
         spikes={name: job.trains[name] for name in job.network.populations},
         undecided=undecided,
         initial=past.initial if past else {name: s.state for name, s in job.starts.items()},
@@ -185,36 +225,68 @@ def _run(job: Job, stages, inputs, past: Record | None) -> Record:
 
 def run_population(job: Job, name: str):
     """One population whose sources have been run: its spikes, doubts and final state, by name."""
-    network, trains, current = job.network, job.trains, job.inputs.get(name)
-    population = network.populations[name]
-    n = population.n
-    p = population.model.compile(n, in_arrays(network, name, current))
+    dense = all(projection.dense for projection in incoming(job.network, name))
+    n, end = job.network.size(name), (sweep_events if dense else walk_arrivals)(job, name)
+    spikes, doubts, state, books = end
+    return (
+        {name: spikes_of(spikes, 0, n)},
+        doubts_of(doubts, name, 0, n),
+        {name: Snapshot(state, books)},
+    )
+
+
+def start_of(job: Job, name: str):
+    """Kernel parameters, state and books of a population at its start."""
+    population = job.network.populations[name]
+    arrays = in_arrays(job.network, name, job.inputs.get(name))
+    p = held(population.model.compile(population.n, arrays), job.hold)
     state, books = job.starts[name].copy()
     drive_again(p, state, books)
-    place, end, first = new_place(), (job.until, 0.0), job.arrival_first
+    return p, state, books
+
+
+def sweep_events(job: Job, name: str):
+    """A population whose every event reaches every neuron: logs of spikes and doubts, and end."""
+    p, state, books = start_of(job, name)
+    n, times = books.current.size, (job.since, job.until)
+    states, place = two_buffers(state), new_place()
     place.within[0] = job.since is not None
-    spikes, doubts = new_log(max(256, n)), new_log(64)
-    times = (job.since, job.until)
-    if all(projection.dense for projection in incoming(network, name)):
-        events, weights, currents = rows_of_events(network, name, trains, current, *times)
-        states, flags, nothing = two_buffers(state), new_flags(n), np.zeros(n)
-        found = np.empty(n, np.int64)
-        table = tuple(np.empty(events.hi.size) for _ in verbs.prepare(p, 0.0))
-        coefficients(p, events, table)
+    events, weights, currents = rows_of_events(
+        job.network, name, job.trains, job.inputs.get(name), *times
+    )
+    flags, found, nothing = new_flags(n), np.empty(n, np.int64), np.zeros(n)
+    table = tuple(np.empty(events.hi.size) for _ in verbs.prepare(p, 0.0))
+    coefficients(p, events, table)
 
-        def go(spikes, doubts):
-            return sweep(p, states, books, events, table, weights, currents, end, first,
-                         place, flags, found, nothing, spikes, doubts)  # fmt: skip
-    else:
-        place.within[0], states = 0, (state,)
-        arrivals = lists_of_arrivals(network, name, trains, current, *times)
+    def go(spikes, doubts):
+        return sweep(p, states, books, events, table, weights, currents, (job.until, 0.0),
+                     job.arrival_first, place, flags, found, nothing, spikes, doubts)  # fmt: skip
 
-        def go(spikes, doubts):
-            return walk(p, state, books, arrivals, end, first, place, spikes, doubts)
+    spikes, doubts = to_the_end(go, name, books, place, new_log(max(256, n)), new_log(64))
+    return spikes, doubts, states[place.turn[0]], books
 
+
+def walk_arrivals(job: Job, name: str):
+    """A population of any input, neuron by neuron: as `sweep_events`."""
+    p, state, books = start_of(job, name)
+    spikes, doubts = new_log(max(256, books.current.size)), new_log(64)
+    current, times = job.inputs.get(name), (job.since, job.until)
+    for first, last, arrivals in arrivals_in_blocks(job.network, name, job.trains, current, *times):
+        place, part, span = new_place(), arrivals, (first, last)
+
+        def go(spikes, doubts, place=place, part=part, span=span):
+            return walk(p, state, books, span, part, (job.until, 0.0), job.arrival_first,
+                        place, spikes, doubts)  # fmt: skip
+
+        spikes, doubts = to_the_end(go, name, books, place, spikes, doubts)
+        job.tell(last / books.current.size)
+    return spikes, doubts, state, books
+
+
+def to_the_end(go, name, books, place, spikes, doubts):
+    """The logs after `go` has ended, which gets more room as long as it asks for it."""
     while (status := go(spikes, doubts)) == FULL:
         spikes, doubts = more_room(spikes), more_room(doubts)
     if status != DONE:
         raise runaway(name, int(place.neuron[0]), float(books.hi[place.neuron[0]]))
-    end_state = Snapshot(states[place.turn[0]], books)
-    return {name: spikes_of(spikes, 0, n)}, doubts_of(doubts, name, 0, n), {name: end_state}
+    return spikes, doubts

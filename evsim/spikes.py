@@ -256,15 +256,15 @@ class Spikes:
         np.add.at(out, (steps, self.units), 1)
         return out
 
-    def after(self, t: float) -> Spikes:
-        """The spikes that may come after `t`: some that come a rounding before are among them."""
+    def after(self, t: float, until: float = np.inf) -> Spikes:
+        """The spikes that may come after `t`, and up to `until`: some that come a rounding
+        before or later are among them."""
         first = int(np.searchsorted(self.times, t * (1.0 - 1e-12) - 1e-300))
-        self_from = Spikes.__new__(Spikes)
-        steps = None if self.steps is None else self.steps[first:]
-        self_from._set(
-            self.times[first:], self.times_lo[first:], self.units[first:], steps, self.dt
-        )
-        return self_from
+        part = slice(first, int(np.searchsorted(self.times, until, side="right")))
+        some = Spikes.__new__(Spikes)
+        steps = None if self.steps is None else self.steps[part]
+        some._set(self.times[part], self.times_lo[part], self.units[part], steps, self.dt)
+        return some
 
     def intervals(self, unit) -> np.ndarray:
         """Intervals between successive spikes of one neuron [s], with the digits they have."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,7 +12,7 @@ from evsim.delivery import Current
 from evsim.jit import kernel
 from evsim.models import verbs
 from evsim.network import Network
-from evsim.neuron import Books, new_books
+from evsim.neuron import HOLD, Books, new_books
 from evsim.spikes import Spikes, joined
 
 if TYPE_CHECKING:
@@ -40,6 +41,16 @@ class Job:
     until: float
     arrival_first: bool
     starts: dict[str, Snapshot]
+    hold: bool = False  # at most one spike of a neuron at one instant
+    tell: Callable[[float], None] = lambda fraction: None  # how far the present group has come
+
+
+def held(p, hold: bool):
+    """Kernel parameters with the policy of several spikes at one instant, `Job.hold`."""
+    if not hold:
+        return p
+    t_ref = np.where(np.asarray(p.t_ref) > 0.0, p.t_ref, HOLD)
+    return p._replace(t_ref=t_ref if t_ref.ndim else float(t_ref))
 
 
 @kernel
@@ -110,7 +121,7 @@ def _by_type(name: str, given, ports) -> dict[str, Any]:
     return {f"i_{key}": value for key, value in given.items()}
 
 
-def checked_past(network: Network, resume, initial, samples: int, until: float, tie: str):
+def checked_past(network: Network, resume, initial, samples: int, until: float, policies):
     """One record to go on from per sample, or None for each.
 
     Raises
@@ -130,8 +141,9 @@ def checked_past(network: Network, resume, initial, samples: int, until: float, 
             raise TypeError(f"resume must be a Record; got {record!r}")
         if not _same(network, record.network):
             raise ValueError("resume is a run of another network; pass its own, record.network")
-        if record.policies["tie"] != tie:
-            raise ValueError(f"resume was run with tie={record.policies['tie']!r}; got {tie!r}")
+        for key, value in policies.items():
+            if (its := record.policies.get(key, "repeat")) != value:
+                raise ValueError(f"resume was run with {key}={its!r}; got {value!r}")
         if record.until > until:
             raise ValueError(f"until={until} lies before the end of resume, {record.until}")
     return past

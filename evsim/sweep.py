@@ -150,14 +150,10 @@ def redo(
     x = verbs.load(before, at)
     k = e + place.arrival[0]
     fresh = k > 0 and place.within[0] == 0
-    was_busy = books.busy[at] != 0
-    if fresh and not was_busy:
-        clock = Clock(events.hi[k - 1], events.lo[k - 1], False, 0.0, 0.0, 0.0)
-    else:
-        clock = clock_of(books, n)
-        if fresh:
-            hi, lo = events.hi[k - 1], events.lo[k - 1]
-            clock = Clock(hi, lo, True, clock.free_hi, clock.free_lo, clock.free_error)
+    past = clock = clock_of(books, at)
+    if fresh:
+        hi, lo = events.hi[k - 1], events.lo[k - 1]
+        clock = Clock(hi, lo, past.busy, past.free_hi, past.free_lo, past.free_error)
     place.arrival[0] = place.within[0] = 0
     status = DONE
     while k < stop and status == DONE:
@@ -171,8 +167,9 @@ def redo(
         fresh = True
         k += status == DONE
     verbs.store(after if status == DONE else before, at, x)
-    if was_busy or clock.busy or status != DONE:
-        enter(books, n, clock)
+    fired = clock.free_hi != past.free_hi or clock.free_lo != past.free_lo
+    if fired or past.busy or clock.busy or status != DONE:
+        enter(books, at, clock)
     if status != DONE:
         stop_at(place, n, k - e)
     return status

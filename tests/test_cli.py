@@ -58,7 +58,7 @@ def one_line(text, *words):
 # --------------------------------------------------------------------------------- help, version
 
 
-@pytest.mark.parametrize("command", [[], ["demo"], ["verify"], ["run"]])
+@pytest.mark.parametrize("command", [[], ["demo"], ["verify"], ["run"], ["bench"]])
 def test_help_shows_an_example(command):
     found = CliRunner().invoke(cli.app, [*command, "--help"])
     assert found.exit_code == 0
@@ -68,7 +68,8 @@ def test_help_shows_an_example(command):
 
 def test_help_names_the_flags_of_from_nir():
     help_text = CliRunner().invoke(cli.app, ["run", "--help"]).output
-    for flag in ("spikes", "pulse-width", "reset", "compare", "recurrent-delay", "v-init"):
+    flags = ("spikes", "pulse-width", "reset", "compare", "recurrent-delay", "v-init", "multi")
+    for flag in flags:
         assert f"--{flag}" in help_text
 
 
@@ -277,8 +278,8 @@ def library(monkeypatch, folder):
         calls.options = options
         return types.SimpleNamespace(inputs=calls.inputs)
 
-    def simulate(network, inputs, until):
-        calls.spikes, calls.until = inputs, until
+    def simulate(network, inputs, until, **more):
+        calls.spikes, calls.until, calls.more = inputs, until, more
         return types.SimpleNamespace(spikes={"out": Spikes([0.1, 0.2], [0, 0])}, undecided=[1])
 
     for name, value in {"from_nir": from_nir, "simulate": simulate, "Spikes": Spikes}.items():
@@ -313,7 +314,9 @@ def test_every_flag_arrives(library):
         "v_init": "v_reset",
     }
     assert cli.main([*CALL, "--v-init", "-0.5"]) == 0
-    assert library.options["v_init"] == -0.5
+    assert library.options["v_init"] == -0.5 and library.more == {}
+    assert cli.main([*CALL, "--multi", "hold"]) == 0
+    assert library.more == {"multi": "hold"}
 
 
 @pytest.mark.parametrize(
@@ -397,3 +400,26 @@ def test_ctrl_c_as_a_process(folder):
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out, err) == (130, "", "")
     assert os.listdir(folder) == []
+
+
+# ------------------------------------------------------------------------------------------ bench
+
+
+def test_bench_prints_its_rows_and_writes_them(folder, capsys, monkeypatch):
+    from evsim.bench import short
+
+    rows = [
+        short.Row("dense", 0.5, "x", 0.4, True, "much"),
+        short.Row("slow", 3.0, "s", 1.5, False, "[a]"),
+        short.Row("events", 51.0, "million events/s", 0.0, True, ""),
+    ]
+    found = {"versions": {"python": "3"}, "seed": 0, "rounds": 5, "rows": rows}
+    monkeypatch.setattr(short, "run", lambda progress: progress(1, 2, "x") or found)
+    assert cli.main(["bench", "--json", "b.json"]) == 0
+    out, err = capsys.readouterr()
+    assert err == "" and "0.50 x" in out and ">= 0.4" in out and "<= 1.5" in out and "[a]" in out
+    written = json.loads((folder / "b.json").read_text())
+    assert [row["met"] for row in written["rows"]] == [True, False, True]
+    assert sorted(os.listdir(folder)) == ["b.json"]
+    assert cli.main(["bench", "--json", "nowhere/b.json"]) == 2
+    one_line(capsys.readouterr().err, "nowhere")

@@ -235,9 +235,6 @@ def test_what_a_spike_is_must_be_said():
     "words, extra, edges",
     [
         ("node 'x' is a Threshold; evsim can represent", {"x": nir.Threshold(FOUR)}, []),
-        ("node 'x' is a Delay", {"x": nir.Delay(FOUR)}, []),
-        ("node 'x' is a Scale", {"x": nir.Scale(FOUR)}, []),
-        ("node 'x' is a CubaLI;", {"x": nir.CubaLI(FOUR, FOUR, FOUR, FOUR)}, []),
         ("names a node that does not exist: 'nobody'", {}, [("nobody", "p")]),
         ("'x' .LI. feeds another node", {"x": nir.LI(FOUR, FOUR, FOUR)}, [("x", "p")]),
         ("'output' .Output. has an outgoing edge", {}, [("output", "p")]),

@@ -24,6 +24,7 @@ import numpy as np
 from evsim.models import isolate, verbs
 from evsim.models.base import Neuron, exact_sum, in_form
 from evsim.models.flow import exponential
+from evsim.models.held import rise_of_sum
 from evsim.models.isolate import sorted_rates
 from evsim.models.lif import GRAZE, RESET, SLACK, levels
 from evsim.models.mixed import WIDER, excess, response
@@ -168,6 +169,11 @@ def receive(p, x, port, weight):
 @verbs.next_spike.implement(AdaptiveKernel)
 def next_spike(p, x, y):
     return isolate.first_zero(p, x, x[0] - x[2])
+
+
+@verbs.next_rise.implement(AdaptiveKernel)
+def next_rise(p, x):
+    return rise_of_sum(p, x, x[0] - x[2])
 
 
 @verbs.earliest.implement(AdaptiveKernel)

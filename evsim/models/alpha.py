@@ -28,6 +28,7 @@ import numpy as np
 from evsim.jit import inline_kernel
 from evsim.models import isolate, verbs
 from evsim.models.base import Neuron, exact_sum, in_form
+from evsim.models.held import rise_of_sum
 from evsim.models.isolate import sorted_rates
 from evsim.models.lif import GRAZE, RESET, SLACK, levels
 from evsim.models.mixed import WIDER, excess
@@ -183,6 +184,11 @@ def receive(p, x, port, weight):
 @verbs.next_spike.implement(AlphaKernel)
 def next_spike(p, x, y):
     return isolate.first_zero(p, x, x[0])
+
+
+@verbs.next_rise.implement(AlphaKernel)
+def next_rise(p, x):
+    return rise_of_sum(p, x, x[0])
 
 
 @verbs.earliest.implement(AlphaKernel)

@@ -127,6 +127,11 @@ class Neuron(ABC):
         return ""
 
     @property
+    def no_hold(self) -> str:
+        """Why `multi="hold"` is not for it, or an empty string."""
+        return ""
+
+    @property
     def per_neuron(self) -> bool:
         """Whether any parameter has one value per neuron."""
         return any(np.ndim(value) for value in self.numbers().values())

@@ -124,6 +124,11 @@ def next_spike(p, x, y):
     return s, DOUBT * EPS * (s + 1.0 / p.rate_mem), peak
 
 
+@verbs.next_rise.implement(DeltaKernel)
+def next_rise(p, x):
+    return math.inf, 0.0, math.inf
+
+
 @verbs.earliest.implement(DeltaKernel)
 def earliest(p, x):
     u, theta = x[0], p.theta

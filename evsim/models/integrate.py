@@ -139,6 +139,8 @@ class IFKernel(NamedTuple):
 
 #: Of its voltage, for `evsim.models.refractory` to allow for.
 IFKernel.roundings = 0.0  # type: ignore[attr-defined]
+#: Which state variable is the rest of the voltage, beyond a double.
+IFKernel.tail = 1  # type: ignore[attr-defined]
 
 
 @verbs.pick.implement(IFKernel)
@@ -187,6 +189,11 @@ def next_spike(p, x, y):
     wait = left / p.slope
     exact = lost == 0.0 and more == 0.0 and fma(wait, p.slope, -left) == 0.0
     return wait, (0.0 if exact else DOUBT * EPS * wait), math.inf
+
+
+@verbs.next_rise.implement(IFKernel)
+def next_rise(p, x):
+    return math.inf, 0.0, math.inf
 
 
 @verbs.earliest.implement(IFKernel)

@@ -192,6 +192,23 @@ def next_spike(p, x, y):
     return first_rise(p, x[1], target, abs(p.theta) + target)
 
 
+@verbs.next_rise.implement(IFExpKernel)
+def next_rise(p, x):
+    # Behind the minimum of a voltage that falls first, if that lies below threshold.
+    i, b = x[1], p.slope
+    if not (b > 0.0 and i < 0.0 and i + b < 0.0):
+        return math.inf, 0.0, math.inf
+    s = log(min(-i / b, LARGEST)) * p.tau
+    target = p.theta - x[0]
+    low = rise_to(p, i, s)[0] - target
+    reach = abs(p.theta) + abs(target) + abs(i) * p.tau
+    peak = s if abs(low) <= DOUBT * EPS * reach else math.inf
+    if low >= 0.0:
+        return math.inf, 0.0, peak
+    s, slope = refine_exp(p, i, target, s, math.inf)
+    return s, (DOUBT * EPS * (reach / slope + s) if slope > 0.0 else s), peak
+
+
 @verbs.earliest.implement(IFExpKernel)
 def earliest(p, x):
     # The slope never exceeds b + max(i0, 0).

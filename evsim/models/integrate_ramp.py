@@ -37,6 +37,8 @@ class IFRampKernel(NamedTuple):
 
 #: Of its voltage, for `evsim.models.refractory` to allow for.
 IFRampKernel.roundings = 0.0  # type: ignore[attr-defined]
+#: Which state variable is the rest of the voltage, beyond a double.
+IFRampKernel.tail = 1  # type: ignore[attr-defined]
 
 
 @verbs.pick.implement(IFRampKernel)
@@ -91,6 +93,11 @@ def next_spike(p, x, y):
     whole = lost == 0.0 and more == 0.0 and slope_lo == 0.0
     exact = whole and fma(wait, slope, -left) == 0.0
     return wait, (0.0 if exact else DOUBT * EPS * wait), math.inf
+
+
+@verbs.next_rise.implement(IFRampKernel)
+def next_rise(p, x):
+    return math.inf, 0.0, math.inf
 
 
 @verbs.earliest.implement(IFRampKernel)

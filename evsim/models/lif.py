@@ -26,6 +26,7 @@ from evsim.models import verbs
 from evsim.models.base import Neuron, exact_sum, in_form
 from evsim.models.crossing import first_crossing
 from evsim.models.flow import exponential, rates
+from evsim.models.held import rise_of_leaky
 from evsim.models.refractory import REFRACTORY, arrived, gone_on
 from evsim.models.verbs import at
 
@@ -199,6 +200,11 @@ def receive(p, x, port, weight):
 def next_spike(p, x, y):
     sure = y[0] >= p.theta + SLACK * (abs(x[0]) + abs(x[1]) + abs(p.theta))
     return first_crossing(p, x[0], x[1], sure)
+
+
+@verbs.next_rise.implement(LIFKernel)
+def next_rise(p, x):
+    return rise_of_leaky(p, x[0], x[1])
 
 
 @verbs.earliest.implement(LIFKernel)

@@ -24,6 +24,7 @@ from numba.extending import overload
 from evsim.dispatch import INLINE
 from evsim.models import isolate, verbs
 from evsim.models.base import in_form
+from evsim.models.held import rise_of_sum
 from evsim.models.isolate import sorted_rates
 from evsim.models.lif import SLACK
 from evsim.models.refractory import arrived, gone_on
@@ -183,6 +184,11 @@ def receive(p, x, port, weight):
 @verbs.next_spike.implement(MixedKernel)
 def next_spike(p, x, y):
     return isolate.first_zero(p, x, x[0])
+
+
+@verbs.next_rise.implement(MixedKernel)
+def next_rise(p, x):
+    return rise_of_sum(p, x, x[0])
 
 
 @verbs.earliest.implement(MixedKernel)

@@ -114,6 +114,12 @@ class QIF(Neuron):
             strict=int(self.graze == ">"),
         )
 
+    @property
+    def no_hold(self) -> str:
+        """Why `multi="hold"` is not for it, or an empty string."""
+        finite = np.any(np.isfinite(self.v_th))
+        return "held above a finite v_th, its voltage would run to infinity" if finite else ""
+
     def rest(self) -> float:
         """The level from which the kernels measure the voltage."""
         return 0.0
@@ -223,6 +229,11 @@ def next_spike(p, x, y):
     if s == math.inf:
         return s, 0.0, peak
     return s, DOUBT * EPS * (s + p.tau * (abs(v) / speed if speed > 0.0 else 0.0)), peak
+
+
+@verbs.next_rise.implement(QIFKernel)
+def next_rise(p, x):
+    return math.inf, 0.0, math.inf  # `no_hold`: it would run to infinity
 
 
 @verbs.earliest.implement(QIFKernel)

@@ -111,6 +111,11 @@ def next_spike(p, x, y):
     return math.inf, 0.0, math.inf
 
 
+@verbs.next_rise.implement(LIKernel)
+def next_rise(p, x):
+    return math.inf, 0.0, math.inf
+
+
 @verbs.earliest.implement(LIKernel)
 def earliest(p, x):
     return math.inf

@@ -22,6 +22,7 @@ from evsim.dispatch import INLINE
 from evsim.jit import inline_kernel, kernel
 from evsim.models import verbs
 from evsim.models.crossing import DOUBT, EPS
+from evsim.numerics import two_sum
 
 #: The variants; their indices are what kernels see.
 REFRACTORY = ("clamp", "hold_fire", "block_input")
@@ -82,3 +83,26 @@ def _doubtful_release(p, x, error):
         return p.refractory != CLAMP and near_threshold(p, x, x[raises], error, roundings)
 
     return answer if raises is None else moving
+
+
+def height(p, x):
+    """How high the voltage of `x` is over what moves with its threshold, as two doubles.
+
+    Spikes at one instant must bring it down, or they would never end. `raises` and `tail` of
+    a class of parameters tell which state variable is the threshold's moving part, and which
+    the second double of the voltage.
+    """
+    if hasattr(p, "raises"):
+        return two_sum(x[0], -x[p.raises])
+    return x[0], x[p.tail] if hasattr(p, "tail") else 0.0
+
+
+@overload(height, jit_options=INLINE)
+def _height(p, x):
+    raises = getattr(p.instance_class, "raises", None)
+    tail = getattr(p.instance_class, "tail", None)
+    if raises is not None:
+        return lambda p, x: two_sum(x[0], -x[raises])
+    if tail is not None:
+        return lambda p, x: (x[0], x[tail])
+    return lambda p, x: (x[0], 0.0)

@@ -1,8 +1,8 @@
 """What a neuron model must answer.
 
 Two families. *Vector, branch-free*, for whole populations: `interval`, `step`, `receive`.
-*Scalar, for the few candidates*: `earliest`, `silent`, `next_spike`, `fire`, `clamp`,
-`receive_clamped`; `redrive` and `pulse`, which move a neuron to a new level of external
+*Scalar, for the few candidates*: `earliest`, `silent`, `next_spike`, `next_rise`, `fire`,
+`clamp`, `receive_clamped`; `redrive` and `pulse`, which move a neuron to a new level of external
 current; and `voltage`, for reading. `extremum` and `area` are for models that never fire.
 
 A parameter set is one NamedTuple class per model in two compiled forms: every number a
@@ -57,6 +57,13 @@ def next_spike(p, x, y):
     so close to threshold that float64 cannot decide whether it crosses, else inf. None of
     them depends on when the next arrival comes.
     """
+    raise TypeError(f"{type(p).__name__} is not a neuron model")
+
+
+@generic
+def next_rise(p, x):
+    """As `next_spike`, for a neuron that is at or above threshold and has fired for it: when it
+    next comes to threshold from below, after it has sunk below by itself, or inf."""
     raise TypeError(f"{type(p).__name__} is not a neuron model")
 
 

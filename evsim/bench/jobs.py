@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
-import evsim
+from evsim.bench.turns import SEED
+from evsim.models.lif import LIF
+from evsim.network import Network
+from evsim.spikes import Spikes
 
-SEED = 0
 FAN_OUT, EXCITATORY, WEIGHTS = 100, 0.8, (0.5, -2.5)
 LEVELS = {"v_th": 1.0, "v_reset": 0.0, "t_ref": 2e-3}
 DELAY, MIXED, SHORTEST = 1.5e-3, (0.1e-3, 5e-3), 1e-6
@@ -41,19 +43,19 @@ class Job:
     input_synapses: Synapses | None = None
     train: dict[str, np.ndarray] = field(default_factory=dict)
 
-    def network(self) -> evsim.Network:
+    def network(self) -> Network:
         """As evsim sees it."""
-        net = evsim.Network()
-        net.add_population("n", self.n, evsim.LIF(**self.params), initial={"v": self.v})
+        net = Network()
+        net.add_population("n", self.n, LIF(**self.params), initial={"v": self.v})
         join(net, "n", self.synapses)
         if self.input_synapses is not None:
             net.add_input("in", self.n_in)
             join(net, "in", self.input_synapses)
         return net
 
-    def inputs(self) -> dict[str, evsim.Spikes]:
+    def inputs(self) -> dict[str, Spikes]:
         """Spikes from outside."""
-        return {"in": evsim.Spikes(self.train["times"], self.train["units"])} if self.n_in else {}
+        return {"in": Spikes(self.train["times"], self.train["units"])} if self.n_in else {}
 
     def events(self, spikes: int) -> int:
         """Synaptic events of a run with so many spikes, input counted."""
