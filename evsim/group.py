@@ -65,6 +65,7 @@ def _fibres(network, names, projections, first, row_of) -> Fibres:
         _joined(target, np.int32),
         _joined(weight, float),
         _joined(delays, float),
+        _joined([], np.int32),
     )
 
 
@@ -132,7 +133,7 @@ def external_of(network: Network, group: Group, trains, currents, since, until) 
 def _current(current, n: int, name: str, first: int):
     hi, lo = current.pairs()
     k = hi.size
-    last = np.full(n * k, np.iinfo(np.int64).max // 2)
+    last = np.full(n * k, np.iinfo(np.int64).max // 256)
     return (
         np.repeat(hi, n), np.repeat(lo, n), np.tile(np.arange(first, first + n), k),
         current.rows(n, name).ravel(), np.full(n * k, CURRENT), last,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from evsim.jit import inline_kernel, kernel
+from evsim.jit import inner_inline_kernel, inner_kernel
 
 
-@inline_kernel
+@inner_inline_kernel
 def precedes(hi, lo, key, a, b):
     """Whether entry `a` comes strictly before entry `b`."""
     if hi[a] != hi[b]:
@@ -15,16 +15,15 @@ def precedes(hi, lo, key, a, b):
     return key[a] < key[b]
 
 
-@kernel
-def sort_by_time(hi, lo, key, first, size, order, spare):
-    """Write into `order` the entries `first` to `first + size` by (hi, lo, key), stably.
+@inner_kernel
+def sort_by_time(hi, lo, key, size, order, spare):
+    """Sort the entries whose numbers are in `order[:size]` by (hi, lo, key), stably.
 
-    `spare` is as long as `order`. Runs that are in order already cost nothing.
+    `spare` is as long as `order`. What is in order already costs nothing.
     """
     ascending = True
-    for k in range(size):
-        order[k] = first + k
-        ascending &= k == 0 or not precedes(hi, lo, key, first + k, first + k - 1)
+    for k in range(1, size):
+        ascending &= not precedes(hi, lo, key, order[k], order[k - 1])
     if ascending:
         return
     for start in range(0, size, 8):
@@ -38,7 +37,7 @@ def sort_by_time(hi, lo, key, first, size, order, spare):
         width *= 2
 
 
-@inline_kernel
+@inner_inline_kernel
 def insertion(hi, lo, key, order, start, stop):
     """Sort `order[start:stop]`, stably."""
     for k in range(start + 1, stop):
@@ -49,7 +48,7 @@ def insertion(hi, lo, key, order, start, stop):
         order[m] = entry
 
 
-@inline_kernel
+@inner_inline_kernel
 def merge(hi, lo, key, order, spare, start, width, size):
     """Merge two neighbouring runs of `order` into `spare`."""
     middle, stop = min(start + width, size), min(start + 2 * width, size)

@@ -40,6 +40,7 @@ class Job:
     until: float
     arrival_first: bool
     starts: dict[str, Snapshot]
+    threads: int = 1  # that a group of populations may use; does not change a bit
 
 
 @kernel
