@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from evsim.flight import kind_of
+from evsim.flight import WHAT, kind_of
 from evsim.gather import sort_arrivals
 from evsim.jit import inner_inline_kernel, inner_kernel
 from evsim.models import verbs
@@ -28,6 +28,7 @@ from evsim.neuron import (
     stop_at,
 )
 from evsim.numerics import elapsed
+from evsim.order import HI, LO, index
 
 #: Arrivals whose coefficients are computed together: they stay in the nearest cache.
 TOGETHER = 512
@@ -53,30 +54,34 @@ class Frame(NamedTuple):
 
 
 @inner_kernel
-def gaps(books, shift, flight, lists, a, b, mend):
-    """Intervals between the own events of the neurons of lists `a` to `b`.
+def look_up(books, shift, flight, lists, a, b, mend):
+    """What the neurons of lists `a` to `b` meet: times of their arrivals and of their own events
+    before, and kinds.
 
     `mend`: some arrivals were not written in order of time.
     """
-    begin = lists.start[a]
+    begin, entry, meets, arrival = lists.start[a], flight.entry, lists.meets, lists.arrival
     for j in range(a, b):
-        n, first, stop = lists.place[j] + shift, lists.start[j], lists.start[j + 1]
+        n = index(lists.place[index(j)] + shift)
+        first, stop = lists.start[index(j)], lists.start[index(j + 1)]
         if mend:
-            sort_arrivals(flight, lists.arrival, first, stop)
+            sort_arrivals(flight, arrival, first, stop)
         since_hi, since_lo = books.hi[n], books.lo[n]
         for x in range(first, stop):
-            at = int(lists.arrival[x, 1])
-            hi, lo = flight.hi[at], flight.lo[at]
-            lists.gap[x - begin] = elapsed(hi, lo, since_hi, since_lo)
-            lists.who[x - begin] = n
+            m, at = index(x - begin), index(int(arrival[index(x), 1]))
+            hi, lo = entry[at, HI], entry[at, LO]
+            meets.since_hi[m], meets.since_lo[m] = since_hi, since_lo
+            meets.hi[m], meets.lo[m] = hi, lo
+            meets.kind[m], meets.who[m] = kind_of(flight.word[at, WHAT]), n
             since_hi, since_lo = hi, lo
 
 
 @inner_kernel
-def intervals(p, gap, who, table):
-    """Coefficients of many intervals: one vectorised pass."""
-    for x in range(gap.size):
-        verbs.store(table, x, verbs.interval(verbs.pick(p, who[x]), gap[x]))
+def intervals(p, meets, size, table):
+    """Coefficients of the intervals between own events: one vectorised pass."""
+    for x in range(size):
+        d = elapsed(meets.hi[x], meets.lo[x], meets.since_hi[x], meets.since_lo[x])
+        verbs.store(table, x, verbs.interval(verbs.pick(p, meets.who[x]), d))
 
 
 @inner_inline_kernel
@@ -103,40 +108,39 @@ def hop(block, n, unit, x, known, k, hi, lo, rules, spikes, doubts):
 
 
 @inner_inline_kernel
-def glide(block, n, q, x, k, stop, begin, flight, arrival):
+def glide(block, n, q, x, k, stop, begin, lists):
     """Neuron `n` through arrivals before which it certainly neither fires nor is released.
 
     Returns its state after them, and the first arrival that asks for more.
     """
-    books, first, at, calm = block.books, k, 0, True
+    books, meets, first, calm = block.books, lists.meets, k, True
     busy, free_hi, free_lo = books.busy[n] != 0, books.free_hi[n], books.free_lo[n]
     while calm and k < stop:
-        c, here = verbs.load(block.table, k - begin), int(arrival[k, 1])
-        kind = kind_of(flight.what[here])
+        m, value = index(k - begin), lists.arrival[index(k), 0]
+        c, kind = verbs.load(block.table, m), meets.kind[m]
         if busy:
-            late = elapsed(flight.hi[here], flight.lo[here], free_hi, free_lo)
+            late = elapsed(meets.hi[m], meets.lo[m], free_hi, free_lo)
             calm = (late < -books.free_error[n]) & (kind >= 0)
             if calm:
-                x = verbs.receive_clamped(q, verbs.clamp(q, c, x), kind, arrival[k, 0])
+                x = verbs.receive_clamped(q, verbs.clamp(q, c, x), kind, value)
         else:
             y, may = verbs.step(q, c, x)
             calm = not (may | (kind < 0))
             if calm:
-                x = verbs.receive(q, y, kind, arrival[k, 0])
-        if calm:
-            at, k = here, k + 1
+                x = verbs.receive(q, y, kind, value)
+        k += calm
     if k > first:
-        books.hi[n], books.lo[n] = flight.hi[at], flight.lo[at]
+        m = index(k - 1 - begin)
+        books.hi[n], books.lo[n] = meets.hi[m], meets.lo[m]
     return x, k
 
 
 @inner_inline_kernel
-def arrive_at(block, n, y, k, at, flight, arrival):
+def take(block, n, y, kind, value, hi, lo):
     """State of neuron `n` after an arrival, from that before; whether its drive has changed."""
-    books, kind, value = block.books, kind_of(flight.what[at]), arrival[k, 0]
+    books, weight = block.books, value if kind >= 0 else 0.0
     q, busy = verbs.pick(block.p, n), books.busy[n] != 0
-    books.hi[n], books.lo[n] = flight.hi[at], flight.lo[at]
-    weight = value if kind >= 0 else 0.0
+    books.hi[n], books.lo[n] = hi, lo
     if busy:
         x = verbs.receive_clamped(q, y, kind, weight)
     else:
@@ -157,37 +161,34 @@ def rest_of_window(block, n, unit, g, x, frame, end, final, progress, spikes, do
     if final | (safe < end):
         hi, lo = frame.until if final else (end, 0.0)
         rules = Rules(False, AT_END if final else AT_HORIZON)
-        x, y, status = hop(block, n, unit, x, False, 0, hi, lo, rules, spikes, doubts)
+        x, y, status = hop(block, n, unit, x, False, index(0), hi, lo, rules, spikes, doubts)
         safe = books.free_hi[n]
         if books.busy[n] == 0:
             safe = no_earlier(end, verbs.earliest(verbs.pick(block.p, n), y))
-    progress.safe[g] = safe
+    progress.safe[index(g)] = safe
     return x, status
 
 
 @inner_inline_kernel
-def visit(
-    block, shift, part, j, begin, flight, lists, frame, end, final, progress, place, spikes, doubts
-):
+def visit(block, shift, part, j, begin, lists, frame, end, final, progress, place, spikes, doubts):
     """The neuron of list `j` through its arrivals and to the end of the window; a status."""
-    arrival, g = lists.arrival, lists.place[j]
-    n, k, stop = g + shift, lists.start[j] + place.arrival[0], lists.start[j + 1]
-    q, x, unit = verbs.pick(block.p, n), verbs.load(block.state, n), part.first[0] + g
+    meets, g = lists.meets, lists.place[index(j)]
+    n, unit = index(g + shift), part.first[0] + g
+    k, stop = lists.start[index(j)] + place.arrival[0], lists.start[index(j + 1)]
+    q, x = verbs.pick(block.p, n), verbs.load(block.state, n)
     known, status = place.within[0] == 0, DONE
     place.arrival[0] = place.within[0] = 0
     while True:
         if known:
-            x, k = glide(block, n, q, x, k, stop, begin, flight, arrival)
+            x, k = glide(block, n, q, x, k, stop, begin, lists)
         if k == stop:
             break
-        at = int(arrival[k, 1])
-        rules = Rules(frame.arrival_first, AT_ARRIVAL)
-        x, y, status = hop(
-            block, n, unit, x, known, k - begin, flight.hi[at], flight.lo[at], rules, spikes, doubts
-        )
+        m, rules = index(k - begin), Rules(frame.arrival_first, AT_ARRIVAL)
+        hi, lo, kind = meets.hi[m], meets.lo[m], meets.kind[m]
+        x, y, status = hop(block, n, unit, x, known, m, hi, lo, rules, spikes, doubts)
         if status != DONE:
             break
-        x, moved = arrive_at(block, n, y, k, at, flight, arrival)
+        x, moved = take(block, n, y, kind, lists.arrival[index(k), 0], hi, lo)
         known &= not moved  # a drive may be part of the coefficients
         k += 1
     if status == DONE:
@@ -213,15 +214,12 @@ def advance_lists(
         begin, stop = lists.start[a], a + 1
         while stop < b and lists.start[stop + 1] - begin <= TOGETHER:
             stop += 1
-        gaps(block.books, shift, flight, lists, a, stop, mend)
-        size = lists.start[stop] - begin
-        intervals(
-            block.p, lists.gap[:size], lists.who[:size], verbs.cut(block.table, 0, size)
-        )  # fmt: skip
+        look_up(block.books, shift, flight, lists, a, stop, mend)
+        intervals(block.p, lists.meets, lists.start[stop] - begin, block.table)
         for j in range(a, stop):
             if skip.size == 0 or skip[lists.place[j]] == 0:
                 status = visit(
-                    block, shift, part, j, begin, flight, lists, frame, end, final, progress,
+                    block, shift, part, j, begin, lists, frame, end, final, progress,
                     place, spikes, doubts,
                 )  # fmt: skip
                 if status != DONE:

@@ -8,6 +8,7 @@ from evsim.flight import ROWS, SINGLES, chunks_for, pack, push, slot_of
 from evsim.jit import inner_inline_kernel, inner_kernel
 from evsim.neuron import PULSE_OFF, PULSE_ON
 from evsim.numerics import add_time, not_before
+from evsim.order import index
 
 
 class Fibres(NamedTuple):
@@ -100,8 +101,8 @@ def send_singles(fibres, flight, first, last, r, hi, lo, kind, length, width, un
     divided = fibres.within.size > 0
     for s in range(first, last):
         number = fibres.start[r] + fibres.within[s] if divided else s
-        value, target = fibres.weight[s], fibres.target[s]
-        at_hi, at_lo = add_time(hi, lo, fibres.delays[s])
+        value, target = fibres.weight[index(s)], fibres.target[index(s)]
+        at_hi, at_lo = add_time(hi, lo, fibres.delays[index(s)])
         what = pack(number, kind)
         arrive(flight, SINGLES, at_hi, at_lo, value, target, what, width, until, window)
         if length == length:

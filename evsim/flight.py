@@ -1,7 +1,7 @@
 """Deliveries in flight: a ring of time slots whose entries lie in chunks of one pool.
 
 An entry is the time of an arrival and what arrives: a whole row of synapses, where they share
-a delay, or one synapse. It takes 36 bytes, weight and target included: they are at hand when
+a delay, or one synapse. It takes 40 bytes, weight and target included: they are at hand when
 a row is sent, and would have to be looked for all over the memory when its synapses arrive one
 by one. A slot whose window is over returns its chunks.
 """
@@ -15,10 +15,14 @@ import numpy as np
 from evsim.jit import inline_kernel, inner_inline_kernel, inner_kernel
 from evsim.neuron import CURRENT
 from evsim.numerics import not_before
+from evsim.order import HI, LO, index
 
 CHUNK = 64
 #: Every slot has two lists: of rows and of single arrivals.
 ROWS, SINGLES = 0, 1
+#: Columns of an entry besides its time: the (first) synapse, which orders arrivals at one time,
+#: and the kind, see `pack`; of a single arrival its value and its target; or the row.
+WHAT, VALUE, TARGET, COLUMNS = 2, 3, 4, 5
 #: The kind of event lies in the last bits of `what`.
 KIND_BITS = 6
 KINDS = 1 << KIND_BITS
@@ -27,11 +31,8 @@ KINDS = 1 << KIND_BITS
 class Flight(NamedTuple):
     """The pool, its free chunks, and the lists of the slots."""
 
-    hi: Any  # (chunks * CHUNK,) arrival
-    lo: Any
-    value: Any  # weight, where it is a single one
-    target: Any  # its target, or the number of the row
-    what: Any  # the (first) synapse, which orders arrivals at one time, and the kind; see `pack`
+    entry: Any  # (chunks * CHUNK, 5): see the columns
+    word: Any  # the same memory as whole numbers
     after: Any  # (chunks,) the next chunk of the same list, or -1
     free: Any  # (2,) first free chunk, or -1; how many are free
     head: Any  # (2 * slots,) first chunk of a list
@@ -42,23 +43,22 @@ def new_flight(slots: int, chunks: int = 256) -> Flight:
     """An empty ring of `slots` (a power of two)."""
     after = np.arange(1, chunks + 1, dtype=np.int64)
     after[-1] = -1
-    hi, lo, value = (np.empty(chunks * CHUNK) for _ in range(3))
-    target = np.empty(chunks * CHUNK, np.int32)
-    what = np.empty(chunks * CHUNK, np.int64)
+    entry = np.empty((chunks * CHUNK, COLUMNS))
     head, last = (np.full(2 * slots, -1, np.int64) for _ in range(2))
-    return Flight(hi, lo, value, target, what, after, np.array([0, chunks]), head, last)
+    return Flight(entry, entry.view(np.int64), after, np.array([0, chunks]), head, last)
 
 
 def more_chunks(flight: Flight, needed: int) -> Flight:
     """The same ring with at least `needed` more free chunks, and twice as many in all."""
     old = flight.after.size
     new = max(2 * old, old + needed)
-    pool = (np.resize(column, new * CHUNK) for column in flight[:5])
+    entry = np.empty((new * CHUNK, COLUMNS))
+    entry[: old * CHUNK] = flight.entry
     after = np.resize(flight.after, new)
     after[old:] = np.arange(old + 1, new + 1)
     after[-1] = flight.free[0]
     free = np.array([old, flight.free[1] + new - old])
-    return Flight(*pool, after, free, flight.head, flight.last)
+    return Flight(entry, entry.view(np.int64), after, free, flight.head, flight.last)
 
 
 @inner_inline_kernel
@@ -88,7 +88,7 @@ def chunks_for(entries, slots):
 @inner_inline_kernel
 def push(flight, line, hi, lo, value, target, what):
     """Append an entry to a list and return its place; the caller has made sure of a free chunk."""
-    at = flight.last[line] + 1
+    at = flight.last[index(line)] + 1
     if at & (CHUNK - 1) == 0:
         chunk = flight.free[0]
         flight.free[0] = flight.after[chunk]
@@ -99,9 +99,10 @@ def push(flight, line, hi, lo, value, target, what):
         else:
             flight.after[(at - 1) // CHUNK] = chunk
         at = chunk * CHUNK
-    flight.hi[at], flight.lo[at], flight.value[at] = hi, lo, value
-    flight.target[at], flight.what[at] = target, what
-    flight.last[line] = at
+    entry, word, x = flight.entry, flight.word, index(at)
+    entry[x, HI], entry[x, LO], entry[x, VALUE] = hi, lo, value
+    word[x, WHAT], word[x, TARGET] = what, target
+    flight.last[index(line)] = at
     return at
 
 
@@ -114,7 +115,7 @@ def first_of(flight, line):
 @inner_inline_kernel
 def following(flight, line, at):
     """Place of the entry after that at `at` in the same list, or -1."""
-    if at == flight.last[line]:
+    if at == flight.last[index(line)]:
         return -1
     return at + 1 if (at + 1) & (CHUNK - 1) else flight.after[at // CHUNK] * CHUNK
 

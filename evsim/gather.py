@@ -13,6 +13,8 @@ import numpy as np
 from evsim.flight import (
     CHUNK,
     SINGLES,
+    TARGET,
+    VALUE,
     chunks_for,
     chunks_of,
     first_of,
@@ -23,10 +25,21 @@ from evsim.flight import (
 from evsim.jit import inner_inline_kernel, inner_kernel
 from evsim.neuron import DONE, FULL
 from evsim.numerics import not_before
-from evsim.order import precedes, sort_by_time
+from evsim.order import index, precedes, sort_by_time
 
 #: What a run of windows waits for when it stops with `FULL`.
 ORDER, LISTS, FLIGHT, LOGS, MAIL = range(1, 6)
+
+
+class Meets(NamedTuple):
+    """The arrivals of some neurons, neuron by neuron, each in order of time."""
+
+    since_hi: Any  # own event before
+    since_lo: Any
+    hi: Any
+    lo: Any
+    kind: Any
+    who: Any  # the target's place in its block
 
 
 class Lists(NamedTuple):
@@ -37,8 +50,7 @@ class Lists(NamedTuple):
     place: Any  # (n + 1,) those neurons, in order; and behind all a late neuron
     start: Any  # (n + 2,) of their lists
     arrival: Any  # (capacity, 2): value, and place of the delivery in the pool
-    gap: Any  # (capacity,) of some neurons: time since the target's last own event
-    who: Any  # (capacity,) the target's place in its block
+    meets: Any  # `Meets`, with room for as many
     order: Any  # rows, or spikes, in order of time
     spare: Any
 
@@ -120,7 +132,7 @@ def rows_in_order(flight, lists, rows, progress):
     while at >= 0:
         lists.order[size] = at
         size, at = size + 1, following(flight, rows, at)
-    sort_by_time(flight.hi, flight.lo, flight.what, size, lists.order, lists.spare)
+    sort_by_time(flight.entry, flight.word, size, lists.order, lists.spare)
     progress.sizes[0] = size
     progress.sizes[1] = flight.last[rows + SINGLES] >= 0
     return DONE
@@ -132,12 +144,12 @@ def count(fibres, part, flight, lists, line, progress):
     first, room, target = part.first[0], lists.room, fibres.target
     room[:] = 0
     for k in range(progress.sizes[0]):
-        r = flight.target[lists.order[k]]
+        r = flight.word[lists.order[k], TARGET]
         for s in range(part.start[r], part.stop[r]):
-            room[target[s] - first] += 1
+            room[index(target[index(s)] - first)] += 1
     at = first_of(flight, line + SINGLES)
     while at >= 0:
-        room[flight.target[at] - first] += 1
+        room[index(flight.word[index(at), TARGET] - first)] += 1
         at = following(flight, line + SINGLES, at)
 
 
@@ -155,14 +167,15 @@ def lay_out(lists, safe, end, final, progress):
     for w in range(words.size):
         if words[w] != 0:
             for m in range(8 * w, min(8 * w + 8, n)):
-                place[size], start[size] = m, total
-                arrivals = room[m]
-                room[m] = total
+                at, k = index(m), index(size)
+                place[k], start[k] = m, total
+                arrivals = room[at]
+                room[at] = total
                 total += arrivals
-                size += flag[m]
+                size += flag[at]
     start[size] = total
     progress.sizes[2] = size
-    return DONE if total <= lists.gap.size else wait_for(progress, LISTS, total)
+    return DONE if total <= lists.arrival.shape[0] else wait_for(progress, LISTS, total)
 
 
 @inner_kernel
@@ -172,17 +185,17 @@ def fill(fibres, part, flight, lists, line, progress):
     target, weight = fibres.target, fibres.weight
     for k in range(progress.sizes[0]):
         at = lists.order[k]
-        r = flight.target[at]
+        r = flight.word[at, TARGET]
         for s in range(part.start[r], part.stop[r]):
-            n = target[s] - first
+            n = index(target[index(s)] - first)
             x = room[n]
-            arrival[x, 0], arrival[x, 1] = weight[s], at
+            arrival[index(x), 0], arrival[index(x), 1] = weight[index(s)], at
             room[n] = x + 1
     at = first_of(flight, line + SINGLES)
     while at >= 0:
-        n = flight.target[at] - first
+        n = index(flight.word[index(at), TARGET] - first)
         x = room[n]
-        arrival[x, 0], arrival[x, 1] = flight.value[at], at
+        arrival[index(x), 0], arrival[index(x), 1] = flight.entry[index(at), VALUE], at
         room[n] = x + 1
         at = following(flight, line + SINGLES, at)
 
@@ -190,11 +203,10 @@ def fill(fibres, part, flight, lists, line, progress):
 @inner_inline_kernel
 def sort_arrivals(flight, arrival, first, stop):
     """Bring a list of arrivals into the order of time."""
-    hi, lo, what = flight.hi, flight.lo, flight.what
     for x in range(first + 1, stop):
         value, k = arrival[x, 0], int(arrival[x, 1])
         at = x
-        while at > first and precedes(hi, lo, what, k, int(arrival[at - 1, 1])):
+        while at > first and precedes(flight.entry, flight.word, k, int(arrival[at - 1, 1])):
             arrival[at, 0], arrival[at, 1] = arrival[at - 1, 0], arrival[at - 1, 1]
             at -= 1
         arrival[at, 0], arrival[at, 1] = value, k

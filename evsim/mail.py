@@ -16,6 +16,7 @@ from numba.extending import intrinsic, overload
 
 from evsim.dispatch import INLINE
 from evsim.jit import inner_inline_kernel, inner_kernel
+from evsim.order import HI, KEY, LO
 
 #: Counts of different parts lie so far apart that they do not share a line of the cache.
 APART = 16
@@ -26,9 +27,8 @@ LOOKS = 4000
 class Mail(NamedTuple):
     """Spikes of a window, by turn and part: entry k is at (turn * parts + part) * room + k."""
 
-    hi: Any
-    lo: Any
-    unit: Any
+    entry: Any  # (2 * parts * room, 3): time and unit
+    word: Any  # the same memory as whole numbers
     count: Any  # (2 * parts * APART,) spikes of a turn
     soon: Any  # (2 * parts * APART,) before this window nothing happens in a part
     done: Any  # (parts * APART,) phases finished
@@ -37,19 +37,20 @@ class Mail(NamedTuple):
 
 def new_mail(parts: int, room: int) -> Mail:
     """Empty."""
-    hi, lo = np.empty((2, 2 * parts * room))
-    unit = np.empty(2 * parts * room, np.int64)
+    entry = np.empty((2 * parts * room, 3))
     count, soon = np.zeros((2, 2 * parts * APART), np.int64)
-    return Mail(hi, lo, unit, count, soon, np.zeros(parts * APART, np.int64), np.zeros(1, np.int64))
+    return Mail(
+        entry, entry.view(np.int64), count, soon, np.zeros(parts * APART, np.int64),
+        np.zeros(1, np.int64),
+    )  # fmt: skip
 
 
 def more_mail(mail: Mail, room: int) -> Mail:
     """The same with more room for every part."""
     parts = mail.done.size // APART
     new = new_mail(parts, room)
-    for name in ("hi", "lo", "unit"):
-        old = getattr(mail, name).reshape(2 * parts, -1)
-        getattr(new, name).reshape(2 * parts, -1)[:, : old.shape[1]] = old
+    old = mail.entry.reshape(2 * parts, -1)
+    new.entry.reshape(2 * parts, -1)[:, : old.shape[1]] = old
     return new._replace(count=mail.count, soon=mail.soon, done=mail.done)
 
 
@@ -108,7 +109,7 @@ def parts_of(mail):
 def region_of(mail, turn, m):
     """First entry of a part's region."""
     parts = parts_of(mail)
-    return (turn * parts + m) * (mail.hi.size // (2 * parts))
+    return (turn * parts + m) * (mail.entry.shape[0] // (2 * parts))
 
 
 @inner_kernel
@@ -116,11 +117,11 @@ def post(mail, turn, m, spikes, first):
     """Publish the spikes of part `m` logged from `first` on; whether there was room."""
     box = (turn * parts_of(mail) + m) * APART
     count, at = mail.count[box], region_of(mail, turn, m)
-    if count + spikes.used[0] - first > mail.hi.size // (2 * parts_of(mail)):
+    if count + spikes.used[0] - first > mail.entry.shape[0] // (2 * parts_of(mail)):
         return False
     for k in range(first, spikes.used[0]):
-        mail.hi[at + count], mail.lo[at + count] = spikes.hi[k], spikes.lo[k]
-        mail.unit[at + count] = spikes.unit[k]
+        mail.entry[at + count, HI], mail.entry[at + count, LO] = spikes.hi[k], spikes.lo[k]
+        mail.word[at + count, KEY] = spikes.unit[k]
         count += 1
     write(mail.count, box, count)
     return True

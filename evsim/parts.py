@@ -10,7 +10,7 @@ from evsim.advance import Frame
 from evsim.blocks import with_table
 from evsim.fibres import Fibres, Part
 from evsim.flight import more_chunks, new_flight
-from evsim.gather import FLIGHT, LISTS, MAIL, ORDER, Lists, Progress
+from evsim.gather import FLIGHT, LISTS, MAIL, ORDER, Lists, Meets, Progress
 from evsim.jit import inner_inline_kernel, kernel
 from evsim.mail import Mail
 from evsim.neuron import DONE, FULL, more_room, new_flags, new_log, new_place
@@ -100,8 +100,7 @@ def _lists(n: int, room: int, order: int) -> Lists:
         np.zeros(n + 1, np.int32),
         np.zeros(n + 2, np.int64),
         np.empty((room, 2)),
-        np.empty(room),
-        np.empty(room, np.int64),
+        Meets(*np.empty((4, room)), *np.empty((2, room), np.int64)),
         np.empty(order, np.int64),
         np.empty(order, np.int64),
     )
@@ -166,8 +165,8 @@ class Worker:
                 raise MemoryError(f"{amount} arrivals in a window; at most {MOST_ARRIVALS}")
             old, n = self.lists, self.lists.room.size
             new = _lists(n, room, 1)
-            new.arrival[: old.gap.size] = old.arrival
-            self.lists = old._replace(arrival=new.arrival, gap=new.gap, who=new.who)
+            new.arrival[: old.arrival.shape[0]] = old.arrival
+            self.lists = old._replace(arrival=new.arrival, meets=new.meets)
             self.blocks = tuple(with_table(b, room) for b in self.blocks)
         else:
             self.spikes, self.doubts = more_room(self.spikes), more_room(self.doubts)

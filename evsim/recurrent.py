@@ -105,11 +105,10 @@ class Windows(Run):
 def joint_log(logs: list[Log]) -> Log:
     """The valid entries of several logs."""
     used = [int(log.used[0]) for log in logs]
-    columns = [
-        np.concatenate([c[:k] for c, k in zip(column, used, strict=True)])
-        for column in zip(*(log[:4] for log in logs), strict=True)
-    ]
-    return Log(*columns, np.array([sum(used)]))
+    hi, lo, unit, kind = (
+        np.concatenate([log[m][:k] for log, k in zip(logs, used, strict=True)]) for m in range(4)
+    )
+    return Log(hi, lo, unit, kind, np.array([sum(used)]))
 
 
 class Instants(Run):

@@ -32,6 +32,8 @@ from evsim.start import (
 from evsim.sweep import coefficients, sweep
 
 TIES = ("spike_first", "arrival_first")
+#: Neurons for which a thread is worth its while.
+LARGE = 2000
 
 
 def simulate(
@@ -63,8 +65,9 @@ def simulate(
         Go on where it ended, bit for bit as if run at once: `inputs` are only those after its
         `until`, and the answer holds the whole run.
     threads : int, optional
-        Samples of a batch that run at once; default all processors. Does not change a bit of
-        the result.
+        Samples of a batch that run at once; a recurrent network that is alone, or one of few, is
+        divided among those that are left, at most one for each processor. Default: all of them,
+        for networks of thousands of neurons. Does not change a bit of the result.
     tie : {"spike_first", "arrival_first"}, optional
         What happens first where an arrival comes at the very time of a spike.
     path : {"auto", "sweep", "window", "queue"}, optional
@@ -115,10 +118,15 @@ def simulate(
         trains = {name: whole.get(name, Spikes([], [])) for name in network.inputs}
         if before is not None:
             trains |= before.spikes
-        job = Job(network, trains, whole, since, float(until), tie == "arrival_first", at)
+        first = tie == "arrival_first"
+        job = Job(network, trains, whole, since, float(until), first, at, share)
         return _run(job, stages, whole, before)
 
-    workers = min(len(checked), threads or os.cpu_count() or 1)
+    processors = threads or os.cpu_count() or 1
+    workers = max(1, min(len(checked), processors))
+    share = max(1, min(processors, os.cpu_count() or 1) // workers)
+    if threads is None:  # where little happens between two meetings, parts only wait
+        share = min(share, max(1, max(p.n for p in network.populations.values()) // LARGE))
     if workers > 1:
         # The first sample alone: it compiles what the others then share.
         first = run(checked[0], past[0])

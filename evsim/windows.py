@@ -33,7 +33,7 @@ from evsim.jit import OPTIONS, inner_inline_kernel, inner_kernel, kernel
 from evsim.mail import APART, all_done, parts_of, post, read, region_of, write
 from evsim.neuron import DONE
 from evsim.numerics import add_time, not_before
-from evsim.order import sort_by_time
+from evsim.order import HI, KEY, LO, nearly_sort, sort_by_time
 
 #: Stages of a window.
 SEND, COLLECT, LIST, ADVANCE, POST, MEET = range(6)
@@ -84,7 +84,7 @@ def gather_late(part, flight, late, i, lists, mail, frame, end, progress):
         most += read(mail.count, (turn * parts + m) * APART)
     most *= late.start[i + 1] - late.start[i]
     size, line = stop - first, line_of(flight, progress)
-    if begin + size + most > lists.gap.size:
+    if begin + size + most > lists.arrival.shape[0]:
         return wait_for(progress, LISTS, begin + size + most)
     if flight.free[1] < chunks_for(most, 1):
         return wait_for(progress, FLIGHT, flight.after.size + most)
@@ -97,8 +97,8 @@ def gather_late(part, flight, late, i, lists, mail, frame, end, progress):
         for m in range(parts):
             at = region_of(mail, turn, m)
             for k in range(at, at + read(mail.count, (turn * parts + m) * APART)):
-                if mail.unit[k] == late.source[s]:
-                    hi, lo = add_time(mail.hi[k], mail.lo[k], late.delay[s])
+                if mail.word[k, KEY] == late.source[s]:
+                    hi, lo = add_time(mail.entry[k, HI], mail.entry[k, LO], late.delay[s])
                     in_run = not_before(frame.until[0], frame.until[1], hi, lo)
                     if in_run and not not_before(hi, lo, end, 0.0):
                         what = pack(late.synapse[s], late.port[s])
@@ -201,18 +201,22 @@ def send_all(fibres, part, flight, lists, mail, frame, progress):
     order = lists.order
     for m in range(parts):
         at, size = region_of(mail, turn, m), read(mail.count, (turn * parts + m) * APART)
-        if total + size > order.size:
-            return wait_for(progress, ORDER, total + size)
+        if 2 * (total + size) > order.size:
+            return wait_for(progress, ORDER, 2 * (total + size))
         for k in range(size):
             order[total + k] = at + k
         total += size
-    sort_by_time(mail.hi, mail.lo, mail.unit, total, order, lists.spare)
+    nearly_sort(
+        mail.entry, progress.window[1] * frame.width, frame.width, total, order, lists.spare
+    )
+    sort_by_time(mail.entry, mail.word, total, order, lists.spare)
     for k in range(progress.spikes[1], total):
         m = order[k]
         progress.spikes[1] = k
+        unit, hi, lo = mail.word[m, KEY], mail.entry[m, HI], mail.entry[m, LO]
         room = send(
-            fibres, part, flight, mail.unit[m], mail.hi[m], mail.lo[m], progress.rows, frame.width,
-            frame.until, progress.window[1],
+            fibres, part, flight, unit, hi, lo, progress.rows, frame.width, frame.until,
+            progress.window[1],
         )  # fmt: skip
         if not room:
             return wait_for(progress, FLIGHT, flight.after.size)
