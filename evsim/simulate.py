@@ -66,8 +66,8 @@ def simulate(
         `until`, and the answer holds the whole run.
     threads : int, optional
         Samples of a batch that run at once; a recurrent network that is alone, or one of few, is
-        divided among those that are left, at most one for each processor. Default: all of them,
-        for networks of thousands of neurons. Does not change a bit of the result.
+        divided among those that are left, at most one for each processor and for every 2000
+        neurons. Default: all processors. Does not change a bit of the result.
     tie : {"spike_first", "arrival_first"}, optional
         What happens first where an arrival comes at the very time of a spike.
     path : {"auto", "sweep", "window", "queue"}, optional
@@ -124,9 +124,7 @@ def simulate(
 
     processors = threads or os.cpu_count() or 1
     workers = max(1, min(len(checked), processors))
-    share = max(1, min(processors, os.cpu_count() or 1) // workers)
-    if threads is None:  # where little happens between two meetings, parts only wait
-        share = min(share, max(1, max(p.n for p in network.populations.values()) // LARGE))
+    share = processors_for(network, min(processors, os.cpu_count() or 1) // workers)
     if workers > 1:
         # The first sample alone: it compiles what the others then share.
         first = run(checked[0], past[0])
@@ -135,6 +133,11 @@ def simulate(
     else:
         records = [run(*pair) for pair in zip(checked, past, strict=True)]
     return records if isinstance(inputs, list | tuple) else records[0]
+
+
+def processors_for(network: Network, most: int) -> int:
+    """How many threads a network is worth: parts that are too small only wait for one another."""
+    return max(1, min(most, sum(p.n for p in network.populations.values()) // LARGE))
 
 
 def checked_inputs(network: Network, inputs) -> dict[str, Spikes | Current]:

@@ -1,6 +1,7 @@
 """Sweep, windows and queue: one network, the same bits; cycles, with and without delay."""
 
 import itertools
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -414,8 +415,9 @@ def test_what_does_not_fit_is_refused():
 
 @pytest.fixture
 def processors(monkeypatch):
-    """As many as a test may ask for."""
+    """As many as a test may ask for, however small the network."""
     monkeypatch.setattr("os.cpu_count", lambda: 64)
+    monkeypatch.setattr(sys.modules["evsim.simulate"], "LARGE", 1)
 
 
 def with_short(kind, sparse):
