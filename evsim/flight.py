@@ -1,7 +1,9 @@
 """Deliveries in flight: a ring of time slots whose entries lie in chunks of one pool.
 
 An entry is the time of an arrival and what arrives: a whole row of synapses, where they share
-a delay, or one synapse. It takes 24 bytes; a slot that has been read returns its chunks.
+a delay, or one synapse. It takes 40 bytes, weight and target included: they are at hand when
+a row is sent, and would have to be looked for all over the memory when its synapses arrive one
+by one. A slot whose window is over returns its chunks.
 """
 
 from __future__ import annotations
@@ -10,110 +12,133 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from evsim.jit import inline_kernel, kernel
+from evsim.jit import inline_kernel, inner_inline_kernel, inner_kernel
 from evsim.neuron import CURRENT
 from evsim.numerics import not_before
+from evsim.order import HI, LO, index
 
 CHUNK = 64
-#: Every slot has two lists: of rows and of single synapses.
+#: Every slot has two lists: of rows and of single arrivals.
 ROWS, SINGLES = 0, 1
+#: Columns of an entry besides its time: the (first) synapse, which orders arrivals at one time,
+#: and the kind, see `pack`; of a single arrival its value and its target; or the row.
+WHAT, VALUE, TARGET, COLUMNS = 2, 3, 4, 5
 #: The kind of event lies in the last bits of `what`.
-KINDS = 64
+KIND_BITS = 6
+KINDS = 1 << KIND_BITS
 
 
 class Flight(NamedTuple):
     """The pool, its free chunks, and the lists of the slots."""
 
-    hi: Any  # (chunks * CHUNK,) arrival
-    lo: Any
-    what: Any  # number of the row or synapse, and the kind of event; see `pack`
+    entry: Any  # (chunks * CHUNK, 5): see the columns
+    word: Any  # the same memory as whole numbers
     after: Any  # (chunks,) the next chunk of the same list, or -1
     free: Any  # (2,) first free chunk, or -1; how many are free
-    head: Any  # (2 * slots,) first chunk of a list, or -1
-    tail: Any
-    count: Any  # (2 * slots,) entries of a list
+    head: Any  # (2 * slots,) first chunk of a list
+    last: Any  # (2 * slots,) last entry of a list, or -1
 
 
 def new_flight(slots: int, chunks: int = 256) -> Flight:
     """An empty ring of `slots` (a power of two)."""
     after = np.arange(1, chunks + 1, dtype=np.int64)
     after[-1] = -1
-    empty = np.full((2, 2 * slots), -1, np.int64)
-    return Flight(
-        np.empty(chunks * CHUNK),
-        np.empty(chunks * CHUNK),
-        np.empty(chunks * CHUNK, np.int64),
-        after,
-        np.array([0, chunks]),
-        empty[0],
-        empty[1],
-        np.zeros(2 * slots, np.int64),
-    )
+    entry = np.empty((chunks * CHUNK, COLUMNS))
+    head, last = (np.full(2 * slots, -1, np.int64) for _ in range(2))
+    return Flight(entry, entry.view(np.int64), after, np.array([0, chunks]), head, last)
 
 
 def more_chunks(flight: Flight, needed: int) -> Flight:
     """The same ring with at least `needed` more free chunks, and twice as many in all."""
     old = flight.after.size
     new = max(2 * old, old + needed)
-    hi, lo, what = (np.resize(a, new * CHUNK) for a in (flight.hi, flight.lo, flight.what))
+    entry = np.empty((new * CHUNK, COLUMNS))
+    entry[: old * CHUNK] = flight.entry
     after = np.resize(flight.after, new)
     after[old:] = np.arange(old + 1, new + 1)
     after[-1] = flight.free[0]
     free = np.array([old, flight.free[1] + new - old])
-    return flight._replace(hi=hi, lo=lo, what=what, after=after, free=free)
+    return Flight(entry, entry.view(np.int64), after, free, flight.head, flight.last)
 
 
-@inline_kernel
+@inner_inline_kernel
 def pack(number, kind):
     """Number of a row or synapse, and kind of event, in one integer."""
-    return number * KINDS + (kind - CURRENT)
+    return (number << KIND_BITS) + (kind - CURRENT)
 
 
-@inline_kernel
+@inner_inline_kernel
 def unpack(what):
     """(number, kind) of `pack`."""
-    return what // KINDS, what % KINDS + CURRENT
+    return what >> KIND_BITS, kind_of(what)
 
 
-@inline_kernel
+@inner_inline_kernel
+def kind_of(what):
+    """Kind of event of `pack`."""
+    return (what & (KINDS - 1)) + CURRENT
+
+
+@inner_inline_kernel
 def chunks_for(entries, slots):
     """Free chunks that suffice for so many entries, wherever they go."""
     return entries // CHUNK + min(entries, 2 * slots) + 1
 
 
-@inline_kernel
-def push(flight, line, hi, lo, what):
-    """Append an entry to a list; the caller has made sure of a free chunk."""
-    k = flight.count[line] % CHUNK
-    if k == 0:
+@inner_inline_kernel
+def push(flight, line, hi, lo, value, target, what):
+    """Append an entry to a list and return its place; the caller has made sure of a free chunk."""
+    at = flight.last[index(line)] + 1
+    if at & (CHUNK - 1) == 0:
         chunk = flight.free[0]
         flight.free[0] = flight.after[chunk]
         flight.free[1] -= 1
         flight.after[chunk] = -1
-        if flight.count[line] == 0:
+        if at == 0:
             flight.head[line] = chunk
         else:
-            flight.after[flight.tail[line]] = chunk
-        flight.tail[line] = chunk
-    at = flight.tail[line] * CHUNK + k
-    flight.hi[at], flight.lo[at], flight.what[at] = hi, lo, what
-    flight.count[line] += 1
+            flight.after[(at - 1) // CHUNK] = chunk
+        at = chunk * CHUNK
+    entry, word, x = flight.entry, flight.word, index(at)
+    entry[x, HI], entry[x, LO], entry[x, VALUE] = hi, lo, value
+    word[x, WHAT], word[x, TARGET] = what, target
+    flight.last[index(line)] = at
+    return at
 
 
-@inline_kernel
-def following(flight, at):
-    """Place of the entry after that at `at` in the same list, if there is one."""
-    return at + 1 if (at + 1) % CHUNK else flight.after[at // CHUNK] * CHUNK
+@inner_inline_kernel
+def first_of(flight, line):
+    """Place of the first entry of a list, or -1."""
+    return flight.head[line] * CHUNK if flight.last[line] >= 0 else -1
 
 
-@kernel
+@inner_inline_kernel
+def following(flight, line, at):
+    """Place of the entry after that at `at` in the same list, or -1."""
+    if at == flight.last[index(line)]:
+        return -1
+    return at + 1 if (at + 1) & (CHUNK - 1) else flight.after[at // CHUNK] * CHUNK
+
+
+@inner_inline_kernel
+def chunks_of(flight, line):
+    """How many chunks a list has."""
+    count = 0
+    if flight.last[line] >= 0:
+        chunk = flight.head[line]
+        while chunk >= 0:
+            count, chunk = count + 1, flight.after[chunk]
+    return count
+
+
+@inner_kernel
 def clear(flight, line):
     """Return the chunks of a list."""
-    if flight.count[line] > 0:
-        flight.after[flight.tail[line]] = flight.free[0]
+    if flight.last[line] >= 0:
+        flight.free[1] += chunks_of(flight, line)
+        flight.after[flight.last[line] // CHUNK] = flight.free[0]
         flight.free[0] = flight.head[line]
-        flight.free[1] += (flight.count[line] + CHUNK - 1) // CHUNK
-        flight.count[line] = 0
+        flight.last[line] = -1
 
 
 @inline_kernel

@@ -1,4 +1,8 @@
-"""What arrives in a window, as one list per target: a counting sort by target."""
+"""What arrives in a window, as one list per target: a counting sort by target.
+
+Lists are kept of the neurons only to which something happens in the window, in order of their
+places: those that something reaches, and those that may fire of themselves.
+"""
 
 from __future__ import annotations
 
@@ -6,38 +10,49 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from evsim.flight import CHUNK, ROWS, SINGLES, clear, following, unpack
-from evsim.jit import inline_kernel, kernel
+from evsim.flight import (
+    CHUNK,
+    SINGLES,
+    TARGET,
+    VALUE,
+    chunks_for,
+    chunks_of,
+    first_of,
+    following,
+    pack,
+    push,
+)
+from evsim.jit import inner_inline_kernel, inner_kernel
 from evsim.neuron import DONE, FULL
 from evsim.numerics import not_before
-from evsim.order import precedes, sort_by_time
+from evsim.order import index, precedes, sort_by_time
 
 #: What a run of windows waits for when it stops with `FULL`.
-TABLE: Any = np.int64(1)
-LISTS: Any = np.int64(2)
-FLIGHT: Any = np.int64(3)
+ORDER, LISTS, FLIGHT, LOGS, MAIL = range(1, 6)
 
 
-class Deliveries(NamedTuple):
-    """What arrives in a window: rows of synapses by time, then single values."""
+class Meets(NamedTuple):
+    """The arrivals of some neurons, neuron by neuron, each in order of time."""
 
+    since_hi: Any  # own event before
+    since_lo: Any
     hi: Any
     lo: Any
     kind: Any
-    number: Any  # of the row, of the synapse, or of the external value
-    key: Any  # orders arrivals at one time: the (first) synapse
-    order: Any
-    spare: Any
+    who: Any  # the target's place in its block
 
 
 class Lists(NamedTuple):
     """Arrivals of a window by target."""
 
-    start: Any  # (n + 1,)
-    next: Any  # (n,) room for counting
-    arrival: Any  # (capacity, 2): value, and index of the delivery
-    gap: Any  # (capacity,) time since the target's last own event
-    who: Any  # (capacity,) the target's place in its block
+    room: Any  # (n,) int32, for counting
+    flag: Any  # (n,) bytes, with room for whole words: neurons that have a list
+    place: Any  # (n + 1,) those neurons, in order; and behind all a late neuron
+    start: Any  # (n + 2,) of their lists
+    arrival: Any  # (capacity, 2): value, and place of the delivery in the pool
+    meets: Any  # `Meets`, with room for as many
+    order: Any  # rows, or spikes, in order of time
+    spare: Any
 
 
 class External(NamedTuple):
@@ -56,37 +71,34 @@ class External(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """Where a run of windows stands."""
+    """Where a part of a run of windows stands."""
 
     window: Any  # (1,)
-    stage: Any  # (1,) what comes next within the window
+    stage: Any  # (1,) what comes next
+    turn: Any  # (1,) of the mail
+    phase: Any  # (2,) of this window; finished in all
     external: Any  # (2,) rows and single values that have arrived
-    sizes: Any  # (3,) rows, single synapses and external values that arrive in this window
-    spikes: Any  # (2,) spikes logged before this window; how many of its own have been sent
+    sizes: Any  # (3,) rows of this window; whether there are singles; lists
+    spikes: Any  # (2,) own spikes posted; spikes of the window before that have been sent
     rows: Any  # (1,) rows of the next spike that have been sent
     waits: Any  # (2,) what a stop waits for, and how much of it
     safe: Any  # (n,) no neuron's own spike or release comes before
-    late: Any  # (3,) late neurons done, deliveries used, arrivals of the next late neuron
+    late: Any  # (1,) late neurons done
 
 
-@inline_kernel
+@inner_inline_kernel
 def wait_for(progress, what, amount):
     """Note what a stop waits for."""
     progress.waits[0], progress.waits[1] = what, amount
     return FULL
 
 
-@inline_kernel
-def note_arrival(deliveries, m, hi, lo, kind, number, key):
-    """Write one delivery."""
-    deliveries.hi[m], deliveries.lo[m], deliveries.kind[m] = hi, lo, kind
-    deliveries.number[m], deliveries.key[m] = number, key
+@inner_kernel
+def collect(fibres, part, flight, external, lists, rows, end, progress):
+    """Bring the deliveries of a window together in the lists of its slot; a status.
 
-
-@kernel
-def collect(fibres, flight, external, deliveries, slot, end, progress):
-    """Gather the deliveries of a window; a status."""
-    rows, singles = 2 * slot + ROWS, 2 * slot + SINGLES
+    Those from outside join the ring; rows come into order of time.
+    """
     first_row, first = progress.external[0], progress.external[1]
     a, b = first_row, first
     while a < external.row.size and not not_before(
@@ -95,101 +107,106 @@ def collect(fibres, flight, external, deliveries, slot, end, progress):
         a += 1
     while b < external.hi.size and not not_before(external.hi[b], external.lo[b], end, 0.0):
         b += 1
-    total = flight.count[rows] + flight.count[singles] + (a - first_row) + (b - first)
-    if total > deliveries.hi.size:
-        return wait_for(progress, TABLE, total)
-    m, at = 0, flight.head[rows] * CHUNK
-    for _ in range(flight.count[rows]):
-        r, kind = unpack(flight.what[at])
-        note_arrival(deliveries, m, flight.hi[at], flight.lo[at], kind, r, fibres.start[r])
-        m, at = m + 1, following(flight, at)
+    if flight.free[1] < chunks_for(a - first_row + b - first, 1):
+        return wait_for(progress, FLIGHT, flight.after.size + a - first_row + b - first)
     for k in range(first_row, a):
         r = external.row[k]
-        hi, lo = external.row_hi[k], external.row_lo[k]
-        note_arrival(deliveries, m, hi, lo, external.row_kind[k], r, fibres.start[r])
-        m += 1
-    d = deliveries
-    sort_by_time(d.hi, d.lo, d.key, 0, m, d.order, d.spare)
-    at = flight.head[singles] * CHUNK
-    for _ in range(flight.count[singles]):
-        s, kind = unpack(flight.what[at])
-        note_arrival(deliveries, m, flight.hi[at], flight.lo[at], kind, s, s)
-        m, at = m + 1, following(flight, at)
+        what = pack(fibres.start[r], external.row_kind[k])
+        push(flight, rows, external.row_hi[k], external.row_lo[k], 0.0, r, what)
     for k in range(first, b):
-        note_arrival(
-            deliveries, m, external.hi[k], external.lo[k], external.kind[k], k, external.key[k]
-        )
-        m += 1
-    progress.sizes[0] = flight.count[rows] + (a - first_row)
-    progress.sizes[1], progress.sizes[2] = flight.count[singles], b - first
+        n = external.target[k]
+        if part.first[0] <= n < part.last[0]:
+            what = pack(external.key[k], external.kind[k])
+            push(flight, rows + SINGLES, external.hi[k], external.lo[k], external.value[k], n, what)
     progress.external[0], progress.external[1] = a, b
-    clear(flight, rows)
-    clear(flight, singles)
+    return rows_in_order(flight, lists, rows, progress)
+
+
+@inner_inline_kernel
+def rows_in_order(flight, lists, rows, progress):
+    """The rows of a window by time; a status."""
+    most = chunks_of(flight, rows) * CHUNK
+    if most > lists.order.size:
+        return wait_for(progress, ORDER, most)
+    size, at = 0, first_of(flight, rows)
+    while at >= 0:
+        lists.order[size] = at
+        size, at = size + 1, following(flight, rows, at)
+    sort_by_time(flight.entry, flight.word, size, lists.order, lists.spare)
+    progress.sizes[0] = size
+    progress.sizes[1] = flight.last[rows + SINGLES] >= 0
     return DONE
 
 
-@kernel
-def count(fibres, part, external, deliveries, lists, progress):
-    """Starts of the lists of a window; a status."""
-    first, number, room = part.first[0], deliveries.number, lists.next
+@inner_kernel
+def count(fibres, part, flight, lists, line, progress):
+    """Arrivals of every neuron."""
+    first, room, target = part.first[0], lists.room, fibres.target
     room[:] = 0
-    rows, singles = progress.sizes[0], progress.sizes[0] + progress.sizes[1]
-    for k in range(rows):
-        r = number[k]
+    for k in range(progress.sizes[0]):
+        r = flight.word[lists.order[k], TARGET]
         for s in range(part.start[r], part.stop[r]):
-            room[fibres.target[s] - first] += 1
-    for k in range(rows, singles):
-        room[fibres.target[number[k]] - first] += 1
-    for k in range(singles, singles + progress.sizes[2]):
-        room[external.target[number[k]] - first] += 1
-    total = 0
-    for n in range(room.size):
-        lists.start[n] = total
-        total += room[n]
-        room[n] = lists.start[n]
-    lists.start[room.size] = total
-    return DONE if total <= lists.gap.size else wait_for(progress, LISTS, total)
+            room[index(target[index(s)] - first)] += 1
+    at = first_of(flight, line + SINGLES)
+    while at >= 0:
+        room[index(flight.word[index(at), TARGET] - first)] += 1
+        at = following(flight, line + SINGLES, at)
 
 
-@kernel
-def fill(fibres, part, external, deliveries, lists, progress):
-    """Write the arrivals of a window into its lists, each in order of time."""
-    first, number, room, arrival = part.first[0], deliveries.number, lists.next, lists.arrival
-    rows, singles = progress.sizes[0], progress.sizes[0] + progress.sizes[1]
-    for m in range(rows):
-        k = deliveries.order[m]
-        r = number[k]
+@inner_kernel
+def lay_out(lists, safe, end, final, progress):
+    """Starts of the lists of all to whom something happens before `end`; a status.
+
+    At the end of the run something happens to all.
+    """
+    room, flag, place, start = lists.room, lists.flag, lists.place, lists.start
+    n = room.size
+    for m in range(n):
+        flag[m] = (room[m] > 0) | (safe[m] < end) | final
+    words, size, total = flag.view(np.uint64), 0, 0
+    for w in range(words.size):
+        if words[w] != 0:
+            for m in range(8 * w, min(8 * w + 8, n)):
+                at, k = index(m), index(size)
+                place[k], start[k] = m, total
+                arrivals = room[at]
+                room[at] = total
+                total += arrivals
+                size += flag[at]
+    start[size] = total
+    progress.sizes[2] = size
+    return DONE if total <= lists.arrival.shape[0] else wait_for(progress, LISTS, total)
+
+
+@inner_kernel
+def fill(fibres, part, flight, lists, line, progress):
+    """Write the arrivals of a window into its lists: rows, each in order of time, then singles."""
+    first, room, arrival = part.first[0], lists.room, lists.arrival
+    target, weight = fibres.target, fibres.weight
+    for k in range(progress.sizes[0]):
+        at = lists.order[k]
+        r = flight.word[at, TARGET]
         for s in range(part.start[r], part.stop[r]):
-            n = fibres.target[s] - first
-            at = room[n]
-            arrival[at, 0], arrival[at, 1] = fibres.weight[s], k
-            room[n] = at + 1
-    for k in range(rows, singles):
-        s = number[k]
-        n = fibres.target[s] - first
-        arrival[room[n], 0], arrival[room[n], 1] = fibres.weight[s], k
-        room[n] += 1
-    for k in range(singles, singles + progress.sizes[2]):
-        n = external.target[number[k]] - first
-        arrival[room[n], 0], arrival[room[n], 1] = external.value[number[k]], k
-        room[n] += 1
+            n = index(target[index(s)] - first)
+            x = room[n]
+            arrival[index(x), 0], arrival[index(x), 1] = weight[index(s)], at
+            room[n] = x + 1
+    at = first_of(flight, line + SINGLES)
+    while at >= 0:
+        n = index(flight.word[index(at), TARGET] - first)
+        x = room[n]
+        arrival[index(x), 0], arrival[index(x), 1] = flight.entry[index(at), VALUE], at
+        room[n] = x + 1
+        at = following(flight, line + SINGLES, at)
 
 
-@inline_kernel
-def sort_arrivals(deliveries, arrival, first, stop):
+@inner_inline_kernel
+def sort_arrivals(flight, arrival, first, stop):
     """Bring a list of arrivals into the order of time."""
-    hi, lo, key = deliveries.hi, deliveries.lo, deliveries.key
     for x in range(first + 1, stop):
         value, k = arrival[x, 0], int(arrival[x, 1])
         at = x
-        while at > first and precedes(hi, lo, key, k, int(arrival[at - 1, 1])):
+        while at > first and precedes(flight.entry, flight.word, k, int(arrival[at - 1, 1])):
             arrival[at, 0], arrival[at, 1] = arrival[at - 1, 0], arrival[at - 1, 1]
             at -= 1
         arrival[at, 0], arrival[at, 1] = value, k
-
-
-@kernel
-def mend(deliveries, lists):
-    """Put single arrivals, which `fill` wrote behind the rows, where they belong in time."""
-    for n in range(lists.next.size):
-        sort_arrivals(deliveries, lists.arrival, lists.start[n], lists.start[n + 1])

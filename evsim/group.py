@@ -11,7 +11,7 @@ from evsim.arrivals import all_arrivals, columns_of, slices_of_time
 from evsim.delivery import between, pieces
 from evsim.fibres import Fibres
 from evsim.flight import slot_of
-from evsim.gather import External, Progress
+from evsim.gather import External
 from evsim.network import Network, Projection
 from evsim.neuron import CURRENT
 
@@ -68,6 +68,7 @@ def _fibres(network, names, projections, first, row_of) -> Fibres:
         _joined(target, np.int32),
         _joined(weight, float),
         _joined(delays, float),
+        _joined([], np.int32),
     )
 
 
@@ -126,13 +127,13 @@ class Outside:
         self.external = External(*(np.concatenate([old[k:], new]) for old, k, new in parts))
         taken[:] = 0
 
-    def serve(self, width: float, last: int, progress: Progress) -> int:
-        """The last window, up to `last`, whose arrivals are here: one after the present."""
+    def serve(self, width: float, window: int, last: int, taken: np.ndarray) -> int:
+        """The last window, up to `last`, whose arrivals all are here: `window` or a later one."""
         while self.more:
             reach = slot_of(self.end, 0.0, width) - 1
-            if reach > progress.window[0]:
+            if reach >= window:
                 return min(reach, last)
-            self.proceed(progress.external)
+            self.proceed(taken)
         return last
 
 
@@ -170,7 +171,7 @@ def _current(current, n: int, name: str, first: int, since, until):
     keep = between(hi, lo, since, until)
     hi, lo, values = hi[keep], lo[keep], current.rows(n, name)[keep]
     k = hi.size
-    last = np.full(n * k, np.iinfo(np.int64).max // 2)
+    last = np.full(n * k, np.iinfo(np.int64).max // 256)
     return (
         np.repeat(hi, n), np.repeat(lo, n), np.tile(np.arange(first, first + n), k),
         values.ravel(), np.full(n * k, CURRENT), last,

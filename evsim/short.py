@@ -24,7 +24,7 @@ def short_synapses(group: Group) -> tuple[float, Late]:
     """
     delay, source, target, synapse, port = _shortest(group)
     if not delay.size:
-        return np.inf, late_neurons(group.n, *_first(0, source, target, synapse, delay, port))
+        return np.inf, late_neurons(group, *_first(0, source, target, synapse, delay, port))
     wanted = delay[-1] / WORTH
     count = int(np.searchsorted(delay, wanted, side="left"))
     while count and on_cycle(group.n, source[:count], target[:count]):
@@ -32,7 +32,7 @@ def short_synapses(group: Group) -> tuple[float, Late]:
     while count and delay[count - 1] == delay[count]:  # equal delays stay together
         count -= 1
     parts = _first(count, source, target, synapse, delay, port)
-    return float(delay[count]), late_neurons(group.n, *parts)
+    return float(delay[count]), late_neurons(group, *parts)
 
 
 def _first(count, *columns):
@@ -84,21 +84,34 @@ def on_cycle(n: int, source, target) -> bool:
     return found < n
 
 
-def late_neurons(n: int, source, target, synapse, delay, port) -> Late:
-    """The targets of short synapses, each behind all from which one comes."""
-    level = np.zeros(n, np.int64)
+def late_neurons(group: Group, source, target, synapse, delay, port) -> Late:
+    """The targets of short synapses, each in a phase behind all from which one comes."""
+    phase = np.zeros(group.n, np.int64)
     for _ in range(source.size):  # longest paths: as many rounds as synapses suffice
-        np.maximum.at(level, target, level[source] + 1)
-    neuron = np.unique(target)
-    neuron = neuron[np.argsort(level[neuron], kind="stable")]
-    rank = np.full(n, -1)
+        np.maximum.at(phase, target, phase[source] + 1)
+    neuron = np.unique(target).astype(np.int64)
+    neuron = neuron[np.argsort(phase[neuron], kind="stable")]
+    rank = np.full(group.n, -1)
     rank[neuron] = np.arange(neuron.size)
     order = np.lexsort((synapse, rank[target]))
     start = np.concatenate([[0], np.cumsum(np.bincount(rank[target], minlength=neuron.size))])
-    mask = np.zeros(n, np.uint8)
+    mask = np.zeros(group.n if neuron.size else 0, np.uint8)
     mask[neuron] = 1
     source, synapse, port = (c.astype(np.int64)[order] for c in (source, synapse, port))
     return Late(
-        mask, neuron.astype(np.int64), start.astype(np.int64), source, synapse,
+        mask, neuron, phase[neuron], phase[neuron[-1:]] if neuron.size else np.zeros(1, np.int64),
+        start.astype(np.int64), source, synapse, group.fibres.weight[synapse].astype(float),
         delay.astype(float)[order], port,
+    )  # fmt: skip
+
+
+def late_of(late: Late, first: int, last: int) -> Late:
+    """Those among the neurons `first` to `last`, by their places from `first` on."""
+    mine = (late.neuron >= first) & (late.neuron < last)
+    synapses = np.repeat(mine, np.diff(late.start))
+    start = np.concatenate([[0], np.cumsum(np.diff(late.start)[mine])])
+    mask = late.mask[first:last] if mine.any() else late.mask[:0]
+    return Late(
+        mask, late.neuron[mine] - first, late.phase[mine], late.phases, start,
+        *(column[synapses] for column in late[5:]),
     )  # fmt: skip

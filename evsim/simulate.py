@@ -36,6 +36,8 @@ from evsim.sweep import coefficients, sweep, two_buffers
 
 #: What comes first where an arrival is at the time of a spike; several spikes at one instant.
 POLICIES = {"tie": ("spike_first", "arrival_first"), "multi": ("repeat", "hold")}
+#: Neurons for which a thread is worth its while.
+LARGE = 2000
 
 
 def simulate(
@@ -69,8 +71,9 @@ def simulate(
         Go on where it ended, bit for bit as if run at once: `inputs` are only those after its
         `until`, and the answer holds the whole run.
     threads : int, optional
-        Samples of a batch that run at once; default all processors. Does not change a bit of
-        the result.
+        Samples of a batch that run at once; a recurrent network that is alone, or one of few, is
+        divided among those that are left, at most one for each processor and for every 2000
+        neurons. Default: all processors. Does not change a bit of the result.
     tie : {"spike_first", "arrival_first"}, optional
         What happens first where an arrival comes at the very time of a spike.
     multi : {"repeat", "hold"}, optional
@@ -134,11 +137,13 @@ def simulate(
         if before is not None:
             trains |= before.spikes
         first, hold = tie == "arrival_first", multi == "hold"
-        job = Job(network, trains, whole, since, float(until), first, at, hold)
+        job = Job(network, trains, whole, since, float(until), first, at, hold, share)
         return _run(job, stages, whole, before, policies, shown)
 
+    processors = threads or os.cpu_count() or 1
+    workers = max(1, min(len(checked), processors))
+    share = processors_for(network, min(processors, os.cpu_count() or 1) // workers)
     with meter(progress, "simulating", len(stages) * len(samples)) as shown:
-        workers = min(len(checked), threads or os.cpu_count() or 1)
         records = _in_parallel(run, [*zip(checked, past, strict=True)], workers)
     return records if isinstance(inputs, list | tuple) else records[0]
 
@@ -154,6 +159,11 @@ def _in_parallel(run, samples, workers: int) -> list[Record]:
         return [first, *pool.map(run, samples[1:])]
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def processors_for(network: Network, most: int) -> int:
+    """How many threads a network is worth: parts that are too small only wait for one another."""
+    return max(1, min(most, sum(p.n for p in network.populations.values()) // LARGE))
 
 
 def checked_inputs(network: Network, inputs) -> dict[str, Spikes | Current]:

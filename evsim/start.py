@@ -42,6 +42,7 @@ class Job:
     arrival_first: bool
     starts: dict[str, Snapshot]
     hold: bool = False  # at most one spike of a neuron at one instant
+    threads: int = 1  # that a group of populations may use; does not change a bit
     tell: Callable[[float], None] = lambda fraction: None  # how far the present group has come
 
 

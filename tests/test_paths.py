@@ -1,6 +1,7 @@
 """Sweep, windows and queue: one network, the same bits; cycles, with and without delay."""
 
 import itertools
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -23,6 +24,7 @@ from evsim import (
     simulate,
 )
 from evsim.group import group_of
+from evsim.parts import bounds_of
 from evsim.recurrent import Instants, run_of
 from evsim.short import short_synapses
 from evsim.start import Job, initial_states
@@ -409,3 +411,94 @@ def test_what_does_not_fit_is_refused():
     ]:  # fmt: skip
         with pytest.raises(error, match=words):
             call()
+
+
+@pytest.fixture
+def processors(monkeypatch):
+    """As many as a test may ask for, however small the network."""
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    monkeypatch.setattr(sys.modules["evsim.simulate"], "LARGE", 1)
+
+
+def with_short(kind, sparse):
+    """Two populations, with a chain of synapses shorter than a window across both."""
+    net, inputs = recurrent(7, MODELS["lif"], kind, sparse)
+    net.connect(
+        "a", "a", [2.0, 1.5, -1.0, 3.0, 0.7], [1e-6, 2e-6, 1e-7, 1e-6, 1e-6],
+        pre_units=[0, 1, 2, 0, 1], post_units=[1, 2, 13, 4, 18], name="short",
+    )  # fmt: skip
+    net.connect("a", "b", [2.0, 2.0], 2e-6, pre_units=[18, 2], post_units=[14, 0], name="across")
+    return net, inputs
+
+
+@pytest.mark.parametrize("kind", ["one", "many", "grid"])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_no_division_changes_a_bit(processors, kind, sparse):
+    net, inputs = with_short(kind, sparse)
+    for tie in ("spike_first", "arrival_first"):
+        whole = simulate(net, inputs, UNTIL, tie=tie, threads=1)
+        assert len(whole.spikes["a"]) > 50
+        for threads in (2, 3, 7):
+            assert same(whole, simulate(net, inputs, UNTIL, tie=tie, threads=threads)), threads
+
+
+def test_more_threads_than_neurons(processors):
+    net, inputs = with_short("grid", True)
+    whole = simulate(net, inputs, 0.02, threads=1)
+    assert same(whole, simulate(net, inputs, 0.02, threads=41))
+    assert bounds_of(3, 5).tolist() == [0, 0, 1, 1, 2, 3]
+    assert bounds_of(1000, 2).tolist() == [0, 448, 1000]
+
+
+@pytest.mark.parametrize("kind", ["many", "grid"])
+def test_a_pause_may_change_the_division(processors, kind):
+    net, inputs = with_short(kind, True)
+    whole = simulate(net, inputs, UNTIL, threads=1)
+    record, left = None, inputs
+    ends = [0.04, whole.spikes["a"].times[9], 0.11, UNTIL]
+    for threads, end in zip((2, 1, 3, 2), sorted(ends), strict=True):
+        now, left = split(left, end)
+        record = simulate(net, now, end, resume=record, threads=threads)
+    assert same(whole, record)
+
+
+def test_what_runs_short_grows_in_every_part(processors):
+    """All 900 neurons fire in one window: more than a part's first room for anything."""
+    n = 900
+    rng = np.random.default_rng(3)
+    net = Network()
+    net.add_input("in", 1)
+    net.add_population("p", n, LIF(tau_mem=20e-3, tau_syn=5e-3, t_ref=1e-3))
+    net.connect("in", "p", np.full((1, n), 9.0), 0.0)
+    net.connect("p", "p", rng.normal(0.02, 0.1, (n, n)), rng.uniform(1e-3, 3e-3, (n, n)))
+    net.connect("p", "p", rng.normal(0.02, 0.1, (n, n)), 2e-3, name="one delay")
+    inputs = {"in": Spikes([1e-3, 11e-3], [0, 0])}
+    one, two = (simulate(net, inputs, 0.016, threads=k) for k in (1, 2))
+    assert len(one.spikes["p"]) > 2 * n and same(one, two)
+
+
+def test_the_neuron_in_trouble_is_the_same(processors):
+    net = Network()
+    high = np.isin(np.arange(9), (5, 7))
+    model = LIF(tau_mem=20e-3, tau_syn=5e-3, bias=2.0 * high, v_reset=1.5 * high)
+    net.add_population("p", 9, model)
+    net.connect("p", "p", np.zeros((9, 9)), 1e-3)
+    for threads in (1, 2, 4):
+        with pytest.raises(evsim.ZenoError, match="neuron 5 of population 'p'"):
+            simulate(net, {}, 0.1, threads=threads)
+
+
+@pytest.mark.parametrize("after", [1.5e-6, 3.5e-6, 2e-5])
+def test_a_short_synapse_still_acts_at_the_very_end(after):
+    """A spike of the last window, found only there, reaches its target before the run ends."""
+    net = Network()
+    net.add_population("p", 3, LIF(tau_mem=20e-3, tau_syn=5e-3, bias=[1.3, 0.0, 0.0], t_ref=2e-3))
+    net.connect("p", "p", [500.0, 900.0], 1e-6, pre_units=[0, 1], post_units=[1, 2])
+    net.connect("p", "p", [0.1], 2e-3, pre_units=[2], post_units=[0], name="long")
+    first = simulate(net, {}, 0.1, path="queue").spikes["p"].times[0]
+    window, queue = (simulate(net, {}, first + after, path=p) for p in ("window", "queue"))
+    assert same(window, queue)
+    assert len(window.voltage("p", 1, np.array([first + after]))) == 1
+    for name in window.final["p"].books._fields:
+        a, b = (getattr(r.final["p"].books, name) for r in (window, queue))
+        assert np.array_equal(a, b), name

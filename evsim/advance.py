@@ -1,0 +1,229 @@
+"""Neurons through what happens to them in one window.
+
+The coefficients of the intervals of some hundred arrivals come from one vectorised pass; then
+each neuron goes through its own list, those that may fire by the exact solver. A neuron's state
+is rounded at its own events only, never at the end of a window: the width of the windows does
+not change a bit.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from evsim.flight import WHAT, kind_of
+from evsim.gather import sort_arrivals
+from evsim.jit import inner_inline_kernel, inner_kernel
+from evsim.models import verbs
+from evsim.neuron import (
+    AT_ARRIVAL,
+    AT_END,
+    AT_HORIZON,
+    DONE,
+    Rules,
+    clock_of,
+    enter,
+    interval_to,
+    move,
+    own_events,
+    stop_at,
+)
+from evsim.numerics import elapsed
+from evsim.order import HI, LO, index
+
+#: Arrivals whose coefficients are computed together: they stay in the nearest cache.
+TOGETHER = 512
+
+
+class Block(NamedTuple):
+    """The neurons of a group that share a kernel class: `first` to `first + n`."""
+
+    p: Any
+    state: Any
+    books: Any
+    first: Any
+    table: Any  # coefficients of the intervals of some arrivals
+
+
+class Frame(NamedTuple):
+    """What does not change in a run of windows."""
+
+    width: float
+    until: Any  # (hi, lo)
+    last: int  # number of the last window
+    reach: int  # number of the last window whose arrivals from outside are known
+    arrival_first: bool
+
+
+@inner_kernel
+def look_up(books, shift, flight, lists, a, b, mend):
+    """What the neurons of lists `a` to `b` meet: times of their arrivals and of their own events
+    before, and kinds.
+
+    `mend`: some arrivals were not written in order of time.
+    """
+    begin, entry, meets, arrival = lists.start[a], flight.entry, lists.meets, lists.arrival
+    for j in range(a, b):
+        n = index(lists.place[index(j)] + shift)
+        first, stop = lists.start[index(j)], lists.start[index(j + 1)]
+        if mend:
+            sort_arrivals(flight, arrival, first, stop)
+        since_hi, since_lo = books.hi[n], books.lo[n]
+        for x in range(first, stop):
+            m, at = index(x - begin), index(int(arrival[index(x), 1]))
+            hi, lo = entry[at, HI], entry[at, LO]
+            meets.since_hi[m], meets.since_lo[m] = since_hi, since_lo
+            meets.hi[m], meets.lo[m] = hi, lo
+            meets.kind[m], meets.who[m] = kind_of(flight.word[at, WHAT]), n
+            since_hi, since_lo = hi, lo
+
+
+@inner_kernel
+def intervals(p, meets, size, table):
+    """Coefficients of the intervals between own events: one vectorised pass."""
+    for x in range(size):
+        d = elapsed(meets.hi[x], meets.lo[x], meets.since_hi[x], meets.since_lo[x])
+        verbs.store(table, x, verbs.interval(verbs.pick(p, meets.who[x]), d))
+
+
+@inner_inline_kernel
+def no_earlier(since, wait):
+    """A time that certainly is not after `since + wait`."""
+    return (since + wait) * (1.0 - 4e-16)
+
+
+@inner_kernel
+def hop(block, n, unit, x, known, k, hi, lo, rules, spikes, doubts):
+    """Neuron `n` of a block through its own events up to a limit, by the exact solver.
+
+    `known`: line `k` of the table has the coefficients of the interval to there. Returns the
+    state at its last own event, the state at the limit, and a status.
+    """
+    q, clock = verbs.pick(block.p, n), clock_of(block.books, n)
+    if known:
+        c = verbs.load(block.table, k)
+    else:
+        c = interval_to(q, clock, hi, lo)
+    x, clock, y, status = own_events(q, unit, x, clock, c, hi, lo, rules, spikes, doubts)
+    enter(block.books, n, clock)
+    return x, y, status
+
+
+@inner_inline_kernel
+def glide(block, n, q, x, k, stop, begin, lists):
+    """Neuron `n` through arrivals before which it certainly neither fires nor is released.
+
+    Returns its state after them, and the first arrival that asks for more.
+    """
+    books, meets, first, calm = block.books, lists.meets, k, True
+    busy, free_hi, free_lo = books.busy[n] != 0, books.free_hi[n], books.free_lo[n]
+    while calm and k < stop:
+        m, value = index(k - begin), lists.arrival[index(k), 0]
+        c, kind = verbs.load(block.table, m), meets.kind[m]
+        if busy:
+            late = elapsed(meets.hi[m], meets.lo[m], free_hi, free_lo)
+            calm = (late < -books.free_error[n]) & (kind >= 0)
+            if calm:
+                x = verbs.receive_clamped(q, verbs.clamp(q, c, x), kind, value)
+        else:
+            y, may = verbs.step(q, c, x)
+            calm = not (may | (kind < 0))
+            if calm:
+                x = verbs.receive(q, y, kind, value)
+        k += calm
+    if k > first:
+        m = index(k - 1 - begin)
+        books.hi[n], books.lo[n] = meets.hi[m], meets.lo[m]
+    return x, k
+
+
+@inner_inline_kernel
+def take(block, n, y, kind, value, hi, lo):
+    """State of neuron `n` after an arrival, from that before; whether its drive has changed."""
+    books, weight = block.books, value if kind >= 0 else 0.0
+    q, busy = verbs.pick(block.p, n), books.busy[n] != 0
+    books.hi[n], books.lo[n] = hi, lo
+    if busy:
+        x = verbs.receive_clamped(q, y, kind, weight)
+    else:
+        x = verbs.receive(q, y, kind, weight)
+    if kind < 0:
+        x = move(block.p, n, x, busy, books.pulses, books.current, kind, value)
+    return x, kind < 0
+
+
+@inner_inline_kernel
+def rest_of_window(block, n, unit, g, x, frame, end, final, progress, spikes, doubts):
+    """Neuron `n` from its last arrival to the end of the window, or of the run; its state at
+    its last own event, and a status."""
+    books, status = block.books, DONE
+    safe = books.free_hi[n]
+    if books.busy[n] == 0:
+        safe = no_earlier(books.hi[n], verbs.earliest(verbs.pick(block.p, n), x))
+    if final | (safe < end):
+        hi, lo = frame.until if final else (end, 0.0)
+        rules = Rules(False, AT_END if final else AT_HORIZON)
+        x, y, status = hop(block, n, unit, x, False, index(0), hi, lo, rules, spikes, doubts)
+        safe = books.free_hi[n]
+        if books.busy[n] == 0:
+            safe = no_earlier(end, verbs.earliest(verbs.pick(block.p, n), y))
+    progress.safe[index(g)] = safe
+    return x, status
+
+
+@inner_inline_kernel
+def visit(block, shift, part, j, begin, lists, frame, end, final, progress, place, spikes, doubts):
+    """The neuron of list `j` through its arrivals and to the end of the window; a status."""
+    meets, g = lists.meets, lists.place[index(j)]
+    n, unit = index(g + shift), part.first[0] + g
+    k, stop = lists.start[index(j)] + place.arrival[0], lists.start[index(j + 1)]
+    q, x = verbs.pick(block.p, n), verbs.load(block.state, n)
+    known, status = place.within[0] == 0, DONE
+    place.arrival[0] = place.within[0] = 0
+    while True:
+        if known:
+            x, k = glide(block, n, q, x, k, stop, begin, lists)
+        if k == stop:
+            break
+        m, rules = index(k - begin), Rules(frame.arrival_first, AT_ARRIVAL)
+        hi, lo, kind = meets.hi[m], meets.lo[m], meets.kind[m]
+        x, y, status = hop(block, n, unit, x, known, m, hi, lo, rules, spikes, doubts)
+        if status != DONE:
+            break
+        x, moved = take(block, n, y, kind, lists.arrival[index(k), 0], hi, lo)
+        known &= not moved  # a drive may be part of the coefficients
+        k += 1
+    if status == DONE:
+        x, status = rest_of_window(
+            block, n, unit, g, x, frame, end, final, progress, spikes, doubts
+        )
+    verbs.store(block.state, n, x)
+    if status != DONE:
+        stop_at(place, g, k - lists.start[j])
+    return status
+
+
+@inner_kernel
+def advance_lists(
+    block, part, skip, flight, lists, a, b, frame, end, final, progress, place, spikes, doubts
+):
+    """The neurons of lists `a` to `b`, all of one block, to the end of the window; a status.
+
+    Those marked in `skip` are left out.
+    """
+    shift, mend = part.first[0] - block.first, progress.sizes[1] > 0
+    while a < b:
+        begin, stop = lists.start[a], a + 1
+        while stop < b and lists.start[stop + 1] - begin <= TOGETHER:
+            stop += 1
+        look_up(block.books, shift, flight, lists, a, stop, mend)
+        intervals(block.p, lists.meets, lists.start[stop] - begin, block.table)
+        for j in range(a, stop):
+            if skip.size == 0 or skip[lists.place[j]] == 0:
+                status = visit(
+                    block, shift, part, j, begin, lists, frame, end, final, progress,
+                    place, spikes, doubts,
+                )  # fmt: skip
+                if status != DONE:
+                    return status
+        a = stop
+    return DONE
