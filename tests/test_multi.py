@@ -1,7 +1,11 @@
 """Several spikes of one neuron at one instant: `multi`, on every path."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from scipy.linalg import expm
 from scipy.optimize import brentq
 
@@ -200,6 +204,45 @@ def test_an_adaptive_threshold_ends_a_repeat_or_keeps_it_for_ever(path):
     sinks = adaptive(jump_th=-1.0 * ONE, reset="subtract")
     with pytest.raises(evsim.ZenoError, match=r" t = 0 "):
         spikes(sinks, quiet, 0.25, initial=high, path=path)
+
+
+def by_hand(arrivals, slope, v_reset, reset, until, multi):
+    """Spike times of a neuron without leak by the definition, in exact fractions; threshold 1."""
+    v, t, fired, spikes = Fraction(0), Fraction(0), None, []
+    times = [*sorted({Fraction(a) for a, _ in arrivals if a <= until}), None]
+    for at in times:
+        end = Fraction(until) if at is None else at
+        while True:
+            if v >= 1 and (multi == "repeat" or fired != t):
+                v = v - (1 - v_reset) if reset == "subtract" else Fraction(v_reset)
+            elif v < 1 and slope > 0 and t + (1 - v) / slope <= end:
+                t, v = t + (1 - v) / slope, Fraction(v_reset)
+            else:
+                break
+            fired = t
+            spikes.append(float(t))
+        v, t = v + slope * (end - t), end
+        v += sum(Fraction(w) for a, w in arrivals if a == at)
+    return spikes
+
+
+eighths = st.integers(0, 24).map(lambda k: k / 8)
+
+
+@settings(max_examples=150)
+@given(
+    st.lists(st.tuples(eighths, st.integers(-12, 16).map(lambda k: k / 4)), min_size=1, max_size=8),
+    st.sampled_from([0, 1, 2, -1]),
+    st.sampled_from([0.0, 0.5, -0.25]),
+    st.sampled_from(["value", "subtract"]),
+    st.sampled_from(["repeat", "hold"]),
+)
+@example([(1.0, 3.0), (1.0, 0.5), (1.5, 0.0)], 1, 0.0, "subtract", "hold")
+def test_every_path_does_what_the_definition_says(arrivals, slope, v_reset, reset, multi):
+    model = IF(bias=slope * ONE, v_reset=v_reset, reset=reset)
+    expected = by_hand(arrivals, slope, v_reset, reset, 3.0, multi)
+    for path in PATHS:
+        assert spikes(model, arrivals, 3.0, path=path, multi=multi) == expected, path
 
 
 def test_what_does_not_exist_is_refused():
