@@ -84,9 +84,9 @@ def falling(kind):
         return LIF(**leaky), {"v": 2.25, "i": -12.0}, matrix, [1.25 - 1.5, -12.0], -0.5
     if kind == "mixed":
         types = {"tau_syn": {"a": SYN * ONE, "b": FAR * ONE}}
-        state = {"v": 2.25, "i": {"a": -12.0, "b": 0.5}}
+        state = {"v": 2.25, "i": {"a": 12.0, "b": -3.0}}  # it rises first, and turns twice
         matrix = [[-m, m, m], [0, -s, 0], [0, 0, -1 / FAR]]
-        return LIF(**leaky | types), state, matrix, [1.25 - 1.5, -12.0, 0.5], -0.5
+        return LIF(**leaky | types), state, matrix, [1.25 - 1.5, 12.0, -3.0], -0.5
     if kind == "alpha":
         matrix = [[-m, m, 0], [0, -s, 1], [0, 0, -s]]
         return AlphaLIF(**leaky), {"v": 2.25, "a": -60.0}, matrix, [1.25 - 1.5, 0.0, -60.0], -0.5
@@ -108,7 +108,7 @@ def test_a_held_neuron_fires_where_its_voltage_has_sunk_and_comes_back(kind, pat
         x = expm(np.array(matrix) * t) @ start
         return x[0] - theta - (x[2] if kind == "adaptive" else 0.0)
 
-    grid = np.linspace(0.0, 6.0, 601)
+    grid = np.linspace(0.0, 12.0, 601)
     below = np.array([over(t) for t in grid]) < 0
     rises = np.flatnonzero(below[:-1] & ~below[1:])
     assert not below[0] and rises.size == 1
@@ -200,6 +200,8 @@ def test_an_adaptive_threshold_ends_a_repeat_or_keeps_it_for_ever(path):
     # Reset to 2, above 1: the threshold overtakes it at its fourth jump of 0.3.
     rises = adaptive(jump_th=0.3 * ONE, v_reset=2.0 * ONE)
     assert spikes(rises, quiet, 0.25, initial=high, path=path) == [0.0] * 4
+    # The first reset lifts it; from then on the threshold overtakes it as before.
+    assert spikes(rises, quiet, 0.25, initial={"v": 1.05}, path=path) == [0.0] * 4
     # The threshold sinks by as much as the voltage: for ever.
     sinks = adaptive(jump_th=-1.0 * ONE, reset="subtract")
     with pytest.raises(evsim.ZenoError, match=r" t = 0 "):
