@@ -197,7 +197,7 @@ def advance_to(p, n, x, clock, c, hi, lo, port, weight, arrival_first, spikes, d
     and the status of `own_events`.
     """
     y, may = verbs.step(p, c, x)
-    if may | clock.busy:
+    if clock.busy or (may and not verbs.silent(p, x, y)):
         rules = Rules(arrival_first, AT_ARRIVAL)
         x, clock, y, status = own_events(p, n, x, clock, c, hi, lo, rules, spikes, doubts)
         if status != DONE:
@@ -235,7 +235,7 @@ class Books(NamedTuple):
 
     hi: Any  # (n,) time of the last own event; a sweep knows it without
     lo: Any
-    busy: Any  # uint8, room for whole words of eight: the neuron is refractory
+    busy: Any  # uint8, with room as `new_flags` has it: the neuron is refractory
     free_hi: Any  # (n,) when the neuron was or is free after its last spike; -1 without one
     free_lo: Any
     free_error: Any
@@ -244,8 +244,8 @@ class Books(NamedTuple):
 
 
 def new_flags(n: int) -> np.ndarray:
-    """One byte per neuron, and room for whole words of eight, as which they are scanned."""
-    return np.zeros((n + 7) // 8 * 8, np.uint8)
+    """One byte per neuron, and room for eight whole words of eight, as which they are scanned."""
+    return np.zeros((n + 63) // 64 * 64, np.uint8)
 
 
 def new_books(n: int) -> Books:

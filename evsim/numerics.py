@@ -73,6 +73,25 @@ def _power_of_two(typingctx, m):
     return types.float64(types.float64), codegen
 
 
+def lowest_bit(bits):
+    """Index of the lowest bit that is set in a word other than 0."""
+    bits = int(bits)
+    return (bits & -bits).bit_length() - 1
+
+
+@intrinsic
+def _lowest_bit(typingctx, bits):
+    def codegen(context, builder, signature, args):
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.uint64), codegen
+
+
+@overload(lowest_bit, jit_options=INLINE)
+def _lowest_bit_overload(bits):
+    return lambda bits: _lowest_bit(bits)
+
+
 @overload(fma, jit_options=INLINE)
 def _fma_overload(a, b, c):
     return lambda a, b, c: _fma(a, b, c)

@@ -32,7 +32,7 @@ from evsim.start import (
     later_only,
     together,
 )
-from evsim.sweep import coefficients, sweep
+from evsim.sweep import coefficients, sweep, two_buffers
 
 #: What comes first where an arrival is at the time of a spike; several spikes at one instant.
 POLICIES = {"tie": ("spike_first", "arrival_first"), "multi": ("repeat", "hold")}
@@ -249,18 +249,18 @@ def sweep_events(job: Job, name: str):
     """A population whose every event reaches every neuron: logs of spikes and doubts, and end."""
     p, state, books = start_of(job, name)
     n, times = books.current.size, (job.since, job.until)
-    states, place = (state, tuple(np.empty(n) for _ in state)), new_place()
+    states, place = two_buffers(state), new_place()
     place.within[0] = job.since is not None
     events, weights, currents = rows_of_events(
         job.network, name, job.trains, job.inputs.get(name), *times
     )
-    flags, nothing = new_flags(n), np.zeros(n)
+    flags, found, nothing = new_flags(n), np.empty(n, np.int64), np.zeros(n)
     table = tuple(np.empty(events.hi.size) for _ in verbs.prepare(p, 0.0))
     coefficients(p, events, table)
 
     def go(spikes, doubts):
         return sweep(p, states, books, events, table, weights, currents, (job.until, 0.0),
-                     job.arrival_first, place, flags, nothing, spikes, doubts)  # fmt: skip
+                     job.arrival_first, place, flags, found, nothing, spikes, doubts)  # fmt: skip
 
     spikes, doubts = to_the_end(go, name, books, place, new_log(max(256, n)), new_log(64))
     return spikes, doubts, states[place.turn[0]], books

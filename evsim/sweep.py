@@ -26,7 +26,7 @@ from evsim.neuron import (
     move,
     stop_at,
 )
-from evsim.numerics import elapsed
+from evsim.numerics import elapsed, lowest_bit
 
 
 class Events(NamedTuple):
@@ -36,6 +36,25 @@ class Events(NamedTuple):
     lo: Any
     kind: Any
     row: Any
+
+
+#: Bytes of a page, and where large NumPy arrays, such as weights, begin in theirs.
+PAGE, HEADER = 4096, 16
+
+
+def two_buffers(state):
+    """Copies of a state for the sweep to alternate between: (state, room for another).
+
+    All begin at the same place of a page of memory: where a load lies just behind a store but
+    for whole pages, processors take the one to depend on the other, which cost up to 30 %.
+    """
+    buffers = []
+    for values in (*state, *state):
+        raw = np.empty(values.nbytes + PAGE, np.uint8)
+        start = (HEADER - raw.ctypes.data) % PAGE
+        buffers.append(raw[start : start + values.nbytes].view(np.float64))
+        buffers[-1][:] = values
+    return tuple(buffers[: len(state)]), tuple(buffers[len(state) :])
 
 
 @kernel
@@ -90,18 +109,34 @@ def four_events(p, table, e, ports, a, b, c, d, before, after, flags):
 
 
 @inline_kernel
-def next_set(words, others, k):
-    """Index from `k` on of the first word with a bit set in either array, or their size."""
-    while k + 16 <= words.size:
-        bits = np.uint64(0)
-        for m in range(16):
-            bits |= words[k + m] | others[k + m]
+def any_set(words, others):
+    """Whether a bit is set in either array."""
+    bits = np.uint64(0)
+    for k in range(words.size):
+        bits |= words[k] | others[k]
+    return bits != 0
+
+
+@kernel
+def flagged(words, others, found):
+    """Write the indices of the bytes that are not 0 in either array; how many there are."""
+    count = 0
+    # Unsigned, since an index that may be negative costs a test.
+    k = np.uint64(0)
+    for _ in range(words.size // 8):
+        stop, bits = k + np.uint64(8), np.uint64(0)
+        for word in range(k, stop):
+            bits |= words[word] | others[word]
         if bits != 0:
-            break
-        k += 16
-    while k < words.size and words[k] | others[k] == 0:
-        k += 1
-    return k
+            for word in range(k, stop):
+                bits = words[word] | others[word]
+                while bits != 0:
+                    byte = lowest_bit(bits) // 8
+                    found[count] = 8 * np.int64(word) + byte
+                    count += 1
+                    bits &= ~(np.uint64(255) << np.uint64(8 * byte))
+        k = stop
+    return count
 
 
 @inline_kernel
@@ -110,27 +145,31 @@ def redo(
     arrival_first, spikes, doubts,
 ):  # fmt: skip
     """Neuron `n` through events `e` to `stop` again, from its untouched state; a status."""
-    q = verbs.pick(p, n)
-    x, clock = verbs.load(before, n), clock_of(books, n)
+    at = np.uint64(n)  # an index that may be negative costs a test
+    q = verbs.pick(p, at)
+    x = verbs.load(before, at)
     k = e + place.arrival[0]
     fresh = k > 0 and place.within[0] == 0
+    past = clock = clock_of(books, at)
     if fresh:
         hi, lo = events.hi[k - 1], events.lo[k - 1]
-        clock = Clock(hi, lo, clock.busy, clock.free_hi, clock.free_lo, clock.free_error)
+        clock = Clock(hi, lo, past.busy, past.free_hi, past.free_lo, past.free_error)
     place.arrival[0] = place.within[0] = 0
     status = DONE
     while k < stop and status == DONE:
         hi, lo, port, weight = events.hi[k], events.lo[k], events.kind[k], 0.0
         if port >= 0:
-            weight = weights[events.row[k], n]
+            weight = weights[np.uint64(events.row[k]), at]
         c = verbs.own(p, q, verbs.load(table, k)) if fresh else interval_to(q, clock, hi, lo)
         x, clock, status = advance_to(
             q, n, x, clock, c, hi, lo, port, weight, arrival_first, spikes, doubts
         )
         fresh = True
         k += status == DONE
-    verbs.store(after if status == DONE else before, n, x)
-    enter(books, n, clock)
+    verbs.store(after if status == DONE else before, at, x)
+    fired = clock.free_hi != past.free_hi or clock.free_lo != past.free_lo
+    if fired or past.busy or clock.busy or status != DONE:
+        enter(books, at, clock)
     if status != DONE:
         stop_at(place, n, k - e)
     return status
@@ -167,7 +206,7 @@ def glide(p, states, events, table, weights, nothing, flags, clamped, place):
             # In a resumed run every neuron has a clock of its own up to the first event.
             flags[: nothing.size] = 1
             place.within[0] = 0
-        if kind[e] < 0 or next_set(words, clamped, 0) < words.size:
+        if kind[e] < 0 or any_set(words, clamped):
             break
         place.turn[0] = 1 - place.turn[0]
         e = stop
@@ -177,13 +216,13 @@ def glide(p, states, events, table, weights, nothing, flags, clamped, place):
 @kernel
 def sweep(
     p, states, books, events, table, weights, currents, until, arrival_first, place, flags,
-    nothing, spikes, doubts,
+    found, nothing, spikes, doubts,
 ):  # fmt: skip
     """Run a population from `place` over its events and on to `until`; a status.
 
     `states` are two buffers. `FULL` asks for logs with more room and another call; `ZENO`
-    leaves the neuron that ran away in `place`. `table` comes from `coefficients`; `nothing` is
-    a row of zeros.
+    leaves the neuron that ran away in `place`. `table` comes from `coefficients`; `found` has
+    room for the index of every neuron; `nothing` is a row of zeros.
     """
     n_neurons, kind = books.current.size, events.kind
     words, clamped = flags.view(np.uint64), books.busy.view(np.uint64)
@@ -198,17 +237,14 @@ def sweep(
             span = (0, n_neurons, 0)
             return finish(p, before, books, span, 0, until, place, spikes, doubts)
         # A clamped neuron always goes to the solver, where its release is.
-        word = next_set(words, clamped, place.neuron[0] // 8)
-        while word < words.size:
-            for n in range(max(8 * word, place.neuron[0]), min(8 * word + 8, n_neurons)):
-                if flags[n] | books.busy[n]:
-                    status = redo(
-                        p, n, e, stop, events, table, weights, before, after, books, place,
-                        arrival_first, spikes, doubts,
-                    )  # fmt: skip
-                    if status != DONE:
-                        return status
-            word = next_set(words, clamped, word + 1)
+        for k in range(flagged(words, clamped, found)):
+            if found[k] >= place.neuron[0]:
+                status = redo(
+                    p, found[k], e, stop, events, table, weights, before, after, books, place,
+                    arrival_first, spikes, doubts,
+                )  # fmt: skip
+                if status != DONE:
+                    return status
         if kind[e] < 0:
             values = currents[events.row[e]] if kind[e] == CURRENT else weights[events.row[e]]
             for n in range(n_neurons):

@@ -25,6 +25,7 @@ from evsim.numerics import (
     fma,
     log,
     log1p,
+    lowest_bit,
     not_before,
     power_of_two,
     split_power,
@@ -279,3 +280,18 @@ def test_order_of_times_is_exact(t, part, steps, other):
     # Halfway pairs have two forms; they are not normalised alike and are left out.
     if abs(part) < 1.0 and abs(other) < 1.0:
         assert not_before(hi, lo, a, b) == later
+
+
+@njit
+def lowest_bits(words, out):
+    for k in range(words.size):
+        out[k] = lowest_bit(words[k])
+
+
+def test_lowest_bit_of_every_word():
+    words = [1 << k | rest << (k + 1) & (1 << 64) - 1 for k in range(64) for rest in (0, 1, 5)]
+    expected = [k for k in range(64) for _ in range(3)]
+    out = np.empty(len(words), np.int64)
+    lowest_bits(np.array(words, np.uint64), out)
+    assert out.tolist() == expected
+    assert [lowest_bit(word) for word in words] == expected

@@ -13,7 +13,7 @@ from evsim.jit import kernel
 from evsim.models import verbs
 from evsim.models.lif import LIF
 from evsim.neuron import new_books, new_flags, new_log, new_place
-from evsim.sweep import Events, coefficients, sweep
+from evsim.sweep import Events, coefficients, sweep, two_buffers
 
 N_IN, N_OUT, N_EVENTS, UNTIL = 784, 1024, 5000, 0.5
 
@@ -67,14 +67,15 @@ class Layer:
     def ours(self) -> int:
         """Sweep; the number of spikes."""
         p = self.model.compile(N_OUT, self.per_neuron)
-        states = tuple((np.zeros(N_OUT), np.zeros(N_OUT)) for _ in range(2))
+        states = two_buffers((np.zeros(N_OUT), np.zeros(N_OUT)))
         for log in self.logs:
             log.used[0] = 0
         table = tuple(np.empty(N_EVENTS) for _ in verbs.prepare(p, 0.0))
         coefficients(p, self.events, table)
         status = sweep(
             p, states, new_books(N_OUT), self.events, table, self.weights, self.currents,
-            (UNTIL, 0.0), False, new_place(), new_flags(N_OUT), np.zeros(N_OUT), *self.logs,
+            (UNTIL, 0.0), False, new_place(), new_flags(N_OUT), np.empty(N_OUT, np.int64),
+            np.zeros(N_OUT), *self.logs,
         )  # fmt: skip
         if status != 0:
             raise RuntimeError(f"the sweep of a benchmark ended with status {status}")

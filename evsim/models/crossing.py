@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 
-from evsim.jit import kernel
+from evsim.jit import inline_kernel, kernel
 from evsim.numerics import exp_neg, exp_phi, log, log1p
 
 EPS = 2.0**-52
@@ -31,7 +31,7 @@ EPS = 2.0**-52
 DOUBT = 6.0
 
 
-@kernel
+@inline_kernel
 def residual(p, u, i, target, s):
     """u(s) - u - target, u(s) and i(s): accurate for small `s`."""
     if s == 0.0:  # as below, without its exponentials
@@ -49,20 +49,26 @@ def residual(p, u, i, target, s):
 
 
 @kernel
-def refine(p, u, i, target, lo, hi):
-    """(root, slope) of u(s) = u + target in (lo, hi]; below at `lo`, `hi` may be inf."""
-    s, slope = lo, 0.0
+def refine(p, u, i, target, lo):
+    """(root, slope there) of u(s) = u + target beyond `lo`, at which u(s) is below.
+
+    For a threshold above rest, a time with `i` below threshold is behind the root.
+    """
+    s, hi = lo, math.inf
+    slope = rise = 0.0
     for _ in range(200):
         f, us, js = residual(p, u, i, target, s)
-        if f < 0.0:
+        if f < 0.0 and (p.theta < 0.0 or js >= p.theta):
             lo = s
         else:
             hi = s
         slope = (js - us) * p.rate_mem
         bend = (-js * p.rate_syn - slope) * p.rate_mem
         inside = slope * slope - 2.0 * f * bend
-        root = slope + math.sqrt(inside) if inside >= 0.0 else 0.0
-        move = -2.0 * f / root if root > 0.0 else math.inf
+        rise = math.sqrt(inside) if inside > 0.0 else 0.0
+        move, miss = math.inf, math.inf
+        if slope + rise > 0.0:
+            move, miss = corrected(p, f, slope, rise, bend, js)
         new = s + move
         if not (lo < new < hi) and abs(move) > EPS * s:
             new = 2.0 * lo + 1.0 / p.rate_mem if hi == math.inf else 0.5 * (lo + hi)
@@ -70,13 +76,30 @@ def refine(p, u, i, target, lo, hi):
                 return hi, slope
             s = new
             continue
-        small = abs(move) <= EPS * s
-        near = abs(move) < 1e-7 * s and abs(move) * p.rate_syn < 1e-7
         s = new
-        # Cubic convergence: after a step this short, the next would not change the time.
-        if small or (near and inside > 0.25 * slope * slope):
-            return s, slope
-    return s, slope
+        if abs(move) <= EPS * s or miss <= 0.25 * EPS * s:
+            break
+    return s, (rise if rise > 0.0 else slope)
+
+
+@inline_kernel
+def corrected(p, f, slope, rise, bend, js):
+    """Step to the zero of the local parabola, and on by what the cubic term moves that zero;
+    and a bound of the step's error from the quartic term and from the square of the nudge.
+
+    `rise` is the slope of the parabola at its zero.
+    """
+    move = -2.0 * f / (slope + rise)
+    if rise == 0.0:
+        return move, math.inf
+    third = (js * p.rate_syn * p.rate_syn - bend) * p.rate_mem
+    fourth = (abs(js) * p.rate_syn * p.rate_syn * p.rate_syn + abs(third)) * p.rate_mem
+    square, scale = move * move, 1.0 / rise
+    nudge = third * square * move * (scale / 6.0)
+    if abs(nudge) > 0.1 * abs(move):  # too near a double root for the cubic term to be small
+        return move, math.inf
+    miss = (fourth * square * square / 24.0 + abs(bend) * nudge * nudge) * scale
+    return move - nudge, miss + 3.0 * abs(third) * square * abs(nudge) * scale
 
 
 @kernel
@@ -118,19 +141,19 @@ def first_crossing(p, u, i, sure):
         return s, (4.0 * EPS * s if s < math.inf else 0.0), math.inf
     target = theta - u
     reach = abs(theta) + target
-    lo, hi, peak = 0.0, math.inf, math.inf
+    lo, peak = 0.0, math.inf
     if theta > 0.0:
         if i <= theta:
             return math.inf, 0.0, math.inf
-        hi = log(i / theta) / p.rate_syn
         if not sure:
-            top, _, _ = residual(p, u, i, target, hi)
+            last = log(i / theta) / p.rate_syn
+            top, _, _ = residual(p, u, i, target, last)
             if abs(top) <= DOUBT * EPS * reach:
-                peak = hi
+                peak = last
             if top < 0.0 or (p.strict and top == 0.0):
                 return math.inf, 0.0, peak
     elif i < u:
         lo = extremum(p, u, i) if i < 0.0 else 0.0
-    s, slope = refine(p, u, i, target, lo, hi)
+    s, slope = refine(p, u, i, target, lo)
     tolerance = DOUBT * EPS * (reach / slope + s) if slope > 0.0 else s
     return s, tolerance, peak

@@ -28,7 +28,7 @@ def rise_of_leaky(p, u, i):
     peak = s if abs(low) <= DOUBT * EPS * reach else math.inf
     if low >= 0.0:
         return math.inf, 0.0, peak
-    s, slope = refine(p, u, i, target, s, math.inf)
+    s, slope = refine(p, u, i, target, s)
     return s, (DOUBT * EPS * (reach / slope + s) if slope > 0.0 else s), peak
 
 
