@@ -22,9 +22,11 @@ from evsim.described import Shelf, described, network_of
 from evsim.network import Network
 from evsim.nir import from_nir
 from evsim.record import Record
-from evsim.simulate import checked_inputs
+from evsim.simulate import POLICIES, check_policies, checked_inputs
 from evsim.spikes import Spikes
 
+#: What a file does not say about policies.
+DEFAULTS = {key: values[0] for key, values in POLICIES.items()}
 #: States of so many neurons stand in the manifest, where people can read them.
 SMALL = 1000
 
@@ -118,6 +120,7 @@ def _record(manifest, arrays) -> Record:
     for name in _names(arrays, "currents"):
         times, values = (arrays[f"currents/{name}/{x}"] for x in ("times", "values"))
         inputs[name] = Current(times, values, Fraction(grids[name]) if name in grids else None)
+    check_policies(network, DEFAULTS | manifest["policies"])
     initial = {name: list(map(shelf.get, manifest["initial"][name])) for name in names}
     for name in names:
         shapes = [np.shape(values) for values in initial[name]]

@@ -16,8 +16,8 @@ def runaway(population: str, n: int, t: float) -> ZenoError:
     """The error for a neuron that fires for ever."""
     return ZenoError(
         f"neuron {n} of population {population!r} is at or above threshold after its reset at "
-        f"t = {t:.9g} and would fire for ever; give it a refractory period (t_ref > 0) or a "
-        "reset below threshold"
+        f"t = {t:.9g} and would fire for ever; give it a refractory period (t_ref > 0), a "
+        "reset below threshold, or the run multi='hold'"
     )
 
 

@@ -76,6 +76,36 @@ class Record:
         ports = self.network.populations[name].model.ports
         return {key: values[1 + port] for key, port in ports.items()} if ports else values[1]
 
+    def state(self, name: str, unit: int, t) -> dict[str, np.ndarray]:
+        """Every state variable of one neuron by name, at any time, as `voltage`.
+
+        `v`; `i`, or `i_<type>` per synapse type; `a`, the slope of an alpha synapse; `th`, the
+        moving part of an adaptive threshold; `r`, the slope of `IF(input="ramp")`.
+        """
+        values, names = self._trace(name, unit, t), self.network.populations[name].model.state
+        rows = {key: values[1 + k] for k, key in enumerate(names)} | {names[0]: values[0]}
+        found = {key: row for key, row in rows.items() if not key.endswith("_lo")}
+        if "r_lo" in rows:
+            found["r"] = rows["r"] + rows["r_lo"]
+        if not self.network.populations[name].model.synaptic:
+            found.pop("i", None)
+        return found
+
+    def threshold(self, name: str, unit: int, t) -> np.ndarray:
+        """Threshold of one neuron at any time, as `voltage`; it moves in `AdaptiveLIF` only.
+
+        Raises
+        ------
+        ValueError
+            As `voltage`; or if the population does not fire.
+        """
+        self._check_name(name)
+        model = self.network.populations[name].model
+        if not model.spiking:
+            raise ValueError(f"{name!r} is of {type(model).__name__}, which has no threshold")
+        moving = self.state(name, unit, t).get("th", np.zeros(np.shape(t)))
+        return _of_unit(getattr(model, "v_th", np.inf), unit) + moving  # type: ignore[arg-type]
+
     def maximum(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Greatest voltage of every neuron of a readout (`LI`) over [0, until], and when.
 

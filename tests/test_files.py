@@ -163,7 +163,7 @@ def test_every_network_is_described_to_the_bit(tmp_path):
     )
     path = tmp_path / "run.npz"  # without running: all the rest of a record
     start = {k: s.state for k, s in initial_states(net, None).items()}
-    policies = {"tie": "spike_first", "multi": "hold"}
+    policies = {"tie": "arrival_first", "multi": "repeat"}
     silent = {name: evsim.Spikes([], []) for name in net.populations}
     evsim.save(evsim.Record(net, inputs, 30.0, policies, silent, [], start), path)
     found = evsim.load(path)
@@ -230,6 +230,9 @@ def test_a_changed_network_is_no_longer_its_file(net, tmp_path):
         ("delay", lambda m, a: m["network"]["projections"][0].update(delay=-1.0)),
         ("it lacks", lambda m, a: m["network"]["projections"][0].update(post="q")),
         ("is no run", lambda m, a: m.update(network=7)),
+        ("tie must be one of", lambda m, a: m["policies"].update(tie="later")),
+        ("multi must be one of", lambda m, a: m["policies"].update(multi=["hold"])),
+        ("it lacks 'more'", lambda m, a: m["policies"].update(more=1)),
         ("is no run", lambda m, a: m["network"].update(inputs=[["in", 10**15, 3]])),
         (f"it lacks '{ROWS}/weight'",
          lambda m, a: a.pop(f"{ROWS}/weight")),

@@ -1,7 +1,11 @@
 """Several spikes of one neuron at one instant: `multi`, on every path."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from scipy.linalg import expm
 from scipy.optimize import brentq
 
@@ -80,9 +84,9 @@ def falling(kind):
         return LIF(**leaky), {"v": 2.25, "i": -12.0}, matrix, [1.25 - 1.5, -12.0], -0.5
     if kind == "mixed":
         types = {"tau_syn": {"a": SYN * ONE, "b": FAR * ONE}}
-        state = {"v": 2.25, "i": {"a": -12.0, "b": 0.5}}
+        state = {"v": 2.25, "i": {"a": 12.0, "b": -3.0}}  # it rises first, and turns twice
         matrix = [[-m, m, m], [0, -s, 0], [0, 0, -1 / FAR]]
-        return LIF(**leaky | types), state, matrix, [1.25 - 1.5, -12.0, 0.5], -0.5
+        return LIF(**leaky | types), state, matrix, [1.25 - 1.5, 12.0, -3.0], -0.5
     if kind == "alpha":
         matrix = [[-m, m, 0], [0, -s, 1], [0, 0, -s]]
         return AlphaLIF(**leaky), {"v": 2.25, "a": -60.0}, matrix, [1.25 - 1.5, 0.0, -60.0], -0.5
@@ -104,7 +108,7 @@ def test_a_held_neuron_fires_where_its_voltage_has_sunk_and_comes_back(kind, pat
         x = expm(np.array(matrix) * t) @ start
         return x[0] - theta - (x[2] if kind == "adaptive" else 0.0)
 
-    grid = np.linspace(0.0, 6.0, 601)
+    grid = np.linspace(0.0, 12.0, 601)
     below = np.array([over(t) for t in grid]) < 0
     rises = np.flatnonzero(below[:-1] & ~below[1:])
     assert not below[0] and rises.size == 1
@@ -196,10 +200,51 @@ def test_an_adaptive_threshold_ends_a_repeat_or_keeps_it_for_ever(path):
     # Reset to 2, above 1: the threshold overtakes it at its fourth jump of 0.3.
     rises = adaptive(jump_th=0.3 * ONE, v_reset=2.0 * ONE)
     assert spikes(rises, quiet, 0.25, initial=high, path=path) == [0.0] * 4
+    # The first reset lifts it; from then on the threshold overtakes it as before.
+    assert spikes(rises, quiet, 0.25, initial={"v": 1.05}, path=path) == [0.0] * 4
     # The threshold sinks by as much as the voltage: for ever.
     sinks = adaptive(jump_th=-1.0 * ONE, reset="subtract")
     with pytest.raises(evsim.ZenoError, match=r" t = 0 "):
         spikes(sinks, quiet, 0.25, initial=high, path=path)
+
+
+def by_hand(arrivals, slope, v_reset, reset, until, multi):
+    """Spike times of a neuron without leak by the definition, in exact fractions; threshold 1."""
+    v, t, fired, spikes = Fraction(0), Fraction(0), None, []
+    times = [*sorted({Fraction(a) for a, _ in arrivals if a <= until}), None]
+    for at in times:
+        end = Fraction(until) if at is None else at
+        while True:
+            if v >= 1 and (multi == "repeat" or fired != t):
+                v = v - (1 - v_reset) if reset == "subtract" else Fraction(v_reset)
+            elif v < 1 and slope > 0 and t + (1 - v) / slope <= end:
+                t, v = t + (1 - v) / slope, Fraction(v_reset)
+            else:
+                break
+            fired = t
+            spikes.append(float(t))
+        v, t = v + slope * (end - t), end
+        v += sum(Fraction(w) for a, w in arrivals if a == at)
+    return spikes
+
+
+eighths = st.integers(0, 24).map(lambda k: k / 8)
+
+
+@settings(max_examples=150)
+@given(
+    st.lists(st.tuples(eighths, st.integers(-12, 16).map(lambda k: k / 4)), min_size=1, max_size=8),
+    st.sampled_from([0, 1, 2, -1]),
+    st.sampled_from([0.0, 0.5, -0.25]),
+    st.sampled_from(["value", "subtract"]),
+    st.sampled_from(["repeat", "hold"]),
+)
+@example([(1.0, 3.0), (1.0, 0.5), (1.5, 0.0)], 1, 0.0, "subtract", "hold")
+def test_every_path_does_what_the_definition_says(arrivals, slope, v_reset, reset, multi):
+    model = IF(bias=slope * ONE, v_reset=v_reset, reset=reset)
+    expected = by_hand(arrivals, slope, v_reset, reset, 3.0, multi)
+    for path in PATHS:
+        assert spikes(model, arrivals, 3.0, path=path, multi=multi) == expected, path
 
 
 def test_what_does_not_exist_is_refused():

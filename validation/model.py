@@ -10,7 +10,7 @@ This module and the models of `validation.adapters` need NumPy only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -246,9 +246,22 @@ class Model:
         return stored, replace(semantics or self.semantics, **declared)
 
 
-def refuse_node(model: str, node: Any, accepted: str) -> ValueError:
-    """The error for a NIR node that a model cannot stand for."""
-    return ValueError(f"{model} cannot stand for a nir.{type(node).__name__}, only for {accepted}")
+def node_values(model: str, node: Any, accepted: Sequence[str], threshold: str) -> dict[str, Any]:
+    """The voltages and the resistance of a NIR node by a framework's names.
+
+    Raises
+    ------
+    ValueError
+        If the model cannot stand for a node of that class, only for those `accepted`.
+    """
+    kind = type(node).__name__
+    if kind not in accepted:
+        known = " and ".join(f"nir.{name}" for name in accepted)
+        raise ValueError(f"{model} cannot stand for a nir.{kind}, only for {known}")
+    found = {
+        name: getattr(node, name) for name in ("v_leak", "v_reset", "r") if hasattr(node, name)
+    }
+    return {threshold: node.v_threshold, **found}
 
 
 def factor_of_tau(kind: str, inverse: Array, raw: Array | None = None) -> Array:

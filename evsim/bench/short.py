@@ -78,10 +78,8 @@ def _dense(rounds: int, tick) -> list[Row]:
         ("per neuron", 2.5, "libm"),
     ):
         row = found[name]
-        detail = (
-            f"{row['events_per_s'] / 1e6:.0f} against {row['limit_events_per_s'] / 1e6:.0f} "
-            f"million events/s of {other}, {row['spikes']} spikes"
-        )
+        mine, its = (row[key] / 1e6 for key in ("events_per_s", "limit_events_per_s"))
+        detail = f"{mine:.0f} million events/s, {other} {its:.0f}"
         rows.append(Row(f"dense layer, {name}", row["ratio"], "x", bar, True, detail))
     return rows
 
@@ -104,9 +102,9 @@ def _recurrent(rounds: int, tick) -> list[Row]:
         for name, job in (("one", one), ("many", many))
     }
     rate = counts["one"] / one.n / one.until
-    detail = f"{one.n} neurons, {one.synapses.pre.size} synapses, {rate:.0f} Hz"
+    detail = f"{one.n} neurons of {one.synapses.pre.size // one.n} synapses, {rate:.0f} Hz"
     events = 1e3 / cost["one"]
-    slower = f"{cost['many']:.0f} against {cost['one']:.0f} ns an event with one delay"
+    slower = f"{cost['many']:.0f} ns an event, with one delay {cost['one']:.0f}"
     return [
         Row("recurrent network", events, "million events/s", 0.0, True, detail),
         Row(

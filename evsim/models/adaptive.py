@@ -26,10 +26,9 @@ from evsim.models.base import Neuron, exact_sum, in_form
 from evsim.models.flow import exponential
 from evsim.models.held import rise_of_sum
 from evsim.models.isolate import sorted_rates
-from evsim.models.lif import GRAZE, RESET, SLACK, levels
+from evsim.models.lif import GRAZE, RESET, SLACK, levels, relevel
 from evsim.models.mixed import WIDER, excess, response
 from evsim.models.refractory import REFRACTORY, arrived, gone_on
-from evsim.models.verbs import at
 from evsim.numerics import exp_neg, exp_phi, log
 
 
@@ -106,6 +105,7 @@ class AdaptiveKernel(NamedTuple):
     theta: Any
     u_reset: Any
     theta_0: Any
+    theta_lo: Any
     u_reset_0: Any
     drop: Any
     t_ref: Any
@@ -116,31 +116,6 @@ class AdaptiveKernel(NamedTuple):
 
 #: Which state variable raises the threshold.
 AdaptiveKernel.raises = 2  # type: ignore[attr-defined]
-
-
-@verbs.pick.implement(AdaptiveKernel)
-def pick(p, n):
-    return AdaptiveKernel(
-        at(p.rate_mem, n),
-        at(p.rate_syn, n),
-        at(p.gap, n),
-        at(p.rate_th, n),
-        at(p.jump_th, n),
-        at(p.rates, n),
-        at(p.over, n),
-        at(p.over_mem, n),
-        at(p.over_syn, n),
-        at(p.over_th, n),
-        at(p.theta, n),
-        at(p.u_reset, n),
-        at(p.theta_0, n),
-        at(p.u_reset_0, n),
-        at(p.drop, n),
-        at(p.t_ref, n),
-        p.subtract,
-        p.strict,
-        p.refractory,
-    )
 
 
 @verbs.interval.implement(AdaptiveKernel)
@@ -218,15 +193,13 @@ def receive_clamped(p, x, port, weight):
 
 @verbs.redrive.implement(AdaptiveKernel)
 def redrive(p, n, x, busy, old, new):
-    p.theta[n] = p.theta_0[n] - new
-    p.u_reset[n] = p.u_reset_0[n] - new
+    relevel(p, n, new)
     return x[0] + (old - new), x[1], x[2]
 
 
 @verbs.pulse.implement(AdaptiveKernel)
 def pulse(p, n, x, busy, old, new):
-    p.theta[n] = p.theta_0[n] - new
-    p.u_reset[n] = p.u_reset_0[n] - new
+    relevel(p, n, new)
     return x[0] + (old - new), x[1] + (old - new), x[2]
 
 

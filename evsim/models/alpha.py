@@ -30,10 +30,9 @@ from evsim.models import isolate, verbs
 from evsim.models.base import Neuron, exact_sum, in_form
 from evsim.models.held import rise_of_sum
 from evsim.models.isolate import sorted_rates
-from evsim.models.lif import GRAZE, RESET, SLACK, levels
+from evsim.models.lif import GRAZE, RESET, SLACK, levels, relevel
 from evsim.models.mixed import WIDER, excess
 from evsim.models.refractory import REFRACTORY, arrived, gone_on
-from evsim.models.verbs import at
 from evsim.numerics import exp_neg, exp_phi, fma, log
 
 H = tuple(1.0 / math.factorial(k + 2) for k in range(21))
@@ -103,6 +102,7 @@ class AlphaKernel(NamedTuple):
     theta: Any
     u_reset: Any
     theta_0: Any
+    theta_lo: Any
     u_reset_0: Any
     drop: Any
     t_ref: Any
@@ -133,28 +133,6 @@ def responses(p, em, decay, d):
     shape = near if x < NEAR else far / (x if x > 0.0 else 1.0)
     gain = (d * p.rate_mem) * slow
     return es, gain * phi, (gain * d) * shape
-
-
-@verbs.pick.implement(AlphaKernel)
-def pick(p, n):
-    return AlphaKernel(
-        at(p.rate_mem, n),
-        at(p.rate_syn, n),
-        at(p.gap, n),
-        at(p.rates, n),
-        at(p.over, n),
-        at(p.over_mem, n),
-        at(p.over_syn, n),
-        at(p.theta, n),
-        at(p.u_reset, n),
-        at(p.theta_0, n),
-        at(p.u_reset_0, n),
-        at(p.drop, n),
-        at(p.t_ref, n),
-        p.subtract,
-        p.strict,
-        p.refractory,
-    )
 
 
 @verbs.interval.implement(AlphaKernel)
@@ -233,8 +211,7 @@ def receive_clamped(p, x, port, weight):
 
 @verbs.redrive.implement(AlphaKernel)
 def redrive(p, n, x, busy, old, new):
-    p.theta[n] = p.theta_0[n] - new
-    p.u_reset[n] = p.u_reset_0[n] - new
+    relevel(p, n, new)
     return x[0] + (old - new), x[1], x[2]
 
 

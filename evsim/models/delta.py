@@ -20,9 +20,8 @@ import numpy as np
 from evsim.models import verbs
 from evsim.models.base import Neuron, exact_sum, in_form
 from evsim.models.crossing import DOUBT, EPS
-from evsim.models.lif import GRAZE, RESET, SLACK, levels
+from evsim.models.lif import GRAZE, RESET, SLACK, levels, relevel
 from evsim.models.refractory import REFRACTORY, arrived, gone_on
-from evsim.models.verbs import at
 from evsim.numerics import exp_neg, log1p
 
 
@@ -69,28 +68,13 @@ class DeltaKernel(NamedTuple):
     theta: Any
     u_reset: Any
     theta_0: Any
+    theta_lo: Any
     u_reset_0: Any
     drop: Any
     t_ref: Any
     subtract: int
     strict: int
     refractory: int
-
-
-@verbs.pick.implement(DeltaKernel)
-def pick(p, n):
-    return DeltaKernel(
-        at(p.rate_mem, n),
-        at(p.theta, n),
-        at(p.u_reset, n),
-        at(p.theta_0, n),
-        at(p.u_reset_0, n),
-        at(p.drop, n),
-        at(p.t_ref, n),
-        p.subtract,
-        p.strict,
-        p.refractory,
-    )
 
 
 @verbs.interval.implement(DeltaKernel)
@@ -157,8 +141,7 @@ def receive_clamped(p, x, port, weight):
 
 @verbs.redrive.implement(DeltaKernel)
 def redrive(p, n, x, busy, old, new):
-    p.theta[n] = p.theta_0[n] - new
-    p.u_reset[n] = p.u_reset_0[n] - new
+    relevel(p, n, new)
     return (x[0] + (old - new),)
 
 

@@ -26,7 +26,6 @@ from evsim.models.integrate_exp import IFExpKernel
 from evsim.models.integrate_ramp import IFRampKernel
 from evsim.models.lif import GRAZE, RESET
 from evsim.models.refractory import REFRACTORY, arrived, gone_on
-from evsim.models.verbs import at
 from evsim.numerics import add_time, fma, two_sum
 
 
@@ -141,22 +140,6 @@ class IFKernel(NamedTuple):
 IFKernel.roundings = 0.0  # type: ignore[attr-defined]
 #: Which state variable is the rest of the voltage, beyond a double.
 IFKernel.tail = 1  # type: ignore[attr-defined]
-
-
-@verbs.pick.implement(IFKernel)
-def pick(p, n):
-    return IFKernel(
-        at(p.theta, n),
-        at(p.v_reset, n),
-        at(p.slope, n),
-        at(p.slope_0, n),
-        at(p.drop, n),
-        at(p.drop_lo, n),
-        at(p.t_ref, n),
-        p.subtract,
-        p.strict,
-        p.refractory,
-    )
 
 
 @verbs.interval.implement(IFKernel)

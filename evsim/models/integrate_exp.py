@@ -29,7 +29,6 @@ from evsim.jit import kernel
 from evsim.models import verbs
 from evsim.models.crossing import DOUBT, EPS
 from evsim.models.refractory import arrived, gone_on
-from evsim.models.verbs import at
 from evsim.numerics import atanh_tail, exp_neg, exp_phi, fma, log, log1p
 
 LARGEST = 1.7976931348623157e308
@@ -50,23 +49,6 @@ class IFExpKernel(NamedTuple):
     subtract: int
     strict: int
     refractory: int
-
-
-@verbs.pick.implement(IFExpKernel)
-def pick(p, n):
-    return IFExpKernel(
-        at(p.tau, n),
-        at(p.rate, n),
-        at(p.theta, n),
-        at(p.v_reset, n),
-        at(p.slope, n),
-        at(p.slope_0, n),
-        at(p.drop, n),
-        at(p.t_ref, n),
-        p.subtract,
-        p.strict,
-        p.refractory,
-    )
 
 
 @verbs.interval.implement(IFExpKernel)

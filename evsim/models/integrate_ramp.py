@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 from evsim.models import verbs
 from evsim.models.crossing import DOUBT, EPS
 from evsim.models.refractory import arrived, gone_on
-from evsim.models.verbs import at
 from evsim.numerics import add_time, fma, two_sum
 
 
@@ -39,22 +38,6 @@ class IFRampKernel(NamedTuple):
 IFRampKernel.roundings = 0.0  # type: ignore[attr-defined]
 #: Which state variable is the rest of the voltage, beyond a double.
 IFRampKernel.tail = 1  # type: ignore[attr-defined]
-
-
-@verbs.pick.implement(IFRampKernel)
-def pick(p, n):
-    return IFRampKernel(
-        at(p.theta, n),
-        at(p.v_reset, n),
-        at(p.slope, n),
-        at(p.slope_0, n),
-        at(p.drop, n),
-        at(p.drop_lo, n),
-        at(p.t_ref, n),
-        p.subtract,
-        p.strict,
-        p.refractory,
-    )
 
 
 @verbs.interval.implement(IFRampKernel)

@@ -22,13 +22,14 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from evsim.jit import inline_kernel
 from evsim.models import verbs
 from evsim.models.base import Neuron, exact_sum, in_form
 from evsim.models.crossing import first_crossing
 from evsim.models.flow import exponential, rates
 from evsim.models.held import rise_of_leaky
 from evsim.models.refractory import REFRACTORY, arrived, gone_on
-from evsim.models.verbs import at
+from evsim.numerics import two_sum
 
 SLACK = 2e-14  # 90 roundings: more than the flow and the bound can lose together
 
@@ -121,6 +122,9 @@ def levels(model) -> dict[str, Any]:
         "theta": theta,
         "u_reset": u_reset,
         "theta_0": theta,
+        "theta_lo": exact_sum(
+            model.v_th, -np.asarray(model.v_leak), -np.asarray(model.bias), -np.asarray(theta)
+        ),
         "u_reset_0": u_reset,
         "drop": np.subtract(model.v_th, model.v_reset)
         if np.ndim(model.v_th) or np.ndim(model.v_reset)
@@ -143,32 +147,13 @@ class LIFKernel(NamedTuple):
     theta: Any  # relative to rest and external current; (2)
     u_reset: Any
     theta_0: Any  # relative to rest
+    theta_lo: Any  # what the rounding of theta_0 has left out
     u_reset_0: Any
     drop: Any  # v_th - v_reset
     t_ref: Any
     subtract: int
     strict: int
     refractory: int
-
-
-@verbs.pick.implement(LIFKernel)
-def pick(p, n):
-    return LIFKernel(
-        at(p.rate_mem, n),
-        at(p.rate_syn, n),
-        at(p.rate_slow, n),
-        at(p.rate_gap, n),
-        at(p.mem_is_slow, n),
-        at(p.theta, n),
-        at(p.u_reset, n),
-        at(p.theta_0, n),
-        at(p.u_reset_0, n),
-        at(p.drop, n),
-        at(p.t_ref, n),
-        p.subtract,
-        p.strict,
-        p.refractory,
-    )
 
 
 @verbs.interval.implement(LIFKernel)
@@ -247,18 +232,27 @@ def receive_clamped(p, x, port, weight):
     return arrived(p.refractory, x, free, free)
 
 
+@inline_kernel
+def relevel(p, n, new):
+    """Threshold and reset of neuron `n` (array form) under the external current `new`.
+
+    The sign of the threshold is that of the exact sum of its four terms.
+    """
+    theta, lost = two_sum(p.theta_0[n], -new)
+    p.theta[n] = theta + (lost + p.theta_lo[n])
+    p.u_reset[n] = p.u_reset_0[n] - new
+
+
 @verbs.redrive.implement(LIFKernel)
 def redrive(p, n, x, busy, old, new):
-    p.theta[n] = p.theta_0[n] - new
-    p.u_reset[n] = p.u_reset_0[n] - new
+    relevel(p, n, new)
     return x[0] + (old - new), x[1]
 
 
 @verbs.pulse.implement(LIFKernel)
 def pulse(p, n, x, busy, old, new):
     # A synaptic current that relaxes to the pulse: a shifted current, and a constant one.
-    p.theta[n] = p.theta_0[n] - new
-    p.u_reset[n] = p.u_reset_0[n] - new
+    relevel(p, n, new)
     return x[0] + (old - new), x[1] + (old - new)
 
 

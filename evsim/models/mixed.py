@@ -26,10 +26,9 @@ from evsim.models import isolate, verbs
 from evsim.models.base import in_form
 from evsim.models.held import rise_of_sum
 from evsim.models.isolate import sorted_rates
-from evsim.models.lif import SLACK
+from evsim.models.lif import SLACK, relevel
 from evsim.models.refractory import arrived, gone_on
 from evsim.models.tuples import raised, replaced, sum_abs, sum_positive, zeros
-from evsim.models.verbs import at
 from evsim.numerics import exp_neg, exp_phi, log
 
 #: Bounds in time are widened so much: more than their roundings.
@@ -49,6 +48,7 @@ class MixedKernel(NamedTuple):
     theta: Any
     u_reset: Any
     theta_0: Any
+    theta_lo: Any
     u_reset_0: Any
     drop: Any
     t_ref: Any
@@ -139,28 +139,6 @@ def _charge(i, c):
     return lambda i, c: i[0] * c[1] + charge(i[1:], c[2:])
 
 
-@verbs.pick.implement(MixedKernel)
-def pick(p, n):
-    return MixedKernel(
-        at(p.rate_mem, n),
-        at(p.rate_syn, n),
-        at(p.gap, n),
-        at(p.rates, n),
-        at(p.over, n),
-        at(p.over_mem, n),
-        at(p.over_syn, n),
-        at(p.theta, n),
-        at(p.u_reset, n),
-        at(p.theta_0, n),
-        at(p.u_reset_0, n),
-        at(p.drop, n),
-        at(p.t_ref, n),
-        p.subtract,
-        p.strict,
-        p.refractory,
-    )
-
-
 @verbs.interval.implement(MixedKernel)
 def interval(p, d):
     em = exp_neg(d * p.rate_mem)
@@ -226,8 +204,7 @@ def receive_clamped(p, x, port, weight):
 
 @verbs.redrive.implement(MixedKernel)
 def redrive(p, n, x, busy, old, new):
-    p.theta[n] = p.theta_0[n] - new
-    p.u_reset[n] = p.u_reset_0[n] - new
+    relevel(p, n, new)
     return replaced(x, 0, x[0] + (old - new))
 
 

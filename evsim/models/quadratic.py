@@ -43,7 +43,6 @@ from evsim.models import verbs
 from evsim.models.base import Neuron, in_form
 from evsim.models.crossing import DOUBT, EPS
 from evsim.models.lif import GRAZE
-from evsim.models.verbs import at
 from evsim.numerics import exp_phi, fma, log1p
 
 SLACK = 2e-14  # 90 roundings: more than the flow can lose
@@ -137,21 +136,6 @@ class QIFKernel(NamedTuple):
     v_reset: Any
     t_ref: Any
     strict: int
-
-
-@verbs.pick.implement(QIFKernel)
-def pick(p, n):
-    return QIFKernel(
-        at(p.tau, n),
-        at(p.rate, n),
-        at(p.level, n),
-        at(p.root, n),
-        at(p.level_0, n),
-        at(p.theta, n),
-        at(p.v_reset, n),
-        at(p.t_ref, n),
-        p.strict,
-    )
 
 
 @verbs.interval.implement(QIFKernel)

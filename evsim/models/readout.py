@@ -17,7 +17,6 @@ import numpy as np
 from evsim.models import crossing, verbs
 from evsim.models.base import Neuron, exact_sum, in_form
 from evsim.models.flow import exponential, rates, transferred
-from evsim.models.verbs import at
 from evsim.numerics import exp_neg, exp_phi
 
 
@@ -75,19 +74,6 @@ class LIKernel(NamedTuple):
     mem_is_slow: Any
     t_ref: Any
     delta: int
-
-
-@verbs.pick.implement(LIKernel)
-def pick(p, n):
-    return LIKernel(
-        at(p.rate_mem, n),
-        at(p.rate_syn, n),
-        at(p.rate_slow, n),
-        at(p.rate_gap, n),
-        at(p.mem_is_slow, n),
-        at(p.t_ref, n),
-        p.delta,
-    )
 
 
 @verbs.interval.implement(LIKernel)

@@ -21,12 +21,6 @@ from evsim.dispatch import INLINE, generic
 
 
 @generic
-def pick(p, n):
-    """Parameters of neuron `n` as plain numbers."""
-    raise TypeError(f"{type(p).__name__} is not a neuron model")
-
-
-@generic
 def interval(p, d):
     """Coefficients of the flow over `d`, shared by the sweep and by the solver."""
     raise TypeError(f"{type(p).__name__} is not a neuron model")
@@ -150,6 +144,20 @@ def _at(values, n):
     if isinstance(values, types.Array):
         return lambda values, n: values[n]
     return lambda values, n: values
+
+
+def pick(p, n):
+    """Parameters of neuron `n` as plain numbers."""
+    return type(p)(*at(tuple(p), n))
+
+
+@overload(pick, jit_options=INLINE)
+def _pick(p, n):
+    # Spelled out field by field, as one would write it: a loop over a tuple would box.
+    names = ", ".join(f"at(p.{name}, n)" for name in p.fields)
+    space = {"at": at, "cls": p.instance_class}
+    exec(f"def spelled_out(p, n):\n    return cls({names})", space)
+    return space["spelled_out"]
 
 
 def prepare(p, d):

@@ -26,7 +26,7 @@ from validation.model import (
     Semantics,
     factor_of_input,
     factor_of_tau,
-    refuse_node,
+    node_values,
 )
 
 _HARD = Semantics(compare=">", reset="value", decay="euler", input_gain="dt/tau")
@@ -95,30 +95,17 @@ def _inverse(tau: Any) -> Array:
 
 
 def _nir_box(node: Any, dt: float) -> tuple[dict[str, Any], dict[str, Any]]:
-    if type(node).__name__ != "LIF":
-        raise refuse_node("norse.LIFBoxCell", node, "nir.LIF")
-    return {
-        "tau_mem_inv": _inverse(node.tau),
-        "v_leak": node.v_leak,
-        "v_th": node.v_threshold,
-        "v_reset": node.v_reset,
-        "r": node.r,
-    }, {"decay": "euler", "input_gain": "dt/tau"}
+    params = node_values("norse.LIFBoxCell", node, ["LIF"], "v_th")
+    params["tau_mem_inv"] = _inverse(node.tau)
+    return params, {"decay": "euler", "input_gain": "dt/tau"}
 
 
 def _nir_cell(node: Any, dt: float) -> tuple[dict[str, Any], dict[str, Any]]:
     """A spike held for one step makes I jump by w_in dt/tau_syn; norse by 1."""
-    if type(node).__name__ != "CubaLIF":
-        raise refuse_node("norse.LIFCell", node, "nir.CubaLIF")
-    return {
-        "tau_syn_inv": _inverse(node.tau_syn),
-        "tau_mem_inv": _inverse(node.tau_mem),
-        "v_leak": node.v_leak,
-        "v_th": node.v_threshold,
-        "v_reset": node.v_reset,
-        "r": node.r,
-        "w_in": node.w_in * dt / np.asarray(node.tau_syn, np.float64),
-    }, {"decay": "euler", "input_gain": "dt/tau"}
+    params = node_values("norse.LIFCell", node, ["CubaLIF"], "v_th")
+    params |= {"tau_syn_inv": _inverse(node.tau_syn), "tau_mem_inv": _inverse(node.tau_mem)}
+    params["w_in"] = node.w_in * dt / np.asarray(node.tau_syn, np.float64)
+    return params, {"decay": "euler", "input_gain": "dt/tau"}
 
 
 _VOLTAGES = {"v_leak": 0.0, "v_th": 1.0, "v_reset": 0.0}

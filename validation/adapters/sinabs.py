@@ -31,7 +31,7 @@ from validation.model import (
     Semantics,
     factor_of_input,
     factor_of_tau,
-    refuse_node,
+    node_values,
 )
 
 _SOFT = Semantics(
@@ -106,17 +106,10 @@ def _zero(p: dict[str, Any], s: Semantics) -> float:
 
 
 def _nir_lif(node: Any, dt: float) -> tuple[dict[str, Any], dict[str, Any]]:
-    kind = type(node).__name__
-    if kind not in ("LIF", "CubaLIF"):
-        raise refuse_node("sinabs.LIF", node, "nir.LIF and nir.CubaLIF")
-    params = {
-        "tau_mem": np.asarray(node.tau if kind == "LIF" else node.tau_mem, np.float64) / dt,
-        "spike_threshold": node.v_threshold,
-        "v_leak": node.v_leak,
-        "v_reset": node.v_reset,
-        "r": node.r,
-    }
-    if kind == "CubaLIF":
+    params = node_values("sinabs.LIF", node, ["LIF", "CubaLIF"], "spike_threshold")
+    cuba = hasattr(node, "tau_syn")
+    params["tau_mem"] = np.asarray(node.tau_mem if cuba else node.tau, np.float64) / dt
+    if cuba:
         # A spike held for one step leaves (1 - a) w_in in I; sinabs leaves a times the input.
         tau = params["tau_syn"] = np.asarray(node.tau_syn, np.float64) / dt
         params["w_in"] = node.w_in * np.expm1(1 / tau)
@@ -124,10 +117,8 @@ def _nir_lif(node: Any, dt: float) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _nir_if(node: Any, dt: float) -> tuple[dict[str, Any], dict[str, Any]]:
-    if type(node).__name__ != "IF":
-        raise refuse_node("sinabs.IAF", node, "nir.IF")
-    params = {"spike_threshold": node.v_threshold, "v_reset": node.v_reset, "r": node.r * dt}
-    return params, {"decay": "raw", "input_gain": "1"}
+    params = node_values("sinabs.IAF", node, ["IF"], "spike_threshold")
+    return params | {"r": node.r * dt}, {"decay": "raw", "input_gain": "1"}
 
 
 _COMMON = {

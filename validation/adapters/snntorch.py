@@ -30,7 +30,7 @@ from validation.model import (
     Semantics,
     factor_of_input,
     factor_of_raw,
-    refuse_node,
+    node_values,
 )
 
 _DELAYED = Semantics(
@@ -95,31 +95,17 @@ def _euler(tau: Any, dt: float) -> Any:
 
 def _nir_leaky(node: Any, dt: float) -> tuple[dict[str, Any], dict[str, str]]:
     """snnTorch's own convention is beta = 1 - dt/tau; it exports r = tau/dt."""
-    if type(node).__name__ != "LIF":
-        raise refuse_node("snntorch.Leaky", node, "nir.LIF")
+    params = node_values("snntorch.Leaky", node, ["LIF"], "threshold")
     step = _euler(node.tau, dt)
-    return {
-        "beta": 1.0 - step,
-        "threshold": node.v_threshold,
-        "v_leak": node.v_leak,
-        "v_reset": node.v_reset,
-        "r": node.r * step,
-    }, {"decay": "raw", "input_gain": "1"}
+    return params | {"beta": 1.0 - step, "r": node.r * step}, {"decay": "raw", "input_gain": "1"}
 
 
 def _nir_synaptic(node: Any, dt: float) -> tuple[dict[str, Any], dict[str, str]]:
-    if type(node).__name__ != "CubaLIF":
-        raise refuse_node("snntorch.Synaptic", node, "nir.CubaLIF")
+    params = node_values("snntorch.Synaptic", node, ["CubaLIF"], "threshold")
     step, step_syn = _euler(node.tau_mem, dt), _euler(node.tau_syn, dt)
-    return {
-        "alpha": 1.0 - step_syn,
-        "beta": 1.0 - step,
-        "threshold": node.v_threshold,
-        "v_leak": node.v_leak,
-        "v_reset": node.v_reset,
-        "r": node.r * step,
-        "w_in": node.w_in * step_syn,
-    }, {"decay": "raw", "input_gain": "1"}
+    params |= {"alpha": 1.0 - step_syn, "beta": 1.0 - step}
+    params |= {"r": node.r * step, "w_in": node.w_in * step_syn}
+    return params, {"decay": "raw", "input_gain": "1"}
 
 
 def _zero(p: dict[str, Any], s: Semantics) -> float:

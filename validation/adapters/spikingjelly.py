@@ -28,7 +28,7 @@ from validation.model import (
     Semantics,
     factor_of_input,
     factor_of_tau,
-    refuse_node,
+    node_values,
 )
 
 _HARD = Semantics(compare=">=", reset="value", decay="euler", input_gain="1/tau")
@@ -98,25 +98,17 @@ def _initial(p: dict[str, Any], s: Semantics) -> Array:
 
 
 def _nir_if(node: Any, dt: float) -> tuple[dict[str, Any], dict[str, Any]]:
-    if type(node).__name__ != "IF":
-        raise refuse_node("spikingjelly.IFNode", node, "nir.IF")
-    params = {"v_threshold": node.v_threshold, "v_reset": node.v_reset, "r": node.r * dt}
-    return params, {"input_gain": "1"}
+    params = node_values("spikingjelly.IFNode", node, ["IF"], "v_threshold")
+    return params | {"r": node.r * dt}, {"input_gain": "1"}
 
 
 def _nir_lif(node: Any, dt: float) -> tuple[dict[str, Any], dict[str, Any]]:
     """`decay_input=False` is exported as r = tau/dt."""
-    if type(node).__name__ != "LIF":
-        raise refuse_node("spikingjelly.LIFNode", node, "nir.LIF")
-    tau = np.asarray(node.tau, np.float64) / dt
+    params = node_values("spikingjelly.LIFNode", node, ["LIF"], "v_threshold")
+    tau = params["tau"] = np.asarray(node.tau, np.float64) / dt
     whole = bool(np.allclose(node.r, tau, rtol=1e-6, atol=0.0))
-    params = {
-        "tau": tau,
-        "v_threshold": node.v_threshold,
-        "v_leak": node.v_leak,
-        "v_reset": node.v_reset,
-        "r": np.ones_like(tau) if whole else node.r,
-    }
+    if whole:
+        params["r"] = np.ones_like(tau)
     return params, {"decay": "euler", "input_gain": "1" if whole else "1/tau"}
 
 
