@@ -79,6 +79,8 @@ class Sums(NamedTuple):
     t_ref: Any
     weight: Any  # (synapses,)
     delay: Any
+    last: Any  # state at the end of the run
+    rate: Any  # (n,) costate there times the field: by the end itself
 
 
 RELEASE = -1
@@ -187,12 +189,14 @@ def measure(p, n, k, m, d, until, a, train, tape, way, notes):
     next_hi, next_lo = until if last else (tape.hi[a], tape.lo[a])
     ahead = elapsed(next_hi, next_lo, hi, lo)
     notes.gap[k] = np.inf if last else ahead
-    since, e = 0.0, m
-    while e > 0 and way.what[e] < 0:
+    since, e = d, m
+    # An arrival that makes it fire is no neighbour, nor what the same spike sent besides.
+    cause = tape.source[way.what[m]] if d == 0.0 and m > 0 and way.what[m] >= 0 else -2
+    while e > 0 and (way.what[e] < 0 or (since == 0.0 and tape.source[way.what[e]] == cause)):
         since += way.d[e]
         e -= 1
     if e > 0:
-        notes.gap[k] = min(notes.gap[k], since + d)
+        notes.gap[k] = min(notes.gap[k], since)
     notes.peak[k] = adjoint.peak(q, x, d + ahead, -np.inf)
 
 
@@ -307,24 +311,31 @@ def drive_as_then(p, n, k, low, x, clock, start, books, notes):
 def ends(p, state, start, books, tape, train, low, until, final, way, notes, sums, totals):
     """Every neuron from the end of a part of the run back to its last spike in it.
 
-    `final`: the costate belongs to `until`, the end of the whole run; else to the last event.
+    `final`: the costate belongs to `until` (n,), where the run ends for each neuron; else to the
+    last event.
     """
     for n in range(low.size):
         k = train.next[n]
         x, clock, a = start_of(p, n, k, low, state, start, tape, train, notes)
         if tape.driven:
             drive_as_then(p, n, k, low, x, clock, start, books, notes)
-        limit = until if final else (-np.inf, 0.0)
+        limit = (until[n], 0.0) if final else (-np.inf, 0.0)
         m, clock, d, _ = lay_out(
             p, n, x, clock, a, tape.start[n + 1], limit, books, tape, way, np.nan
         )
         lam = verbs.load(sums.costate, n)
         if final:
             q, x = verbs.pick(p, n), verbs.load(way.x, m)
+            c = verbs.interval(q, d)
             if clock.busy:
+                y = verbs.clamp(q, c, x)
+                sums.rate[n] = dot(lam, adjoint.held(q, y))
                 lam, by_flow = adjoint.pull_held(q, d, x, lam)
             else:
+                y, _ = verbs.step(q, c, x)
+                sums.rate[n] = dot(lam, adjoint.drift(q, y))
                 lam, by_flow = adjoint.pull(q, d, x, lam)
+            verbs.store(sums.last, n, y)
             add_to(sums.flow, n, by_flow)
         lam, _ = unwind(p, n, m, lam, 0.0, k - 1, tape, train, way, sums, totals)
         verbs.store(sums.costate, n, lam)
@@ -345,8 +356,12 @@ def backward(p, order, state, start, books, tape, train, low, way, notes, sums, 
         at = (train.hi[k], train.lo[k])
         m, clock, d, _ = lay_out(p, n, x, clock, a, notes.stop[k], at, books, tape, way, np.nan)
         q, x, z = verbs.pick(p, n), verbs.load(way.x, m), verbs.load(notes.after, k)
+        lam = verbs.load(sums.costate, n)
+        if q.t_ref == 0.0:  # by making it positive
+            waits = plus(adjoint.held(q, z), scaled(adjoint.drift(q, z), -1.0))
+            sums.t_ref[n] += dot(lam, waits)
         lam, by_flow, by_reset, by_theta, slope, delta = adjoint.pull_spike(
-            q, d, x, z, verbs.load(sums.costate, n), totals[train.number[k]], d == 0.0
+            q, d, x, z, lam, totals[train.number[k]], d == 0.0
         )
         notes.slope[k] = np.inf if d == 0.0 else slope
         add_to(sums.flow, n, by_flow)

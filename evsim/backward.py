@@ -19,7 +19,9 @@ class Leg:
     def __init__(self, record: Record, name: str, bases: dict[str, int]) -> None:
         network = record.network
         population = network.populations[name]
-        self.name, self.n, self.model = name, population.n, population.model
+        self.name, self.n = name, population.n
+        self.model: Any = population.model
+        self.base = bases[name]
         n = self.n
         self.p = self.model.compile(n, True)
         current = record.inputs.get(name)
@@ -27,6 +29,7 @@ class Leg:
         self.train = train_of(record.spikes[name], n, bases[name])
         self.state = tuple(values.copy() for values in record.initial[name])
         self.books = new_books(n)
+        self.until = np.full(n, record.until)
         spikes = self.train.hi.size
         self.notes = Notes(
             after=tuple(np.empty(spikes) for _ in self.state),
@@ -54,7 +57,10 @@ class Leg:
             t_ref=np.zeros(n),
             weight=np.zeros(synapses),
             delay=np.zeros(synapses),
+            last=tuple(np.zeros(n) for _ in self.state),
+            rate=np.zeros(n),
         )
+        self.by_rest = np.zeros(n)  # of voltages that are read from the resting level
         self.starts: list[tuple[Any, Books, np.ndarray]] = []
         self.tape: Any = None
         self.way: Any = None
@@ -78,11 +84,11 @@ class Leg:
             self.way, self.notes,
         )  # fmt: skip
 
-    def from_end(self, part: int, until: float, final: bool, totals: np.ndarray) -> None:
+    def from_end(self, part: int, final: bool, totals: np.ndarray) -> None:
         """From the end of the part that is open back to the last spikes in it."""
         state, start, low = self.starts[part]
         ends(
-            self.p, state, start, self.books, self.tape, self.train, low, (until, 0.0), final,
+            self.p, state, start, self.books, self.tape, self.train, low, self.until, final,
             self.way, self.notes, self.sums, totals,
         )  # fmt: skip
 
@@ -93,7 +99,6 @@ class Leg:
             self.p, order, state, start, self.books, self.tape, self.train, low, self.way,
             self.notes, self.sums, totals,
         )  # fmt: skip
-        self.train.next[:] = low
 
     def params(self) -> dict[str, Any]:
         """Derivatives by the parameters of the model, under their public names."""
@@ -106,7 +111,8 @@ class Leg:
         u_reset, drop = found.pop("u_reset"), found.pop("drop", 0.0)
         found |= {"v_th": sums.theta + drop, "v_reset": u_reset - drop}
         if hasattr(model, "v_leak"):  # the levels are counted from rest
-            found["v_leak"] = found["bias"] = -(sums.theta + u_reset + sums.costate[0])
+            shift = self.by_rest - (sums.theta + u_reset + sums.costate[0])
+            found["v_leak"] = found["bias"] = shift
         known = model.numbers()
         names = {name.partition("[")[0] for name in known}
         return {name: value for name, value in found.items() if name in names}
@@ -119,29 +125,39 @@ class Leg:
         return {name: value for name, value in found.items() if not name.endswith("_lo")}
 
 
+def parts(legs: list[Leg], until: float, room: int) -> list[tuple[float | None, float]]:
+    """(beginning, end) of the parts in which a run is gone through; None: from the start."""
+    ends_of_parts = parts_of([leg.feeds for leg in legs], until, room)
+    return list(zip([None, *ends_of_parts[:-1]], ends_of_parts, strict=True))
+
+
+def spikes_of_part(leg: Leg, part: int) -> np.ndarray:
+    """A population's spikes in the part that `train.next` has come to the end of, by neuron."""
+    low, high = leg.starts[part][2], leg.train.next
+    counts = high - low
+    within = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
+    return np.repeat(low, counts) + within
+
+
 def go_back(network: Network, legs: list[Leg], record: Record, totals, room: int) -> None:
     """Backward through the populations of one group of `Network.stages`."""
-    until, first = record.until, record.policies["tie"] == "arrival_first"
-    ends_of_parts = parts_of([leg.feeds for leg in legs], until, room)
-    starts = [None, *ends_of_parts[:-1]]
-    many = len(ends_of_parts) > 1
-    for since, end in zip(starts, ends_of_parts, strict=True):
+    first = record.policies["tie"] == "arrival_first"
+    pieces = parts(legs, record.until, room)
+    for since, end in pieces:
         for leg in legs:
             leg.open(since, end)
             leg.forward(end, first)
     shortest = shortest_within(network, [leg.name for leg in legs])
-    for part in reversed(range(len(ends_of_parts))):
+    for part, (since, end) in reversed(list(enumerate(pieces))):
         for leg in legs:
-            if many:
-                leg.open(starts[part], ends_of_parts[part])
-            leg.from_end(part, ends_of_parts[part], part == len(ends_of_parts) - 1, totals)
-        spikes = [
-            np.concatenate([np.arange(a, b) for a, b in zip(leg.starts[part][2], leg.train.next,
-                            strict=True)] or [np.zeros(0, np.int64)]).astype(np.int64)
-            for leg in legs
-        ]  # fmt: skip
-        for which, order in runs(legs, spikes, shortest):
-            legs[which].through(part, order, totals)
+            if len(pieces) > 1:
+                leg.open(since, end)
+            leg.from_end(part, part == len(pieces) - 1, totals)
+        order = list(runs(legs, [spikes_of_part(leg, part) for leg in legs], shortest))
+        for which, spikes in order:
+            legs[which].through(part, spikes, totals)
+        for leg in legs:
+            leg.train.next[:] = leg.starts[part][2]
 
 
 def shortest_within(network: Network, names: list[str]) -> float:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import scipy.sparse
 
-from evsim.backward import Leg, go_back
+from evsim.margins import STATUS
 from evsim.network import Network, Projection
 from evsim.record import Record
-from evsim.spikes import Spikes
+from evsim.sample import Sample, together
 from evsim.tape import ROOM
 
 
@@ -32,6 +34,17 @@ class Gradient:
         By input, derivatives by its spike times, in their order.
     initial : dict, or list of dicts for a batch
         By population, a namespace with one array per state variable at time 0.
+    status : str
+        The worst of "regular", "kink" (a spike and an arrival coincide: one-sided derivatives
+        differ), "grazing" (a spike so flat that float64 has lost the better part of the digits)
+        and "creation_boundary" (a silent neuron at its threshold).
+    conditioning : dict, or list of dicts for a batch
+        By population, a namespace: by spike, `slope` (of the voltage through threshold; inf
+        where it jumped), `peak_margin` (how far it would have risen above threshold before the
+        next arrival) and `gap` (distance to the nearest arrival); by neuron, `silent_margin`
+        (least distance of a silent voltage to threshold).
+    notes : list of str
+        What a reader of the numbers should know.
     """
 
     weight: dict[str, Any]
@@ -39,7 +52,20 @@ class Gradient:
     params: dict[str, SimpleNamespace]
     inputs: Any
     initial: Any
-    conditioning: Any = field(default=None)
+    status: str
+    conditioning: Any
+    notes: list[str]
+    _trust: Callable[[], float]
+
+    @cached_property
+    def trust(self) -> float:
+        """How far the weights may move, each by up to so much, with all spikes keeping their
+        number and order: a first-order bound over all directions, halved; see `evsim.trust`.
+        Worked out when first asked for."""
+        return self._trust()
+
+    def __repr__(self) -> str:
+        return f"Gradient(status={self.status!r}, weight={{{', '.join(self.weight)}}})"
 
 
 def gradient(record, cotangents, *, room: int = ROOM) -> Gradient:
@@ -50,7 +76,8 @@ def gradient(record, cotangents, *, room: int = ROOM) -> Gradient:
     record : Record, or list of them for a batch
     cotangents : dict, or list of dicts for a batch
         By population: derivatives of the loss by the spike times, aligned with
-        `record.spikes[name]`. Populations left out count as zero.
+        `record.spikes[name]`, or an object of `evsim.losses`, or a list of both. Populations
+        left out count as zero.
     room : int, optional
         Arrivals that are held in memory at a time.
 
@@ -69,6 +96,12 @@ def gradient(record, cotangents, *, room: int = ROOM) -> Gradient:
     given = [cotangents] if single else list(cotangents)
     if len(records) != len(given):
         raise ValueError(f"{len(given)} cotangents for {len(records)} records")
+    for projection in records[0].network.projections.values() if records else ():
+        if projection.pulse_width is not None:
+            raise ValueError(
+                f"projection {projection.name!r} sends rectangular pulses, by whose height and "
+                "edges nothing is differentiated; connect it without pulse_width"
+            )
     if not records:
         raise ValueError("a batch must hold at least one record")
     samples = [Sample(one, seeds, room) for one, seeds in zip(records, given, strict=True)]
@@ -84,27 +117,23 @@ def gradient(record, cotangents, *, room: int = ROOM) -> Gradient:
             total.sum() if np.ndim(projection.delay) == 0 else shaped(network, projection, total)
         )
     params = {
-        name: SimpleNamespace(**together([sample.legs[name].params() for sample in samples]))
+        name: SimpleNamespace(**together([sample.params(name) for sample in samples]))
         for name in network.populations
     }
     inputs = [sample.inputs() for sample in samples]
     initial = [
-        {name: SimpleNamespace(**leg.initial()) for name, leg in sample.legs.items()}
+        {name: SimpleNamespace(**sample.initial(name)) for name in network.populations}
         for sample in samples
     ]
+    known = [sample.conditioning() for sample in samples]
+    worst = max((sample.status(c) for sample, c in zip(samples, known, strict=True)),
+                key=STATUS.index)  # fmt: skip
     return Gradient(
-        weight, delay, params, inputs[0] if single else inputs, initial[0] if single else initial
-    )
-
-
-def together(parts: list[dict[str, Any]]) -> dict[str, Any]:
-    """Sums over samples, of dicts within dicts too."""
-    return {
-        key: together([part[key] for part in parts])
-        if isinstance(value, dict)
-        else sum(part[key] for part in parts)
-        for key, value in parts[0].items()
-    }
+        weight, delay, params, inputs[0] if single else inputs,
+        initial[0] if single else initial, worst, known[0] if single else known,
+        sorted({note for sample in samples for note in sample.notes}),
+        lambda: min(sample.trust() for sample in samples),
+    )  # fmt: skip
 
 
 def shaped(network: Network, projection: Projection, values: np.ndarray):
@@ -124,63 +153,3 @@ def shaped(network: Network, projection: Projection, values: np.ndarray):
     pre[order] = np.repeat(np.arange(shape[0]), np.diff(np.asarray(projection.indptr)))
     post[order] = np.asarray(projection.targets)
     return scipy.sparse.coo_array((given, (pre, post)), shape=shape).asformat(projection.form)
-
-
-class Sample:
-    """One record and what its loss asks of it."""
-
-    def __init__(self, record: Record, cotangents, room: int) -> None:
-        self.record, self.room, network = record, room, record.network
-        trains = record._trains()
-        counts = {name: len(train) for name, train in trains.items()}
-        ends = np.cumsum(list(counts.values()))
-        self.bases = dict(zip(counts, (int(e) for e in ends - list(counts.values())), strict=True))
-        #: derivatives by every spike time of the network; the last one is nobody's
-        self.totals = np.zeros(int(ends[-1] if ends.size else 0) + 1)
-        self.legs = {name: Leg(record, name, self.bases) for name in network.populations}
-        if not isinstance(cotangents, dict):
-            raise TypeError(f"cotangents must be a dict; got {type(cotangents).__name__}")
-        for name, seed in cotangents.items():
-            self._seed(name, seed)
-
-    def _seed(self, name: str, seed) -> None:
-        if name not in self.record.spikes:
-            known = ", ".join(self.record.spikes)
-            raise ValueError(f"cotangents[{name!r}] is none of {known}")
-        wanted = (len(self.record.spikes[name]),)
-        seed = np.asarray(seed, float)
-        if seed.shape != wanted:
-            raise ValueError(
-                f"cotangents[{name!r}] must have one value per spike, shape {wanted}; "
-                f"got {seed.shape}"
-            )
-        if not np.isfinite(seed).all():
-            k = int(np.argmin(np.isfinite(seed)))
-            raise ValueError(f"cotangents[{name!r}][{k}] must be finite; got {seed[k]}")
-        self.totals[self.bases[name] :][: seed.size] += seed
-
-    def run(self) -> None:
-        """The backward pass, group by group."""
-        for names in reversed(self.record.network.stages()):
-            legs = [self.legs[name] for name in names]
-            go_back(self.record.network, legs, self.record, self.totals, self.room)
-
-    def synapses(self, projection: Projection) -> tuple[np.ndarray, np.ndarray]:
-        """Derivatives by the weights and delays of a projection, one per synapse."""
-        first = 0
-        for other in self.record.network.projections.values():
-            if other.name == projection.name:
-                break
-            first += other.weight.size if other.post == projection.post else 0
-        mine = slice(first, first + projection.weight.size)
-        sums = self.legs[projection.post].sums
-        return sums.weight[mine], sums.delay[mine]
-
-    def inputs(self) -> dict[str, np.ndarray]:
-        """Derivatives by the given spike times."""
-        return {
-            name: self.totals[self.bases[name] :][
-                : len(self.record.inputs.get(name, Spikes([], [])))
-            ].copy()
-            for name in self.record.network.inputs
-        }

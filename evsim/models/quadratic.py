@@ -382,7 +382,7 @@ def pull_spike(p, d, x, z, lam, total, at_once):
 
 @adjoint.peak.implement(QIFKernel)
 def peak(p, x, d, best):
-    if p.theta == math.inf:
-        return best
-    y = verbs.step(p, verbs.interval(p, d), x)[0][0]
-    return max(best, max(x[0], y if y == y else x[0]) - p.theta)
+    v, y = x[0], verbs.step(p, verbs.interval(p, d), x)[0][0]
+    if fma(v, v, p.level) > 0.0 and not y >= v:  # it has been at infinity
+        return math.inf
+    return best if p.theta == math.inf else max(best, max(v, y) - p.theta)
