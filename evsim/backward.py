@@ -166,20 +166,49 @@ def shortest_within(network: Network, names: list[str]) -> float:
     return min((p.smallest_delay for p in inside if p.weight.size), default=np.inf)
 
 
+def ranks(legs: list[Leg], spikes: list[np.ndarray]) -> list[np.ndarray]:
+    """How many spikes at the same instant came before each of these, one causing the next."""
+    cause: dict[int, int] = {}
+    for leg, mine in zip(legs, spikes, strict=True):
+        train, tape, stop = leg.train, leg.tape, leg.notes.stop
+        some = mine[stop[mine] > tape.start[train.unit[mine]]]
+        last = stop[some] - 1
+        tied = (tape.hi[last] == train.hi[some]) & (tape.lo[last] == train.lo[some])
+        sources = tape.source[last[tied]]
+        cause |= dict(zip(train.number[some[tied]].tolist(), sources.tolist(), strict=True))
+
+    def rank(number: int) -> int:
+        steps, seen = 0, set()
+        while number in cause and number not in seen:
+            seen.add(number)
+            number, steps = cause[number], steps + 1
+        return steps
+
+    return [
+        np.array([rank(k) for k in leg.train.number[mine].tolist()], np.int64)
+        if cause
+        else np.zeros(mine.size, np.int64)
+        for leg, mine in zip(legs, spikes, strict=True)
+    ]
+
+
 def runs(legs: list[Leg], spikes: list[np.ndarray], shortest: float):
     """(leg, its spikes) such that each comes after all that it has caused.
 
     Within the smallest delay nobody has caused anything, so populations need not alternate.
     """
-    if len(legs) == 1:
-        train, mine = legs[0].train, spikes[0]
-        yield 0, mine[np.argsort(-train.number[mine], kind="stable")]
-        return
     hi = np.concatenate([leg.train.hi[mine] for leg, mine in zip(legs, spikes, strict=True)])
     lo = np.concatenate([leg.train.lo[mine] for leg, mine in zip(legs, spikes, strict=True)])
     which = np.repeat(np.arange(len(legs)), [mine.size for mine in spikes])
-    all_spikes = np.concatenate(spikes)
-    order = np.lexsort((lo, hi))[::-1]
+    every = np.concatenate(spikes)
+    # At one time, those that one and the same neuron fires later have the greater index.
+    keys = [every, lo, hi]
+    if shortest == 0.0:
+        keys.insert(1, np.concatenate(ranks(legs, spikes)))
+    order = np.lexsort(keys)[::-1]
+    if len(legs) == 1:
+        yield 0, every[order]
+        return
     at = 0
     while at < order.size:
         reach = hi[order[at]] - shortest
@@ -192,5 +221,5 @@ def runs(legs: list[Leg], spikes: list[np.ndarray], shortest: float):
         for k in range(len(legs)):
             mine = window[which[window] == k]
             if mine.size:
-                yield k, all_spikes[mine]
+                yield k, every[mine]
         at = stop

@@ -53,9 +53,10 @@ class ReadoutLeg(Leg):
         # At its very time: a jump up is what has made it, anything else comes after it.
         jumps = (self.model.tau_syn is None) & (tape.value > 0.0) & (tape.kind >= 0)
         keep = (tape.hi < t) | ((tape.hi == t) & jumps)
-        self.at_end = [(int(n), int(tape.source[a]), int(tape.synapse[a]))
-                       for n, a in zip(target, np.arange(t.size), strict=True)
-                       if tape.hi[a] == t[a] and not jumps[a] and tape.source[a] >= 0]  # fmt: skip
+        self.at_end = [
+            (int(target[a]), int(tape.source[a]), int(tape.synapse[a]))
+            for a in np.flatnonzero((tape.hi == t) & (tape.source >= 0))
+        ]
         start = np.concatenate([[0], np.cumsum(np.bincount(target[keep], minlength=self.n))])
         columns = {f: getattr(tape, f)[keep] for f in tape._fields[1:-1]}
         self.tape = tape._replace(start=start.astype(np.int64), **columns)
@@ -72,7 +73,7 @@ class ReadoutLeg(Leg):
             self._moves_with_arrivals(totals)
 
     def _moves_with_arrivals(self, totals: np.ndarray) -> None:
-        """A maximum cut short by an arrival moves with it."""
+        """A maximum that an arrival makes, or cuts short, moves with it."""
         seen: set[int] = set()
         for n, source, synapse in self.at_end:
             if n not in seen:

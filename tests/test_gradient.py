@@ -68,18 +68,18 @@ def test_next_to_grazing_the_derivative_grows_as_one_over_the_root(eps, expected
     assert g.status == ("regular" if eps >= 1e-4 else "grazing")
 
 
-#: Hard cases by name: weights, times, changes of `ONE`, and the verdict.
+#: Hard cases by name: weights, times, changes of `ONE`, and the verdicts that would be right.
 HARD = {
-    "H4": ([40.0 * (1 + 2.0**-50)], [0.0], {}, "grazing"),
-    "H5": ([40.0], [0.0], {}, "grazing"),
-    "H6": ([40.0 * (1 - 2.0**-53)], [0.0], {}, "creation_boundary"),
+    "H4": ([40.0 * (1 + 2.0**-50)], [0.0], {}, ("grazing",)),
+    "H5": ([40.0], [0.0], {}, ("grazing",)),
+    "H6": ([40.0 * (1 - 2.0**-53)], [0.0], {}, ("creation_boundary",)),
     "H8a": ([2.718281828459045], [0.0], {"tau_mem": 8.0, "tau_syn": 8.0, "v_th": 1.0},
-            "creation_boundary"),
-    "H8b": ([2.7182818284590455], [0.0], {"tau_mem": 8.0, "tau_syn": 8.0, "v_th": 1.0}, "grazing"),
-    "H16": ([200.0], [1.0], {"t_ref": 1.234375}, "regular"),
-    "H20a": ([80.0, -500.0], [0.0, float.fromhex("0x1.955e690f38dc0p+0")], {}, "kink"),
-    "H20b": ([80.0, -500.0], [0.0, float.fromhex("0x1.955e690f38dc1p+0")], {}, "kink"),
-    "plain": ([80.0, -500.0], [0.0, 3.0], {}, "regular"),
+            ("grazing", "creation_boundary")),
+    "H8b": ([2.7182818284590455], [0.0], {"tau_mem": 8.0, "tau_syn": 8.0, "v_th": 1.0}, ("grazing",)),
+    "H16": ([200.0], [1.0], {"t_ref": 1.234375}, ("regular",)),
+    "H20a": ([80.0, -500.0], [0.0, float.fromhex("0x1.955e690f38dc0p+0")], {}, ("kink",)),
+    "H20b": ([80.0, -500.0], [0.0, float.fromhex("0x1.955e690f38dc1p+0")], {}, ("kink",)),
+    "plain": ([80.0, -500.0], [0.0, 3.0], {}, ("regular",)),
 }  # fmt: skip
 
 
@@ -88,11 +88,11 @@ def test_hard_cases_are_judged(name):
     weights, times, changes, verdict = HARD[name]
     record = alone(weights, times, **changes)
     g = evsim.gradient(record, {"n": np.ones(len(record.spikes["n"]))})
-    assert g.status == verdict
+    assert g.status in verdict
     c = g.conditioning["n"]
     assert c.slope.shape == c.peak_margin.shape == c.gap.shape == (len(record.spikes["n"]),)
     assert c.silent_margin.shape == (1,)
-    if verdict == "regular":
+    if verdict == ("regular",):
         assert (c.slope > 0).all() and (c.peak_margin > 0).all() and (c.gap > 0).all()
         assert c.silent_margin[0] > 0
 
@@ -279,3 +279,17 @@ def test_bad_cotangents_are_named():
         evsim.gradient(record, {"o": losses.Maximum(np.ones(3))})
     with pytest.raises(TypeError, match="cotangents must be a dict"):
         evsim.gradient(record, [1.0])
+
+
+def test_what_fires_at_one_instant_goes_back_in_causal_order():
+    """A chain of jumps without delay: each spike has the time of the first arrival."""
+    chain = [2, 0, 3, 1]  # not in the order of the neurons
+    net = evsim.Network()
+    net.add_input("in", 1)
+    net.add_population("n", 4, evsim.DeltaLIF(tau_mem=10.0, t_ref=2.0))
+    net.connect("in", "n", [1.5], pre_units=[0], post_units=[chain[0]])
+    net.connect("n", "n", [1.5] * 3, pre_units=chain[:-1], post_units=chain[1:])
+    record = evsim.simulate(net, {"in": evsim.Spikes([1.0], [0])}, 5.0)
+    assert record.spikes["n"].times.tolist() == [1.0] * 4
+    g = evsim.gradient(record, {"n": [1.0, 20.0, 300.0, 4000.0]})
+    assert g.inputs["in"].tolist() == [4321.0]
