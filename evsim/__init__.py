@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from evsim.delivery import Current
     from evsim.files import load, save
+    from evsim.gradient import Gradient, gradient
     from evsim.models.adaptive import AdaptiveLIF
     from evsim.models.alpha import AlphaLIF
     from evsim.models.delta import DeltaLIF
@@ -39,11 +40,13 @@ __all__ = [
     "AlphaLIF",
     "Current",
     "DeltaLIF",
+    "Gradient",
     "Network",
     "Record",
     "Spikes",
     "ZenoError",
     "from_nir",
+    "gradient",
     "load",
     "save",
     "simulate",
@@ -60,11 +63,13 @@ _HOME = {
     "QIF": "evsim.models.quadratic",
     "Current": "evsim.delivery",
     "DeltaLIF": "evsim.models.delta",
+    "Gradient": "evsim.gradient",
     "Network": "evsim.network",
     "Record": "evsim.record",
     "Spikes": "evsim.spikes",
     "ZenoError": "evsim.outcome",
     "from_nir": "evsim.nir",
+    "gradient": "evsim.gradient",
     "load": "evsim.files",
     "save": "evsim.files",
     "simulate": "evsim.simulate",

@@ -153,7 +153,7 @@ def columns_of(projection: Projection, train: Spikes, number: int, arrivals):
     if np.ndim(delays) == 0:
         columns = [(k, hi[spike], lo[spike]) for k, hi, lo in pieces(projection, train)]
     else:
-        columns = _delayed(train, delays[synapse], projection, spike)
+        columns = delayed(train, delays[synapse], projection, spike)
     weight = projection.weight.ravel()[synapse]
     return [
         (target, hi, lo, np.full(total, kind), weight, np.full(total, number), synapse)
@@ -180,7 +180,7 @@ def slices_of_time(projections: list[Projection], trains, until: float) -> list[
     return [*ends[ends < until].tolist(), until]
 
 
-def _delayed(train: Spikes, delays, projection: Projection, spike):
+def delayed(train: Spikes, delays, projection: Projection, spike):
     """Pieces of a projection with one delay per synapse; `delays` has one per arrival."""
     width = projection.pulse_width
     hi, lo = add_delay(train.times[spike], train.times_lo[spike], delays)

@@ -40,6 +40,8 @@ class Projection:
     targets: np.ndarray | None = None
     pulse_width: float | None = None
     port: int = 0  # which of the target's synapse types
+    form: str = "dense"  # of what `connect` got: dense, "list", or a format of scipy.sparse
+    order: np.ndarray | None = None  # synapse k is entry order[k] of that; None: entry k
 
     @property
     def dense(self) -> bool:
@@ -152,8 +154,9 @@ class Network:
             parts = _from_dense(weight, delay, n_pre, n_post)
         values, delays, indptr, targets = parts
         self.projections[name] = Projection(
-            name, pre, post, values, delays, indptr, targets, pulse_width, port
-        )
+            name, pre, post, values, delays, indptr, targets, pulse_width, port,
+            *_given(weight, pre_units),
+        )  # fmt: skip
         self.origin = None
 
     def __repr__(self) -> str:
@@ -227,6 +230,18 @@ def _size(name: str, n) -> int:
     if not isinstance(n, (int, np.integer)) or isinstance(n, bool) or n < 1:
         raise ValueError(f"the number of units of {name!r} must be a positive integer; got {n!r}")
     return int(n)
+
+
+def _given(weight, pre_units) -> tuple[str, np.ndarray | None]:
+    """Form of what `connect` got, and which of its entries each synapse is."""
+    if pre_units is not None:
+        form, pre = "list", np.asarray(pre_units)
+    elif scipy.sparse.issparse(weight):
+        form = weight.format
+        pre = np.zeros(0) if form == "csr" else scipy.sparse.coo_array(weight).coords[0]
+    else:
+        return "dense", None
+    return form, None if (pre[1:] >= pre[:-1]).all() else np.argsort(pre, kind="stable")
 
 
 def _checked(values, name: str, minimum: float = -np.inf) -> np.ndarray:

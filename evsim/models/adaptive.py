@@ -21,14 +21,16 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from evsim.models import isolate, verbs
+from evsim.models import adjoint, isolate, verbs
 from evsim.models.base import Neuron, exact_sum, in_form
 from evsim.models.flow import exponential
 from evsim.models.held import rise_of_sum
 from evsim.models.isolate import sorted_rates
 from evsim.models.lif import GRAZE, RESET, SLACK, levels, relevel
 from evsim.models.mixed import WIDER, excess, response
-from evsim.models.refractory import REFRACTORY, arrived, gone_on
+from evsim.models.moments import response_change
+from evsim.models.refractory import CLAMP, REFRACTORY, arrived, gone_on
+from evsim.models.summit import summit
 from evsim.numerics import exp_neg, exp_phi, log
 
 
@@ -248,3 +250,81 @@ def latest(p, x):
 @isolate.magnitude.implement(AdaptiveKernel)
 def magnitude(p, x):
     return abs(x[0]) + abs(x[1]) + abs(x[2])
+
+
+AdaptiveKernel.FLOW = ("tau_mem", "tau_syn", "tau_th")  # type: ignore[attr-defined]
+AdaptiveKernel.RESET = ("u_reset", "drop", "jump_th")  # type: ignore[attr-defined]
+
+
+@adjoint.pull.implement(AdaptiveKernel)
+def pull(p, d, x, lam):
+    em, es, kappa, by_mem, by_syn = response_change(p.rate_mem, p.rate_syn, p.gap, d)
+    fade = exp_neg(d * p.rate_th)
+    tau_mem = lam[0] * (x[0] * (d * p.rate_mem * p.rate_mem * em) + x[1] * by_mem)
+    tau_syn = (lam[0] * by_syn + lam[1] * (d * p.rate_syn * p.rate_syn * es)) * x[1]
+    tau_th = lam[2] * (d * p.rate_th * p.rate_th * fade) * x[2]
+    back = lam[0] * em, lam[0] * kappa + lam[1] * es, lam[2] * fade
+    return back, (tau_mem, tau_syn, tau_th)
+
+
+@adjoint.pull_held.implement(AdaptiveKernel)
+def pull_held(p, d, x, lam):
+    es, fade = exp_neg(d * p.rate_syn), exp_neg(d * p.rate_th)
+    tau_syn = lam[1] * (d * p.rate_syn * p.rate_syn * es) * x[1]
+    tau_th = lam[2] * (d * p.rate_th * p.rate_th * fade) * x[2]
+    clamped = (lam[0], lam[1] * es, lam[2] * fade), (0.0, tau_syn, tau_th)
+    return clamped if p.refractory == CLAMP else adjoint.pull(p, d, x, lam)
+
+
+@adjoint.drift.implement(AdaptiveKernel)
+def drift(p, x):
+    return (x[1] - x[0]) * p.rate_mem, -x[1] * p.rate_syn, -x[2] * p.rate_th
+
+
+@adjoint.held.implement(AdaptiveKernel)
+def held(p, x):
+    free = adjoint.drift(p, x)
+    return gone_on(p.refractory, (0.0, free[1], free[2]), free)
+
+
+@adjoint.lag.implement(AdaptiveKernel)
+def lag(p, y, j):
+    return adjoint.scaled(adjoint.drift(p, j), -1.0)
+
+
+@adjoint.lag_held.implement(AdaptiveKernel)
+def lag_held(p, y, j):
+    return adjoint.scaled(adjoint.held(p, j), -1.0)
+
+
+@adjoint.height.implement(AdaptiveKernel)
+def height(p, x):
+    return x[0] - x[2] - p.theta
+
+
+@adjoint.normal.implement(AdaptiveKernel)
+def normal(p, x, value):
+    return value, 0.0, -value
+
+
+@adjoint.pull_reset.implement(AdaptiveKernel)
+def pull_reset(p, x, lam, at_once):
+    if p.subtract and at_once:
+        return lam, (0.0, -lam[0], lam[2])
+    # At a crossing u = theta + A, so that what "subtract" leaves of u is A.
+    kept = lam[2] + lam[0] if p.subtract else lam[2]
+    return (0.0, lam[1], kept), (lam[0], 0.0, lam[2])
+
+
+@adjoint.pull_spike.implement(AdaptiveKernel)
+def pull_spike(p, d, x, z, lam, total, at_once):
+    _, es, _, fade = verbs.interval(p, d)
+    y = x if at_once else (p.theta + x[2] * fade, x[1] * es, x[2] * fade)
+    return adjoint.crossed(p, d, x, y, z, lam, total, at_once)
+
+
+@adjoint.peak.implement(AdaptiveKernel)
+def peak(p, x, d, best):
+    if max(x[0], x[1], 0.0) - min(x[2], 0.0) - p.theta <= best:
+        return best
+    return summit(p, x, d, x[0] - x[2] - p.theta, best)

@@ -26,13 +26,15 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from evsim.jit import inline_kernel
-from evsim.models import isolate, verbs
+from evsim.models import adjoint, isolate, verbs
 from evsim.models.base import Neuron, exact_sum, in_form
 from evsim.models.held import rise_of_sum
 from evsim.models.isolate import sorted_rates
 from evsim.models.lif import GRAZE, RESET, SLACK, levels, relevel
 from evsim.models.mixed import WIDER, excess
-from evsim.models.refractory import REFRACTORY, arrived, gone_on
+from evsim.models.moments import alpha_change, response_change
+from evsim.models.refractory import CLAMP, REFRACTORY, arrived, gone_on
+from evsim.models.summit import summit
 from evsim.numerics import exp_neg, exp_phi, fma, log
 
 H = tuple(1.0 / math.factorial(k + 2) for k in range(21))
@@ -260,3 +262,80 @@ def latest(p, x):
 @isolate.magnitude.implement(AlphaKernel)
 def magnitude(p, x):
     return abs(x[0]) + abs(x[1]) + abs(x[2]) / p.rate_syn
+
+
+AlphaKernel.FLOW = ("tau_mem", "tau_syn")  # type: ignore[attr-defined]
+AlphaKernel.RESET = ("u_reset", "drop")  # type: ignore[attr-defined]
+
+
+@adjoint.pull.implement(AlphaKernel)
+def pull(p, d, x, lam):
+    em, es, kappa, by_mem, by_syn = response_change(p.rate_mem, p.rate_syn, p.gap, d)
+    kappa_2, by_mem_2, by_syn_2 = alpha_change(p.rate_mem, p.rate_syn, p.gap, d)
+    fade = d * p.rate_syn * p.rate_syn * es
+    fall = x[0] * (d * p.rate_mem * p.rate_mem * em)
+    tau_mem = lam[0] * (fall + x[1] * by_mem + x[2] * by_mem_2)
+    held = (lam[1] * (x[1] + x[2] * d) + lam[2] * x[2]) * fade
+    tau_syn = lam[0] * (x[1] * by_syn + x[2] * by_syn_2) + held
+    drawn = lam[0] * kappa_2 + lam[1] * (d * es) + lam[2] * es
+    return (lam[0] * em, lam[0] * kappa + lam[1] * es, drawn), (tau_mem, tau_syn)
+
+
+@adjoint.pull_held.implement(AlphaKernel)
+def pull_held(p, d, x, lam):
+    es = exp_neg(d * p.rate_syn)
+    fade = d * p.rate_syn * p.rate_syn * es
+    tau_syn = (lam[1] * (x[1] + x[2] * d) + lam[2] * x[2]) * fade
+    clamped = (lam[0], lam[1] * es, lam[1] * (d * es) + lam[2] * es), (0.0, tau_syn)
+    return clamped if p.refractory == CLAMP else adjoint.pull(p, d, x, lam)
+
+
+@adjoint.drift.implement(AlphaKernel)
+def drift(p, x):
+    return (x[1] - x[0]) * p.rate_mem, x[2] - x[1] * p.rate_syn, -x[2] * p.rate_syn
+
+
+@adjoint.held.implement(AlphaKernel)
+def held(p, x):
+    free = adjoint.drift(p, x)
+    return gone_on(p.refractory, (0.0, free[1], free[2]), free)
+
+
+@adjoint.lag.implement(AlphaKernel)
+def lag(p, y, j):
+    return adjoint.scaled(adjoint.drift(p, j), -1.0)
+
+
+@adjoint.lag_held.implement(AlphaKernel)
+def lag_held(p, y, j):
+    return adjoint.scaled(adjoint.held(p, j), -1.0)
+
+
+@adjoint.height.implement(AlphaKernel)
+def height(p, x):
+    return x[0] - p.theta
+
+
+@adjoint.normal.implement(AlphaKernel)
+def normal(p, x, value):
+    return value, 0.0, 0.0
+
+
+@adjoint.pull_reset.implement(AlphaKernel)
+def pull_reset(p, x, lam, at_once):
+    through = at_once and p.subtract != 0
+    return (lam, (0.0, -lam[0])) if through else ((0.0, lam[1], lam[2]), (lam[0], 0.0))
+
+
+@adjoint.pull_spike.implement(AlphaKernel)
+def pull_spike(p, d, x, z, lam, total, at_once):
+    y = x if at_once else drawn(x, verbs.interval(p, d), p.theta)
+    return adjoint.crossed(p, d, x, y, z, lam, total, at_once)
+
+
+@adjoint.peak.implement(AlphaKernel)
+def peak(p, x, d, best):
+    reach = max(x[1], 0.0) + max(x[2], 0.0) * (PEAK / p.rate_syn)
+    if max(x[0], reach) - p.theta <= best:
+        return best
+    return summit(p, x, d, x[0] - p.theta, best)

@@ -17,11 +17,11 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from evsim.models import verbs
+from evsim.models import adjoint, verbs
 from evsim.models.base import Neuron, exact_sum, in_form
 from evsim.models.crossing import DOUBT, EPS
 from evsim.models.lif import GRAZE, RESET, SLACK, levels, relevel
-from evsim.models.refractory import REFRACTORY, arrived, gone_on
+from evsim.models.refractory import CLAMP, REFRACTORY, arrived, gone_on
 from evsim.numerics import exp_neg, log1p
 
 
@@ -153,3 +153,66 @@ def pulse(p, n, x, busy, old, new):
 @verbs.voltage.implement(DeltaKernel)
 def voltage(p, x, drive):
     return x[0] + drive
+
+
+DeltaKernel.FLOW = ("tau_mem",)  # type: ignore[attr-defined]
+DeltaKernel.RESET = ("u_reset", "drop")  # type: ignore[attr-defined]
+
+
+@adjoint.pull.implement(DeltaKernel)
+def pull(p, d, x, lam):
+    em = exp_neg(d * p.rate_mem)
+    return (lam[0] * em,), (lam[0] * x[0] * (d * p.rate_mem * p.rate_mem * em),)
+
+
+@adjoint.pull_held.implement(DeltaKernel)
+def pull_held(p, d, x, lam):
+    return (lam, (0.0,)) if p.refractory == CLAMP else adjoint.pull(p, d, x, lam)
+
+
+@adjoint.drift.implement(DeltaKernel)
+def drift(p, x):
+    return (-x[0] * p.rate_mem,)
+
+
+@adjoint.held.implement(DeltaKernel)
+def held(p, x):
+    return gone_on(p.refractory, (0.0,), adjoint.drift(p, x))
+
+
+@adjoint.lag.implement(DeltaKernel)
+def lag(p, y, j):
+    return (j[0] * p.rate_mem,)
+
+
+@adjoint.lag_held.implement(DeltaKernel)
+def lag_held(p, y, j):
+    return gone_on(p.refractory, (0.0,), adjoint.lag(p, y, j))
+
+
+@adjoint.height.implement(DeltaKernel)
+def height(p, x):
+    return x[0] - p.theta
+
+
+@adjoint.normal.implement(DeltaKernel)
+def normal(p, x, value):
+    return (value,)
+
+
+@adjoint.pull_reset.implement(DeltaKernel)
+def pull_reset(p, x, lam, at_once):
+    through = at_once and p.subtract != 0
+    return (lam, (0.0, -lam[0])) if through else ((0.0,), (lam[0], 0.0))
+
+
+@adjoint.pull_spike.implement(DeltaKernel)
+def pull_spike(p, d, x, z, lam, total, at_once):
+    y = (x[0] if at_once else p.theta,)
+    return adjoint.crossed(p, d, x, y, z, lam, total, at_once)
+
+
+@adjoint.peak.implement(DeltaKernel)
+def peak(p, x, d, best):
+    end = x[0] * exp_neg(d * p.rate_mem)
+    return max(best, max(x[0], end) - p.theta)

@@ -19,13 +19,13 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from evsim.models import verbs
+from evsim.models import adjoint, verbs
 from evsim.models.base import Neuron, in_form, two_sum_of_arrays
 from evsim.models.crossing import DOUBT, EPS
 from evsim.models.integrate_exp import IFExpKernel
 from evsim.models.integrate_ramp import IFRampKernel
 from evsim.models.lif import GRAZE, RESET
-from evsim.models.refractory import REFRACTORY, arrived, gone_on
+from evsim.models.refractory import CLAMP, REFRACTORY, arrived, gone_on
 from evsim.numerics import add_time, fma, two_sum
 
 
@@ -222,3 +222,65 @@ def pulse(p, n, x, busy, old, new):
 @verbs.voltage.implement(IFKernel)
 def voltage(p, x, drive):
     return x[0] + x[1]
+
+
+IFKernel.FLOW = ("bias",)  # type: ignore[attr-defined]
+IFKernel.RESET = ("u_reset", "drop")  # type: ignore[attr-defined]
+# Costates of the low halves of sums of two doubles are left at 0.
+
+
+@adjoint.pull.implement(IFKernel)
+def pull(p, d, x, lam):
+    return lam, (lam[0] * d,)
+
+
+@adjoint.pull_held.implement(IFKernel)
+def pull_held(p, d, x, lam):
+    return lam, ((0.0,) if p.refractory == CLAMP else (lam[0] * d,))
+
+
+@adjoint.drift.implement(IFKernel)
+def drift(p, x):
+    return p.slope, 0.0
+
+
+@adjoint.held.implement(IFKernel)
+def held(p, x):
+    return gone_on(p.refractory, (0.0, 0.0), (p.slope, 0.0))
+
+
+@adjoint.lag.implement(IFKernel)
+def lag(p, y, j):
+    return 0.0, 0.0
+
+
+@adjoint.lag_held.implement(IFKernel)
+def lag_held(p, y, j):
+    return 0.0, 0.0
+
+
+@adjoint.height.implement(IFKernel)
+def height(p, x):
+    return (x[0] - p.theta) + x[1]
+
+
+@adjoint.normal.implement(IFKernel)
+def normal(p, x, value):
+    return value, 0.0
+
+
+@adjoint.pull_reset.implement(IFKernel)
+def pull_reset(p, x, lam, at_once):
+    through = at_once and p.subtract != 0
+    return (lam, (0.0, -lam[0])) if through else ((0.0, 0.0), (lam[0], 0.0))
+
+
+@adjoint.pull_spike.implement(IFKernel)
+def pull_spike(p, d, x, z, lam, total, at_once):
+    y = x if at_once else (p.theta, 0.0)
+    return adjoint.crossed(p, d, x, y, z, lam, total, at_once)
+
+
+@adjoint.peak.implement(IFKernel)
+def peak(p, x, d, best):
+    return max(best, adjoint.height(p, x) + max(p.slope * d, 0.0))

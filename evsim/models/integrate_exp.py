@@ -26,9 +26,10 @@ import math
 from typing import Any, NamedTuple
 
 from evsim.jit import kernel
-from evsim.models import verbs
+from evsim.models import adjoint, verbs
 from evsim.models.crossing import DOUBT, EPS
-from evsim.models.refractory import arrived, gone_on
+from evsim.models.moments import first_moments
+from evsim.models.refractory import CLAMP, arrived, gone_on
 from evsim.numerics import atanh_tail, exp_neg, exp_phi, fma, log, log1p
 
 LARGEST = 1.7976931348623157e308
@@ -243,3 +244,76 @@ def pulse(p, n, x, busy, old, new):
 @verbs.voltage.implement(IFExpKernel)
 def voltage(p, x, drive):
     return x[0]
+
+
+IFExpKernel.FLOW = ("bias", "tau_syn")  # type: ignore[attr-defined]
+IFExpKernel.RESET = ("u_reset", "drop")  # type: ignore[attr-defined]
+
+
+@adjoint.pull.implement(IFExpKernel)
+def pull(p, d, x, lam):
+    y = d * p.rate
+    es, phi = exp_phi(y)
+    gained = y * y * first_moments(y, es, phi)[1]
+    tau_syn = (lam[0] * gained + lam[1] * (y * p.rate * es)) * x[1]
+    return (lam[0], lam[0] * (d * phi) + lam[1] * es), (lam[0] * d, tau_syn)
+
+
+@adjoint.pull_held.implement(IFExpKernel)
+def pull_held(p, d, x, lam):
+    es = exp_neg(d * p.rate)
+    clamped = (lam[0], lam[1] * es), (0.0, lam[1] * (d * p.rate * p.rate * es) * x[1])
+    return clamped if p.refractory == CLAMP else adjoint.pull(p, d, x, lam)
+
+
+@adjoint.drift.implement(IFExpKernel)
+def drift(p, x):
+    return p.slope + x[1], -x[1] * p.rate
+
+
+@adjoint.held.implement(IFExpKernel)
+def held(p, x):
+    return gone_on(p.refractory, (0.0, -x[1] * p.rate), adjoint.drift(p, x))
+
+
+@adjoint.lag.implement(IFExpKernel)
+def lag(p, y, j):
+    return -j[1], j[1] * p.rate
+
+
+@adjoint.lag_held.implement(IFExpKernel)
+def lag_held(p, y, j):
+    return gone_on(p.refractory, (0.0, j[1] * p.rate), (-j[1], j[1] * p.rate))
+
+
+@adjoint.height.implement(IFExpKernel)
+def height(p, x):
+    return x[0] - p.theta
+
+
+@adjoint.normal.implement(IFExpKernel)
+def normal(p, x, value):
+    return value, 0.0
+
+
+@adjoint.pull_reset.implement(IFExpKernel)
+def pull_reset(p, x, lam, at_once):
+    through = at_once and p.subtract != 0
+    return (lam, (0.0, -lam[0])) if through else ((0.0, lam[1]), (lam[0], 0.0))
+
+
+@adjoint.pull_spike.implement(IFExpKernel)
+def pull_spike(p, d, x, z, lam, total, at_once):
+    y = x if at_once else (p.theta, x[1] * exp_neg(d * p.rate))
+    return adjoint.crossed(p, d, x, y, z, lam, total, at_once)
+
+
+@adjoint.peak.implement(IFExpKernel)
+def peak(p, x, d, best):
+    v, i = x
+    end = verbs.step(p, verbs.interval(p, d), x)[0][0]
+    top = max(v, end)
+    if i + p.slope > 0.0 and p.slope < 0.0:  # it rises, and turns
+        s, rise = highest_rise(p, i)
+        top = v + rise if s < d else top
+    return max(best, top - p.theta)

@@ -13,9 +13,9 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from evsim.models import verbs
+from evsim.models import adjoint, verbs
 from evsim.models.crossing import DOUBT, EPS
-from evsim.models.refractory import arrived, gone_on
+from evsim.models.refractory import CLAMP, arrived, gone_on
 from evsim.numerics import add_time, fma, two_sum
 
 
@@ -130,3 +130,65 @@ def pulse(p, n, x, busy, old, new):
 @verbs.voltage.implement(IFRampKernel)
 def voltage(p, x, drive):
     return x[0] + x[1]
+
+
+IFRampKernel.FLOW = ("bias",)  # type: ignore[attr-defined]
+IFRampKernel.RESET = ("u_reset", "drop")  # type: ignore[attr-defined]
+# Costates of the low halves of sums of two doubles are left at 0.
+
+
+@adjoint.pull.implement(IFRampKernel)
+def pull(p, d, x, lam):
+    return (lam[0], 0.0, lam[0] * d + lam[2], 0.0), (lam[0] * d,)
+
+
+@adjoint.pull_held.implement(IFRampKernel)
+def pull_held(p, d, x, lam):
+    return (lam, (0.0,)) if p.refractory == CLAMP else adjoint.pull(p, d, x, lam)
+
+
+@adjoint.drift.implement(IFRampKernel)
+def drift(p, x):
+    return (p.slope + x[2]) + x[3], 0.0, 0.0, 0.0
+
+
+@adjoint.held.implement(IFRampKernel)
+def held(p, x):
+    return gone_on(p.refractory, (0.0, 0.0, 0.0, 0.0), adjoint.drift(p, x))
+
+
+@adjoint.lag.implement(IFRampKernel)
+def lag(p, y, j):
+    return -j[2], 0.0, 0.0, 0.0
+
+
+@adjoint.lag_held.implement(IFRampKernel)
+def lag_held(p, y, j):
+    return gone_on(p.refractory, (0.0, 0.0, 0.0, 0.0), adjoint.lag(p, y, j))
+
+
+@adjoint.height.implement(IFRampKernel)
+def height(p, x):
+    return (x[0] - p.theta) + x[1]
+
+
+@adjoint.normal.implement(IFRampKernel)
+def normal(p, x, value):
+    return value, 0.0, 0.0, 0.0
+
+
+@adjoint.pull_reset.implement(IFRampKernel)
+def pull_reset(p, x, lam, at_once):
+    through = at_once and p.subtract != 0
+    return (lam, (0.0, -lam[0])) if through else ((0.0, 0.0, lam[2], 0.0), (lam[0], 0.0))
+
+
+@adjoint.pull_spike.implement(IFRampKernel)
+def pull_spike(p, d, x, z, lam, total, at_once):
+    y = x if at_once else (p.theta, 0.0, x[2], x[3])
+    return adjoint.crossed(p, d, x, y, z, lam, total, at_once)
+
+
+@adjoint.peak.implement(IFRampKernel)
+def peak(p, x, d, best):
+    return max(best, adjoint.height(p, x) + max(adjoint.drift(p, x)[0] * d, 0.0))

@@ -23,13 +23,14 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from evsim.jit import inline_kernel
-from evsim.models import verbs
+from evsim.models import adjoint, verbs
 from evsim.models.base import Neuron, exact_sum, in_form
-from evsim.models.crossing import first_crossing
+from evsim.models.crossing import extremum, first_crossing
 from evsim.models.flow import exponential, rates
 from evsim.models.held import rise_of_leaky
-from evsim.models.refractory import REFRACTORY, arrived, gone_on
-from evsim.numerics import two_sum
+from evsim.models.moments import response_change
+from evsim.models.refractory import CLAMP, REFRACTORY, arrived, gone_on
+from evsim.numerics import exp_neg, two_sum
 
 SLACK = 2e-14  # 90 roundings: more than the flow and the bound can lose together
 
@@ -259,3 +260,83 @@ def pulse(p, n, x, busy, old, new):
 @verbs.voltage.implement(LIFKernel)
 def voltage(p, x, drive):
     return x[0] + drive
+
+
+#: Parameters that the flow and the reset depend on, for `evsim.models.adjoint`.
+LIFKernel.FLOW = ("tau_mem", "tau_syn")  # type: ignore[attr-defined]
+LIFKernel.RESET = ("u_reset", "drop")  # type: ignore[attr-defined]
+
+
+@adjoint.pull.implement(LIFKernel)
+def pull(p, d, x, lam):
+    em, es, kappa, by_mem, by_syn = response_change(p.rate_mem, p.rate_syn, p.rate_gap, d)
+    fade = d * p.rate_syn * p.rate_syn * es
+    tau_mem = lam[0] * (x[0] * (d * p.rate_mem * p.rate_mem * em) + x[1] * by_mem)
+    tau_syn = (lam[0] * by_syn + lam[1] * fade) * x[1]
+    return (lam[0] * em, lam[0] * kappa + lam[1] * es), (tau_mem, tau_syn)
+
+
+@adjoint.pull_held.implement(LIFKernel)
+def pull_held(p, d, x, lam):
+    es = exp_neg(d * p.rate_syn)
+    fade = lam[1] * (d * p.rate_syn * p.rate_syn * es) * x[1]
+    clamped = (lam[0], lam[1] * es), (0.0, fade)
+    return clamped if p.refractory == CLAMP else adjoint.pull(p, d, x, lam)
+
+
+@adjoint.drift.implement(LIFKernel)
+def drift(p, x):
+    return (x[1] - x[0]) * p.rate_mem, -x[1] * p.rate_syn
+
+
+@adjoint.held.implement(LIFKernel)
+def held(p, x):
+    return gone_on(p.refractory, (0.0, -x[1] * p.rate_syn), adjoint.drift(p, x))
+
+
+@adjoint.lag.implement(LIFKernel)
+def lag(p, y, j):
+    return (j[0] - j[1]) * p.rate_mem, j[1] * p.rate_syn
+
+
+@adjoint.lag_held.implement(LIFKernel)
+def lag_held(p, y, j):
+    return gone_on(p.refractory, (0.0, j[1] * p.rate_syn), adjoint.lag(p, y, j))
+
+
+@adjoint.height.implement(LIFKernel)
+def height(p, x):
+    return x[0] - p.theta
+
+
+@adjoint.normal.implement(LIFKernel)
+def normal(p, x, value):
+    return value, 0.0
+
+
+@adjoint.pull_reset.implement(LIFKernel)
+def pull_reset(p, x, lam, at_once):
+    through = at_once and p.subtract != 0
+    value = (0.0, lam[1]), (lam[0], 0.0)
+    return ((lam[0], lam[1]), (0.0, -lam[0])) if through else value
+
+
+@adjoint.pull_spike.implement(LIFKernel)
+def pull_spike(p, d, x, z, lam, total, at_once):
+    i = x[1] if at_once else x[1] * exp_neg(d * p.rate_syn)
+    y = (x[0] if at_once else p.theta, i)
+    return adjoint.crossed(p, d, x, y, z, lam, total, at_once)
+
+
+@adjoint.peak.implement(LIFKernel)
+def peak(p, x, d, best):
+    u, i = x
+    if max(u, i, 0.0) - p.theta <= best:
+        return best
+    if i <= 0.0 or i <= u:  # it falls, or turns at a minimum: the ends tell
+        end = verbs.step(p, verbs.interval(p, d), x)[0][0]
+        return max(best, max(u, end) - p.theta)
+    s = extremum(p, u, i)
+    if 0.0 < s < d:
+        return max(best, i * exp_neg(s * p.rate_syn) - p.theta)
+    return max(best, verbs.step(p, verbs.interval(p, d), x)[0][0] - p.theta)

@@ -22,12 +22,14 @@ import numpy as np
 from numba.extending import overload
 
 from evsim.dispatch import INLINE
-from evsim.models import isolate, verbs
+from evsim.models import adjoint, isolate, verbs
 from evsim.models.base import in_form
 from evsim.models.held import rise_of_sum
 from evsim.models.isolate import sorted_rates
 from evsim.models.lif import SLACK, relevel
-from evsim.models.refractory import arrived, gone_on
+from evsim.models.moments import response_change
+from evsim.models.refractory import CLAMP, arrived, gone_on
+from evsim.models.summit import summit
 from evsim.models.tuples import raised, replaced, sum_abs, sum_positive, zeros
 from evsim.numerics import exp_neg, exp_phi, log
 
@@ -265,3 +267,89 @@ def latest(p, x):
 @isolate.magnitude.implement(MixedKernel)
 def magnitude(p, x):
     return sum_abs(x)
+
+
+#: "tau_syn" stands for one parameter per type.
+MixedKernel.FLOW = ("tau_mem", "tau_syn")  # type: ignore[attr-defined]
+MixedKernel.RESET = ("u_reset", "drop")  # type: ignore[attr-defined]
+
+
+@adjoint.pull.implement(MixedKernel)
+def pull(p, d, x, lam):
+    em = exp_neg(d * p.rate_mem)
+    back, change = replaced(lam, 0, lam[0] * em), lam
+    tau_mem = lam[0] * x[0] * (d * p.rate_mem * p.rate_mem * em)
+    for k in range(len(p.rate_syn)):
+        own = p.rate_syn[k]
+        _, es, kappa, by_mem, by_syn = response_change(p.rate_mem, own, p.gap[k], d)
+        tau_mem += lam[0] * x[k + 1] * by_mem
+        fade = lam[k + 1] * (d * own * own * es)
+        change = replaced(change, k + 1, (lam[0] * by_syn + fade) * x[k + 1])
+        back = replaced(back, k + 1, lam[0] * kappa + lam[k + 1] * es)
+    return back, replaced(change, 0, tau_mem)
+
+
+@adjoint.pull_held.implement(MixedKernel)
+def pull_held(p, d, x, lam):
+    back, change = lam, replaced(lam, 0, 0.0)
+    for k in range(len(p.rate_syn)):
+        own = p.rate_syn[k]
+        es = exp_neg(d * own)
+        change = replaced(change, k + 1, lam[k + 1] * (d * own * own * es) * x[k + 1])
+        back = replaced(back, k + 1, lam[k + 1] * es)
+    return (back, change) if p.refractory == CLAMP else adjoint.pull(p, d, x, lam)
+
+
+@adjoint.drift.implement(MixedKernel)
+def drift(p, x):
+    y, push = x, -x[0]
+    for k in range(len(p.rate_syn)):
+        push += x[k + 1]
+        y = replaced(y, k + 1, -x[k + 1] * p.rate_syn[k])
+    return replaced(y, 0, push * p.rate_mem)
+
+
+@adjoint.held.implement(MixedKernel)
+def held(p, x):
+    free = adjoint.drift(p, x)
+    return gone_on(p.refractory, replaced(free, 0, 0.0), free)
+
+
+@adjoint.lag.implement(MixedKernel)
+def lag(p, y, j):
+    return adjoint.scaled(adjoint.drift(p, j), -1.0)
+
+
+@adjoint.lag_held.implement(MixedKernel)
+def lag_held(p, y, j):
+    return adjoint.scaled(adjoint.held(p, j), -1.0)
+
+
+@adjoint.height.implement(MixedKernel)
+def height(p, x):
+    return x[0] - p.theta
+
+
+@adjoint.normal.implement(MixedKernel)
+def normal(p, x, value):
+    return replaced(adjoint.scaled(x, 0.0), 0, value)
+
+
+@adjoint.pull_reset.implement(MixedKernel)
+def pull_reset(p, x, lam, at_once):
+    through = at_once and p.subtract != 0
+    return (lam, (0.0, -lam[0])) if through else (replaced(lam, 0, 0.0), (lam[0], 0.0))
+
+
+@adjoint.pull_spike.implement(MixedKernel)
+def pull_spike(p, d, x, z, lam, total, at_once):
+    y, _ = verbs.step(p, verbs.interval(p, d), x)
+    y = x if at_once else replaced(y, 0, p.theta)
+    return adjoint.crossed(p, d, x, y, z, lam, total, at_once)
+
+
+@adjoint.peak.implement(MixedKernel)
+def peak(p, x, d, best):
+    if max(x[0], sum_positive(x[1:]), 0.0) - p.theta <= best:
+        return best
+    return summit(p, x, d, x[0] - p.theta, best)

@@ -39,7 +39,7 @@ import numpy as np
 
 from evsim.angles import PI, angle, sin_cos
 from evsim.jit import inline_kernel, kernel
-from evsim.models import verbs
+from evsim.models import adjoint, verbs
 from evsim.models.base import Neuron, in_form
 from evsim.models.crossing import DOUBT, EPS
 from evsim.models.lif import GRAZE
@@ -271,3 +271,113 @@ def pulse(p, n, x, busy, old, new):
 @verbs.voltage.implement(QIFKernel)
 def voltage(p, x, drive):
     return x[0]
+
+
+QIFKernel.FLOW = ("tau", "bias")  # type: ignore[attr-defined]
+QIFKernel.RESET = ("u_reset",)  # type: ignore[attr-defined]
+#: (-1)**k/(2k + 3)!, of the integral of S**2 at small a x.
+T = tuple((-1.0) ** k / math.factorial(2 * k + 3) for k in range(12))
+
+
+@inline_kernel
+def squared(p, v, d):
+    r"""(1/D**2, J) with the denominator `D` of (2) over an interval `d` from the voltage `v`.
+
+    :math:`\partial v/\partial v_0 = 1/D^2` and :math:`\partial v/\partial I = J/D^2`, with
+    :math:`J = \int_0^x (C - v_0 S)^2 ds`.
+    """
+    x, a = d * p.rate, p.root
+    z = 4.0 * p.level * x * x
+    if p.level > 0.0:
+        s, c = sin_cos(a * x)
+        s, under, q = s / a, c - v * s / a, 1.0
+    else:
+        q, phi = exp_phi(2.0 * a * x)
+        s = x * phi
+        under = q + s * below(p, v)
+        c = 0.5 * (1.0 + q)
+    # c and s are those of (2), for I <= 0 times the root of q.
+    if abs(z) < 1.0:
+        t = T[11]
+        for k in (T[10], T[9], T[8], T[7], T[6], T[5], T[4], T[3], T[2], T[1], T[0]):
+            t = fma(t, z, k)
+        t = 2.0 * x * x * x * t
+        whole = (x + (v * v - p.level) * t) * q - v * s * s
+        whole = whole / q
+    elif p.level > 0.0:
+        whole = x + (v * v - p.level) * ((x - c * s) / (2.0 * p.level)) - v * s * s
+    else:
+        grown, shrunk = 0.5 * (1.0 - v / a), 0.5 * (1.0 + v / a)
+        whole = (grown * grown + shrunk * shrunk * q) * s / q + 2.0 * grown * shrunk * x
+    return q / (under * under), whole
+
+
+@adjoint.pull.implement(QIFKernel)
+def pull(p, d, x, lam):
+    v = x[0]
+    by_v, whole = squared(p, v, d)
+    y = verbs.step(p, verbs.interval(p, d), x)[0][0]
+    tau = -lam[0] * (d * p.rate * p.rate) * fma(y, y, p.level)
+    return (lam[0] * by_v,), (tau, lam[0] * by_v * whole)
+
+
+@adjoint.pull_held.implement(QIFKernel)
+def pull_held(p, d, x, lam):
+    return lam, (0.0, 0.0)
+
+
+@adjoint.drift.implement(QIFKernel)
+def drift(p, x):
+    return (fma(x[0], x[0], p.level) * p.rate,)
+
+
+@adjoint.held.implement(QIFKernel)
+def held(p, x):
+    return (0.0,)
+
+
+@adjoint.lag.implement(QIFKernel)
+def lag(p, y, j):
+    return (-j[0] * (2.0 * y[0] - j[0]) * p.rate,)
+
+
+@adjoint.lag_held.implement(QIFKernel)
+def lag_held(p, y, j):
+    return (0.0,)
+
+
+@adjoint.height.implement(QIFKernel)
+def height(p, x):
+    return x[0] - p.theta
+
+
+@adjoint.normal.implement(QIFKernel)
+def normal(p, x, value):
+    return (value,)
+
+
+@adjoint.pull_reset.implement(QIFKernel)
+def pull_reset(p, x, lam, at_once):
+    return (0.0,), (lam[0],)
+
+
+@adjoint.pull_spike.implement(QIFKernel)
+def pull_spike(p, d, x, z, lam, total, at_once):
+    # The time of the passage s obeys ds/dv0 = -tau/(v0**2 + I), wherever the threshold is.
+    after = adjoint.held(p, z) if p.t_ref > 0.0 else adjoint.drift(p, z)
+    delta = total - lam[0] * after[0]
+    if at_once:
+        return (0.0,), (0.0, 0.0), (lam[0],), 0.0, 0.0, delta
+    v, theta = x[0], p.theta
+    reach = -delta * p.tau / fma(v, v, p.level)
+    whole = squared(p, v, d)[1]
+    speed = fma(theta, theta, p.level) * p.rate if theta < math.inf else math.inf
+    return (reach,), (delta * d * p.rate, reach * whole), (lam[0],), delta / speed, speed, 0.0
+
+
+@adjoint.peak.implement(QIFKernel)
+def peak(p, x, d, best):
+    v, y = x[0], verbs.step(p, verbs.interval(p, d), x)[0][0]
+    if fma(v, v, p.level) > 0.0 and not y >= v:  # it has been at infinity
+        return math.inf
+    return best if p.theta == math.inf else max(best, max(v, y) - p.theta)

@@ -14,9 +14,10 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from evsim.models import crossing, verbs
+from evsim.models import adjoint, crossing, verbs
 from evsim.models.base import Neuron, exact_sum, in_form
 from evsim.models.flow import exponential, rates, transferred
+from evsim.models.moments import response_change
 from evsim.numerics import exp_neg, exp_phi
 
 
@@ -160,3 +161,67 @@ def extremum(p, x, d):
 def area(p, x, d):
     _, phi = exp_phi(d * p.rate_mem)
     return d * (x[0] * phi + x[1] * transferred(p, d))
+
+
+LIKernel.FLOW = ("tau_mem", "tau_syn")  # type: ignore[attr-defined]
+LIKernel.RESET = ("u_reset",)  # type: ignore[attr-defined]
+
+
+@adjoint.pull.implement(LIKernel)
+def pull(p, d, x, lam):
+    em, es, kappa, by_mem, by_syn = response_change(p.rate_mem, p.rate_syn, p.rate_gap, d)
+    fade = d * p.rate_syn * p.rate_syn * es
+    tau_mem = lam[0] * (x[0] * (d * p.rate_mem * p.rate_mem * em) + x[1] * by_mem)
+    tau_syn = (lam[0] * by_syn + lam[1] * fade) * x[1]
+    return (lam[0] * em, lam[0] * kappa + lam[1] * es), (tau_mem, tau_syn)
+
+
+@adjoint.pull_held.implement(LIKernel)
+def pull_held(p, d, x, lam):
+    return adjoint.pull(p, d, x, lam)
+
+
+@adjoint.drift.implement(LIKernel)
+def drift(p, x):
+    return (x[1] - x[0]) * p.rate_mem, -x[1] * p.rate_syn
+
+
+@adjoint.held.implement(LIKernel)
+def held(p, x):
+    return adjoint.drift(p, x)
+
+
+@adjoint.lag.implement(LIKernel)
+def lag(p, y, j):
+    return (j[0] - j[1]) * p.rate_mem, j[1] * p.rate_syn
+
+
+@adjoint.lag_held.implement(LIKernel)
+def lag_held(p, y, j):
+    return adjoint.lag(p, y, j)
+
+
+# A readout has no threshold and no spike.
+@adjoint.height.implement(LIKernel)
+def height(p, x):
+    return -math.inf
+
+
+@adjoint.normal.implement(LIKernel)
+def normal(p, x, value):
+    return 0.0, 0.0
+
+
+@adjoint.pull_reset.implement(LIKernel)
+def pull_reset(p, x, lam, at_once):
+    return lam, (0.0,)
+
+
+@adjoint.pull_spike.implement(LIKernel)
+def pull_spike(p, d, x, z, lam, total, at_once):
+    return lam, (0.0, 0.0), (0.0,), 0.0, 0.0, 0.0
+
+
+@adjoint.peak.implement(LIKernel)
+def peak(p, x, d, best):
+    return best

@@ -1,0 +1,225 @@
+"""The backward pass of one sample: which spikes come after which, part by part of the run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from evsim.adjoint import Notes, Sums, Way, backward, ends, replay
+from evsim.network import Network
+from evsim.neuron import Books, new_books
+from evsim.record import Record
+from evsim.tape import feeds_of, parts_of, tape_of, train_of
+
+
+class Leg:
+    """One population of one record, ready to be gone back through."""
+
+    def __init__(self, record: Record, name: str, bases: dict[str, int]) -> None:
+        network = record.network
+        population = network.populations[name]
+        self.name, self.n = name, population.n
+        self.model: Any = population.model
+        self.base = bases[name]
+        n = self.n
+        self.p = self.model.compile(n, True)
+        current = record.inputs.get(name)
+        self.feeds = feeds_of(network, name, record._trains(), bases, current)
+        self.train = train_of(record.spikes[name], n, bases[name])
+        self.state = tuple(values.copy() for values in record.initial[name])
+        self.books = new_books(n)
+        self.until = np.full(n, record.until)
+        spikes = self.train.hi.size
+        self.notes = Notes(
+            after=tuple(np.empty(spikes) for _ in self.state),
+            stop=np.zeros(spikes, np.int64),
+            current=np.zeros(spikes),
+            pulse=np.zeros(spikes),
+            pulse_lo=np.zeros(spikes),
+            peak=np.full(spikes, np.inf),
+            gap=np.full(spikes, np.inf),
+            slope=np.full(spikes, np.inf),
+            silent=np.full(n, -np.inf),
+        )
+        kernel = type(self.p)
+        self.flow = kernel.FLOW
+        if self.model.ports:
+            place = self.flow.index("tau_syn")
+            self.flow = (*self.flow[:place], *self.model.ports, *self.flow[place + 1 :])
+        self.reset = kernel.RESET
+        synapses = sum(p.weight.size for p in network.projections.values() if p.post == name)
+        self.sums = Sums(
+            costate=tuple(np.zeros(n) for _ in self.state),
+            flow=tuple(np.zeros(n) for _ in self.flow),
+            reset=tuple(np.zeros(n) for _ in self.reset),
+            theta=np.zeros(n),
+            t_ref=np.zeros(n),
+            weight=np.zeros(synapses),
+            delay=np.zeros(synapses),
+            last=tuple(np.zeros(n) for _ in self.state),
+            rate=np.zeros(n),
+        )
+        self.by_rest = np.zeros(n)  # of voltages that are read from the resting level
+        self.starts: list[tuple[Any, Books, np.ndarray]] = []
+        self.tape: Any = None
+        self.way: Any = None
+
+    def open(self, since, until) -> None:
+        """Lay out the arrivals of a part of the run."""
+        self.tape = tape_of(self.feeds, self.n, since, until)
+        room = int(np.diff(self.tape.start).max(initial=0)) + 3
+        self.way = Way(
+            tuple(np.empty(room) for _ in self.state), np.zeros(room), np.zeros(room, np.int64),
+            np.zeros(room, np.bool_), np.zeros(room),
+        )  # fmt: skip
+
+    def forward(self, until: float, arrival_first: bool) -> None:
+        """Replay the part that is open, and remember where it started."""
+        books = Books(*(column.copy() for column in self.books))
+        at = tuple(values.copy() for values in self.state)
+        self.starts.append((at, books, self.train.next.copy()))
+        replay(
+            self.p, self.state, self.books, self.tape, self.train, (until, 0.0), arrival_first,
+            self.way, self.notes,
+        )  # fmt: skip
+
+    def from_end(self, part: int, final: bool, totals: np.ndarray) -> None:
+        """From the end of the part that is open back to the last spikes in it."""
+        state, start, low = self.starts[part]
+        ends(
+            self.p, state, start, self.books, self.tape, self.train, low, self.until, final,
+            self.way, self.notes, self.sums, totals,
+        )  # fmt: skip
+
+    def through(self, part: int, order: np.ndarray, totals: np.ndarray) -> None:
+        """Through these spikes of the part that is open."""
+        state, start, low = self.starts[part]
+        backward(
+            self.p, order, state, start, self.books, self.tape, self.train, low, self.way,
+            self.notes, self.sums, totals,
+        )  # fmt: skip
+
+    def params(self) -> dict[str, Any]:
+        """Derivatives by the parameters of the model, under their public names."""
+        model, sums = self.model, self.sums
+        flow: dict[str, Any] = dict(zip(self.flow, sums.flow, strict=True))
+        if model.ports:
+            flow["tau_syn"] = {key: flow.pop(key) for key in model.ports}
+        reset = dict(zip(self.reset, sums.reset, strict=True))
+        found = flow | reset | {"t_ref": sums.t_ref}
+        u_reset, drop = found.pop("u_reset"), found.pop("drop", 0.0)
+        found |= {"v_th": sums.theta + drop, "v_reset": u_reset - drop}
+        if hasattr(model, "v_leak"):  # the levels are counted from rest
+            shift = self.by_rest - (sums.theta + u_reset + sums.costate[0])
+            found["v_leak"] = found["bias"] = shift
+        known = model.numbers()
+        names = {name.partition("[")[0] for name in known}
+        return {name: value for name, value in found.items() if name in names}
+
+    def initial(self) -> dict[str, Any]:
+        """Derivatives by the state at time 0."""
+        found: dict[str, Any] = dict(zip(self.model.state, self.sums.costate, strict=True))
+        if self.model.ports:
+            found["i"] = {key: found.pop(f"i_{key}") for key in self.model.ports}
+        return {name: value for name, value in found.items() if not name.endswith("_lo")}
+
+
+def parts(legs: list[Leg], until: float, room: int) -> list[tuple[float | None, float]]:
+    """(beginning, end) of the parts in which a run is gone through; None: from the start."""
+    ends_of_parts = parts_of([leg.feeds for leg in legs], until, room)
+    return list(zip([None, *ends_of_parts[:-1]], ends_of_parts, strict=True))
+
+
+def spikes_of_part(leg: Leg, part: int) -> np.ndarray:
+    """A population's spikes in the part that `train.next` has come to the end of, by neuron."""
+    low, high = leg.starts[part][2], leg.train.next
+    counts = high - low
+    within = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
+    return np.repeat(low, counts) + within
+
+
+def go_back(network: Network, legs: list[Leg], record: Record, totals, room: int) -> None:
+    """Backward through the populations of one group of `Network.stages`."""
+    first = record.policies["tie"] == "arrival_first"
+    pieces = parts(legs, record.until, room)
+    for since, end in pieces:
+        for leg in legs:
+            leg.open(since, end)
+            leg.forward(end, first)
+    shortest = shortest_within(network, [leg.name for leg in legs])
+    for part, (since, end) in reversed(list(enumerate(pieces))):
+        for leg in legs:
+            if len(pieces) > 1:
+                leg.open(since, end)
+            leg.from_end(part, part == len(pieces) - 1, totals)
+        order = list(runs(legs, [spikes_of_part(leg, part) for leg in legs], shortest))
+        for which, spikes in order:
+            legs[which].through(part, spikes, totals)
+        for leg in legs:
+            leg.train.next[:] = leg.starts[part][2]
+
+
+def shortest_within(network: Network, names: list[str]) -> float:
+    """The smallest delay among some populations; inf if none hears another or itself."""
+    inside = [p for p in network.projections.values() if p.pre in names and p.post in names]
+    return min((p.smallest_delay for p in inside if p.weight.size), default=np.inf)
+
+
+def ranks(legs: list[Leg], spikes: list[np.ndarray]) -> list[np.ndarray]:
+    """How many spikes at the same instant came before each of these, one causing the next."""
+    cause: dict[int, int] = {}
+    for leg, mine in zip(legs, spikes, strict=True):
+        train, tape, stop = leg.train, leg.tape, leg.notes.stop
+        some = mine[stop[mine] > tape.start[train.unit[mine]]]
+        last = stop[some] - 1
+        tied = (tape.hi[last] == train.hi[some]) & (tape.lo[last] == train.lo[some])
+        sources = tape.source[last[tied]]
+        cause |= dict(zip(train.number[some[tied]].tolist(), sources.tolist(), strict=True))
+
+    def rank(number: int) -> int:
+        steps, seen = 0, set()
+        while number in cause and number not in seen:
+            seen.add(number)
+            number, steps = cause[number], steps + 1
+        return steps
+
+    return [
+        np.array([rank(k) for k in leg.train.number[mine].tolist()], np.int64)
+        if cause
+        else np.zeros(mine.size, np.int64)
+        for leg, mine in zip(legs, spikes, strict=True)
+    ]
+
+
+def runs(legs: list[Leg], spikes: list[np.ndarray], shortest: float):
+    """(leg, its spikes) such that each comes after all that it has caused.
+
+    Within the smallest delay nobody has caused anything, so populations need not alternate.
+    """
+    hi = np.concatenate([leg.train.hi[mine] for leg, mine in zip(legs, spikes, strict=True)])
+    lo = np.concatenate([leg.train.lo[mine] for leg, mine in zip(legs, spikes, strict=True)])
+    which = np.repeat(np.arange(len(legs)), [mine.size for mine in spikes])
+    every = np.concatenate(spikes)
+    # At one time, those that one and the same neuron fires later have the greater index.
+    keys = [every, lo, hi]
+    if shortest == 0.0:
+        keys.insert(1, np.concatenate(ranks(legs, spikes)))
+    order = np.lexsort(keys)[::-1]
+    if len(legs) == 1:
+        yield 0, every[order]
+        return
+    at = 0
+    while at < order.size:
+        reach = hi[order[at]] - shortest
+        stop = at + 1
+        while stop < order.size and (
+            hi[order[stop]] > reach or (shortest == 0.0 and which[order[stop]] == which[order[at]])
+        ):
+            stop += 1
+        window = order[at:stop]
+        for k in range(len(legs)):
+            mine = window[which[window] == k]
+            if mine.size:
+                yield k, every[mine]
+        at = stop

@@ -1,0 +1,155 @@
+"""Exact gradients: one backward pass over the events of a record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+
+from evsim.margins import STATUS
+from evsim.network import Network, Projection
+from evsim.record import Record
+from evsim.sample import Sample, together
+from evsim.tape import ROOM
+
+
+@dataclass(repr=False)
+class Gradient:
+    """Derivatives of a loss, and how far to trust them.
+
+    Attributes
+    ----------
+    weight, delay : dict
+        By projection, shaped as what `Network.connect` got; sparse where that was sparse.
+    params : dict
+        By population, a namespace with one array of shape (n,) per parameter of its model
+        (`tau_mem`, `v_th`, ...); a dict of arrays for `tau_syn` with several synapse types.
+        Parameters move with the initial state held.
+    inputs : dict, or list of dicts for a batch
+        By input, derivatives by its spike times, in their order.
+    initial : dict, or list of dicts for a batch
+        By population, a namespace with one array per state variable at time 0.
+    status : str
+        The worst of "regular", "kink" (a spike and an arrival coincide: one-sided derivatives
+        differ), "grazing" (a spike so flat that float64 has lost the better part of the digits)
+        and "creation_boundary" (a silent neuron at its threshold).
+    conditioning : dict, or list of dicts for a batch
+        By population, a namespace: by spike, `slope` (of the voltage through threshold; inf
+        where it jumped), `peak_margin` (how far it would have risen above threshold before the
+        next arrival) and `gap` (distance to the nearest arrival); by neuron, `silent_margin`
+        (least distance of a silent voltage to threshold).
+    notes : list of str
+        What a reader of the numbers should know.
+    """
+
+    weight: dict[str, Any]
+    delay: dict[str, Any]
+    params: dict[str, SimpleNamespace]
+    inputs: Any
+    initial: Any
+    status: str
+    conditioning: Any
+    notes: list[str]
+    _trust: Callable[[], float]
+
+    @cached_property
+    def trust(self) -> float:
+        """How far the weights may move, each by up to so much, with all spikes keeping their
+        number and order: a first-order bound over all directions, halved; see `evsim.trust`.
+        Worked out when first asked for."""
+        return self._trust()
+
+    def __repr__(self) -> str:
+        return f"Gradient(status={self.status!r}, weight={{{', '.join(self.weight)}}})"
+
+
+def gradient(record, cotangents, *, room: int = ROOM) -> Gradient:
+    """Derivatives of a loss by everything that its spike times depend on.
+
+    Parameters
+    ----------
+    record : Record, or list of them for a batch
+    cotangents : dict, or list of dicts for a batch
+        By population: derivatives of the loss by the spike times, aligned with
+        `record.spikes[name]`, or an object of `evsim.losses`, or a list of both. Populations
+        left out count as zero.
+    room : int, optional
+        Arrivals that are held in memory at a time.
+
+    Returns
+    -------
+    Gradient
+        Sums over the samples of a batch, but for `inputs` and `initial`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If `cotangents` do not fit the record.
+    """
+    single = isinstance(record, Record)
+    records = [record] if single else list(record)
+    given = [cotangents] if single else list(cotangents)
+    if len(records) != len(given):
+        raise ValueError(f"{len(given)} cotangents for {len(records)} records")
+    for projection in records[0].network.projections.values() if records else ():
+        if projection.pulse_width is not None:
+            raise ValueError(
+                f"projection {projection.name!r} sends rectangular pulses, by whose height and "
+                "edges nothing is differentiated; connect it without pulse_width"
+            )
+    if not records:
+        raise ValueError("a batch must hold at least one record")
+    samples = [Sample(one, seeds, room) for one, seeds in zip(records, given, strict=True)]
+    for sample in samples:
+        sample.run()
+    network = records[0].network
+    weight: dict[str, Any] = {}
+    delay: dict[str, Any] = {}
+    for name, projection in network.projections.items():
+        by_weight, total = np.sum([sample.synapses(projection) for sample in samples], axis=0)
+        weight[name] = shaped(network, projection, by_weight)
+        delay[name] = (
+            total.sum() if np.ndim(projection.delay) == 0 else shaped(network, projection, total)
+        )
+    params = {
+        name: SimpleNamespace(**together([sample.params(name) for sample in samples]))
+        for name in network.populations
+    }
+    inputs = [sample.inputs() for sample in samples]
+    initial = [
+        {name: SimpleNamespace(**sample.initial(name)) for name in network.populations}
+        for sample in samples
+    ]
+    known = [sample.conditioning() for sample in samples]
+    worst = max((sample.status(c) for sample, c in zip(samples, known, strict=True)),
+                key=STATUS.index)  # fmt: skip
+    return Gradient(
+        weight, delay, params, inputs[0] if single else inputs,
+        initial[0] if single else initial, worst, known[0] if single else known,
+        sorted({note for sample in samples for note in sample.notes}),
+        lambda: min(sample.trust() for sample in samples),
+    )  # fmt: skip
+
+
+def shaped(network: Network, projection: Projection, values: np.ndarray):
+    """One number per synapse in the form of what `connect` got."""
+    shape = projection.n_pre, network.size(projection.post)
+    if projection.form == "dense":
+        return values.reshape(shape)
+    if projection.form == "csr":
+        parts = values, projection.targets, projection.indptr
+        return scipy.sparse.csr_array(parts, shape=shape)
+    order = np.arange(values.size) if projection.order is None else projection.order
+    given = np.empty(values.size)
+    given[order] = values
+    if projection.form == "list":
+        return given
+    pre, post = np.empty(values.size, np.int64), np.empty(values.size, np.int64)
+    pre[order] = np.repeat(np.arange(shape[0]), np.diff(np.asarray(projection.indptr)))
+    post[order] = np.asarray(projection.targets)
+    return scipy.sparse.coo_array((given, (pre, post)), shape=shape).asformat(projection.form)

@@ -1,0 +1,170 @@
+r"""What a neuron model must answer to be differentiated.
+
+A spike at :math:`t_k`, with the state :math:`x^-` before and :math:`x^+ = R(x^-)` after it, and
+costates :math:`\lambda = \partial L/\partial x` at a fixed time,
+
+.. math::
+    \delta_k &= G_k - \lambda^+ F^+(x^+) + \lambda^+ R' F(x^-),                 \tag{1} \\
+    \lambda^- &= R'^T \lambda^+ - \frac{\delta_k}{\dot h}\, \nabla h,  \qquad
+    \frac{\partial L}{\partial \vartheta} \mathrel{+}= \frac{\delta_k}{\dot h},  \tag{2}
+
+with the field `F` (:math:`F^+` after the spike, which refractoriness may change), the height
+:math:`h(x)` above threshold, its slope :math:`\dot h = \nabla h \cdot F(x^-)`, and :math:`G_k`
+everything else that depends on :math:`t_k`. An arrival that makes the state jump by `j` at
+:math:`t_a` and a release at :math:`t_r` contribute
+
+.. math::
+    \frac{\partial L}{\partial t_a} = \lambda \cdot \bigl(F(y - j) - F(y)\bigr), \qquad
+    \frac{\partial L}{\partial t_r} = \lambda \cdot \bigl(F_{ref}(y) - F(y)\bigr), \tag{3}
+
+`y` being the state after it. A spike that comes at once, without a crossing, has the time of
+the event that raised the voltage: its :math:`\delta_k` goes there, and (2) loses its second
+term.
+
+All verbs take the parameters of one neuron as plain numbers. A model names the parameters that
+its flow depends on in `FLOW` of its kernel class, and those of its reset in `RESET`.
+"""
+
+from __future__ import annotations
+
+from numba.extending import overload
+
+from evsim.dispatch import INLINE, generic
+from evsim.models.tuples import dot
+
+
+def _unknown(p):
+    raise TypeError(f"{type(p).__name__} cannot be differentiated")
+
+
+@generic
+def pull(p, d, x, lam):
+    """(costate, by parameter) before a free interval `d` that starts in state `x`."""
+    _unknown(p)
+
+
+@generic
+def pull_held(p, d, x, lam):
+    """As `pull`, in refractory time."""
+    _unknown(p)
+
+
+@generic
+def drift(p, x):
+    """The field F: what the state changes by per time."""
+    _unknown(p)
+
+
+@generic
+def held(p, x):
+    """The field in refractory time."""
+    _unknown(p)
+
+
+@generic
+def lag(p, y, j):
+    """F(y - j) - F(y) of (3)."""
+    _unknown(p)
+
+
+@generic
+def lag_held(p, y, j):
+    """As `lag`, in refractory time."""
+    _unknown(p)
+
+
+@generic
+def height(p, x):
+    """Height h of the voltage above threshold."""
+    _unknown(p)
+
+
+@generic
+def normal(p, x, value):
+    """`value` times the gradient of `height`."""
+    _unknown(p)
+
+
+@generic
+def pull_reset(p, x, lam, at_once):
+    """(costate before a reset, by parameter of the reset); `at_once`: without a crossing."""
+    _unknown(p)
+
+
+@generic
+def pull_spike(p, d, x, z, lam, total, at_once):
+    """Through a spike `d` after state `x`, and back to `x`; (1) and (2).
+
+    `z` is the state after it, `lam` the costate there and `total` its G. Returns the costate at
+    `x`, derivatives by the parameters of the flow, of the reset and by the threshold, the slope,
+    and, for a spike that is `at_once`, its delta.
+    """
+    _unknown(p)
+
+
+@generic
+def peak(p, x, d, best):
+    """The greatest `height` within `d` after state `x`, or `best` where that is greater."""
+    _unknown(p)
+
+
+def crossed(p, d, x, y, z, lam, total, at_once):
+    """`pull_spike` of a model whose state `y` at the crossing is finite."""
+    after = held(p, z) if p.t_ref > 0.0 else drift(p, z)
+    before, by_reset = pull_reset(p, y, lam, at_once)
+    speed = drift(p, y)
+    delta = total - (dot(lam, after) - dot(before, speed))
+    if at_once:
+        none = scaled(pull(p, 0.0, x, before)[1], 0.0)
+        return before, none, by_reset, 0.0, 0.0, delta
+    slope = dot(normal(p, y, 1.0), speed)
+    by_theta = delta / slope
+    start, by_flow = pull(p, d, x, plus(before, normal(p, y, -by_theta)))
+    return start, by_flow, by_reset, by_theta, slope, 0.0
+
+
+@overload(crossed, jit_options=INLINE)
+def _crossed(p, d, x, y, z, lam, total, at_once):
+    return crossed
+
+
+def plus(a, b):
+    """The sums."""
+    return (a[0] + b[0], *plus(a[1:], b[1:])) if len(a) > 1 else (a[0] + b[0],)
+
+
+@overload(plus, jit_options=INLINE)
+def _plus(a, b):
+    if len(a) == 1:
+        return lambda a, b: (a[0] + b[0],)
+    return lambda a, b: (a[0] + b[0],) + plus(a[1:], b[1:])  # noqa: RUF005
+
+
+def scaled(a, factor):
+    """Every member times `factor`."""
+    return (a[0] * factor, *scaled(a[1:], factor)) if len(a) > 1 else (a[0] * factor,)
+
+
+@overload(scaled, jit_options=INLINE)
+def _scaled(a, factor):
+    if len(a) == 1:
+        return lambda a, factor: (a[0] * factor,)
+    return lambda a, factor: (a[0] * factor,) + scaled(a[1:], factor)  # noqa: RUF005
+
+
+def add_to(table, n, values):
+    """Add to the entries `n` of a tuple of arrays."""
+    for member, value in zip(table, values, strict=True):
+        member[n] += value
+
+
+@overload(add_to, jit_options=INLINE)
+def _add_to(table, n, values):
+    def one(table, n, values):
+        table[0][n] += values[0]
+
+    def more(table, n, values):
+        table[0][n] += values[0]
+        add_to(table[1:], n, values[1:])
+
+    return one if len(table) == 1 else more

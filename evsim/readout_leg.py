@@ -1,0 +1,115 @@
+r"""Losses of the voltage of neurons that never fire.
+
+The maximum over time is read where it is taken: at a turn of the voltage, whose own time does
+not matter, or at an arrival, with which it moves. The integral needs no running source. For
+:math:`c \int_0^T u\, dt` the costate :math:`(c \tau_m, c \tau_s)` is stationary,
+
+.. math::
+    \lambda(t) = (c \tau_m, c \tau_s) - \Phi(T - t)^T (c \tau_m, c \tau_s),           \tag{1}
+
+so the homogeneous adjoint goes from :math:`-(c \tau_m, c \tau_s)` at the end, and the constant
+part adds :math:`c \tau_s` to the derivative by the weight of every arrival, and, from
+:math:`\int u = \tau_s X - \tau_m Y` with :math:`X = i(0) - i(T) + \sum w` and
+:math:`Y = u(T) - u(0)`, :math:`c X` and :math:`-c Y` to those by the time constants.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from evsim.backward import Leg, go_back
+from evsim.losses import Integral, Maximum
+from evsim.record import Record
+
+
+class ReadoutLeg(Leg):
+    """A population of readouts and one loss of its voltages, `c` by what is read."""
+
+    def __init__(self, record: Record, name: str, bases, kind: type, c: np.ndarray) -> None:
+        super().__init__(record, name, bases)
+        self.record, self.kind, self.c = record, kind, c
+        if self.model.spiking:
+            raise ValueError(
+                f"cotangents[{name!r}]: {kind.__name__} is for readouts (LI), which no spike "
+                f"resets; {name!r} is of {type(self.model).__name__}"
+            )
+        if kind is Maximum:
+            self._stop_at_maximum()
+
+    def _stop_at_maximum(self) -> None:
+        """End the life of every neuron where its voltage is greatest."""
+        self.until = self.record.maximum(self.name)[1]
+        self.sums.costate[0][:] = self.c
+        self.by_rest += self.c
+
+    def open(self, since, until) -> None:
+        """As of any leg; what comes after a maximum is left out."""
+        super().open(since, until)
+        if self.kind is not Maximum:
+            return
+        tape = self.tape
+        target = np.repeat(np.arange(self.n), np.diff(tape.start))
+        t = self.until[target]
+        # At its very time: a jump up is what has made it, anything else comes after it.
+        jumps = (self.model.tau_syn is None) & (tape.value > 0.0) & (tape.kind >= 0)
+        keep = (tape.hi < t) | ((tape.hi == t) & jumps)
+        self.at_end = [
+            (int(target[a]), int(tape.source[a]), int(tape.synapse[a]))
+            for a in np.flatnonzero((tape.hi == t) & (tape.source >= 0))
+        ]
+        start = np.concatenate([[0], np.cumsum(np.bincount(target[keep], minlength=self.n))])
+        columns = {f: getattr(tape, f)[keep] for f in tape._fields[1:-1]}
+        self.tape = tape._replace(start=start.astype(np.int64), **columns)
+
+    def go(self, totals: np.ndarray, room: int) -> None:
+        """The backward pass of this loss alone."""
+        if self.kind is Integral:
+            self._source()
+        size = 1 + sum(int(feed.counts().sum()) for feed in self.feeds)
+        go_back(self.record.network, [self], self.record, totals, size)
+        if self.kind is Integral:
+            self._constant_part()
+        else:
+            self._moves_with_arrivals(totals)
+
+    def _moves_with_arrivals(self, totals: np.ndarray) -> None:
+        """A maximum that an arrival makes, or cuts short, moves with it."""
+        seen: set[int] = set()
+        for n, source, synapse in self.at_end:
+            if n not in seen:
+                seen.add(n)
+                totals[source] += self.sums.rate[n]
+                self.sums.delay[synapse] += self.sums.rate[n]
+
+    def _taus(self) -> tuple[np.ndarray, np.ndarray]:
+        ones = np.ones(self.n)
+        delta = self.model.tau_syn is None
+        return self.model.tau_mem * ones, 0.0 * ones if delta else self.model.tau_syn * ones
+
+    def _source(self) -> None:
+        mem, syn = self._taus()
+        self.sums.costate[0][:], self.sums.costate[1][:] = -self.c * mem, -self.c * syn
+        self.by_rest += self.c * self.record.until
+
+    def _constant_part(self) -> None:
+        mem, syn = self._taus()
+        delta = self.model.tau_syn is None
+        per_weight = self.c * (mem if delta else syn)
+        target = np.repeat(np.arange(self.n), np.diff(self.tape.start))
+        real = self.tape.synapse >= 0
+        self.sums.weight[:] += np.bincount(
+            self.tape.synapse[real], per_weight[target[real]], self.sums.weight.size
+        )
+        arrived = np.bincount(target[real], self.tape.value[real], self.n)
+        u, i = self.record.initial[self.name]
+        rise = self.sums.last[0] - u
+        if self.tape.driven:  # it is counted from where an external current would hold it
+            t, rest = self.record.until, np.broadcast_to(self.model.rest(), (self.n,))
+            ends = [self.record.voltage(self.name, n, t) for n in range(self.n)]
+            rise = np.array(ends) - rest - u
+        x = i - self.sums.last[1] + arrived
+        self.sums.flow[0][:] -= self.c * (rise - (arrived if delta else 0.0))
+        if not delta:
+            self.sums.flow[1][:] += self.c * x
+        self.sums.costate[0][:] += self.c * mem
+        self.sums.costate[1][:] += self.c * syn

@@ -1,0 +1,142 @@
+"""One record of a gradient: what its loss asks, and the legs that answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from evsim.backward import Leg, go_back
+from evsim.losses import Final, FirstSpikes, Reading, SpikeCount
+from evsim.margins import conditioning, status, trust
+from evsim.network import Projection
+from evsim.readout_leg import ReadoutLeg
+from evsim.record import Record
+from evsim.spikes import Spikes
+
+
+def together(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """Sums over samples, of dicts within dicts too."""
+    return {
+        key: together([part[key] for part in parts])
+        if isinstance(value, dict)
+        else sum(part[key] for part in parts)
+        for key, value in parts[0].items()
+    }
+
+
+def checked(label: str, values, n: int, per: str) -> np.ndarray:
+    """Cotangents as an array with one finite value per spike or neuron."""
+    values = np.asarray(values, float)
+    if values.shape != (n,):
+        raise ValueError(f"{label} must have one value per {per}, shape ({n},); got {values.shape}")
+    if not np.isfinite(values).all():
+        k = int(np.argmin(np.isfinite(values)))
+        raise ValueError(f"{label}[{k}] must be finite; got {values[k]}")
+    return values
+
+
+class Sample:
+    """One record and what its loss asks of it."""
+
+    def __init__(self, record: Record, cotangents, room: int) -> None:
+        self.record, self.room, network = record, room, record.network
+        trains = record._trains()
+        counts = {name: len(train) for name, train in trains.items()}
+        ends = np.cumsum(list(counts.values()))
+        self.bases = dict(zip(counts, (int(e) for e in ends - list(counts.values())), strict=True))
+        #: derivatives by every spike time of the network; the last one is nobody's
+        self.totals = np.zeros(int(ends[-1] if ends.size else 0) + 1)
+        self.legs = {name: Leg(record, name, self.bases) for name in network.populations}
+        if not isinstance(cotangents, dict):
+            raise TypeError(f"cotangents must be a dict; got {type(cotangents).__name__}")
+        self.notes: list[str] = []
+        self.readouts: list[ReadoutLeg] = []
+        for name, seed in cotangents.items():
+            self._seed(name, seed)
+
+    def _seed(self, name: str, seed) -> None:
+        if name not in self.record.spikes:
+            known = ", ".join(self.record.spikes)
+            raise ValueError(f"cotangents[{name!r}] is none of {known}")
+        if isinstance(seed, list) and any(not np.isscalar(member) for member in seed):
+            for member in seed:
+                self._seed(name, member)
+            return
+        if isinstance(seed, Reading):
+            self._read(name, seed)
+            return
+        if isinstance(seed, SpikeCount):
+            self.notes.append("a spike count has derivative zero almost everywhere")
+        if isinstance(seed, FirstSpikes | SpikeCount):
+            seed = seed.cotangent(self.record, name)
+        seed = checked(f"cotangents[{name!r}]", seed, len(self.record.spikes[name]), "spike")
+        self.totals[self.bases[name] :][: seed.size] += seed
+
+    def _read(self, name: str, seed: Reading) -> None:
+        """A loss of voltages."""
+        leg = self.legs[name]
+        c = checked(f"cotangents[{name!r}].cotangent", seed.cotangent, leg.n, "neuron")
+        if isinstance(seed, Final):
+            leg.sums.costate[0][:] += c
+            leg.by_rest += c
+        else:
+            self.readouts.append(ReadoutLeg(self.record, name, self.bases, type(seed), c))
+
+    def run(self) -> None:
+        """The backward pass, group by group."""
+        for leg in self.readouts:
+            leg.go(self.totals, self.room)
+        for names in reversed(self.record.network.stages()):
+            legs = [self.legs[name] for name in names]
+            go_back(self.record.network, legs, self.record, self.totals, self.room)
+
+    def synapses(self, projection: Projection) -> tuple[np.ndarray, np.ndarray]:
+        """Derivatives by the weights and delays of a projection, one per synapse."""
+        first = 0
+        for other in self.record.network.projections.values():
+            if other.name == projection.name:
+                break
+            first += other.weight.size if other.post == projection.post else 0
+        mine = slice(first, first + projection.weight.size)
+        legs = self.of(projection.post)
+        return (
+            sum((leg.sums.weight[mine] for leg in legs), np.zeros(projection.weight.size)),
+            sum((leg.sums.delay[mine] for leg in legs), np.zeros(projection.weight.size)),
+        )
+
+    def of(self, name: str) -> list[Leg]:
+        """Every leg of a population: one for its spikes, one per reading."""
+        return [self.legs[name], *(leg for leg in self.readouts if leg.name == name)]
+
+    def params(self, name: str) -> dict[str, Any]:
+        """Derivatives by the parameters of a population."""
+        return together([leg.params() for leg in self.of(name)])
+
+    def initial(self, name: str) -> dict[str, Any]:
+        """Derivatives by the state of a population at time 0."""
+        return together([leg.initial() for leg in self.of(name)])
+
+    def conditioning(self):
+        """Margins by population."""
+        return {
+            name: conditioning(leg, len(self.record.spikes[name]))
+            for name, leg in self.legs.items()
+        }
+
+    def status(self, known) -> str:
+        """Verdict on them."""
+        return status(self.record, self.legs, known)
+
+    def trust(self) -> float:
+        """How far all weights may move together."""
+        return trust(self.record, self.legs, self.bases, self.room)
+
+    def inputs(self) -> dict[str, np.ndarray]:
+        """Derivatives by the given spike times."""
+        return {
+            name: self.totals[self.bases[name] :][
+                : len(self.record.inputs.get(name, Spikes([], [])))
+            ].copy()
+            for name in self.record.network.inputs
+        }

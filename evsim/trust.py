@@ -1,0 +1,190 @@
+r"""How far the weights may move before an event is created, lost, or changes places.
+
+Let every weight move by up to `r`. To first order a state moves by up to :math:`r \sigma` and a
+spike by up to :math:`r \sigma_t`, with
+
+.. math::
+    \sigma \leftarrow |\Phi|\, \sigma, \qquad
+    \sigma \leftarrow \sigma + |e| + |F(y - j) - F(y)|\, \sigma_{t_a}, \qquad
+    \sigma_t = |\partial t/\partial x|\, \sigma                                  \tag{1}
+
+over an interval with the Jacobian :math:`\Phi`, at an arrival in the direction `e`, and at a
+spike. Magnitudes are taken at every step: no combination of moves does worse. A margin `m` that
+moves by :math:`r \sigma_m` holds for :math:`r < m/\sigma_m`; half of the least such `r` is the
+answer, the other half being left to what (1) neglects.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from evsim.adjoint import RELEASE, at_start, drive_as_then, lay_out, start_of
+from evsim.jit import inline_kernel, kernel
+from evsim.models import adjoint, verbs
+from evsim.models.adjoint import plus, scaled
+from evsim.models.tuples import dot_abs, replaced
+
+
+@inline_kernel
+def moved(q, d, x, sigma, busy):
+    """The first of (1) over an interval `d` from state `x`."""
+    none, out = scaled(sigma, 0.0), sigma
+    for j in range(len(sigma)):
+        unit = replaced(none, j, 1.0)
+        if busy:
+            row, _ = adjoint.pull_held(q, d, x, unit)
+        else:
+            row, _ = adjoint.pull(q, d, x, unit)
+        out = replaced(out, j, dot_abs(row, sigma))
+    return out
+
+
+#: Times within an interval at which the motion of the voltage is looked at, each half the one
+#: before, and what to add for those between.
+LOOKS, BETWEEN = 12, 1.25
+
+
+@kernel
+def reach(q, d, x, sigma):
+    """How far the height above threshold moves within `d` after state `x`, at most."""
+    most = dot_abs(adjoint.normal(q, x, 1.0), sigma)
+    for _ in range(LOOKS):
+        row, _ = adjoint.pull(q, d, x, adjoint.normal(q, x, 1.0))
+        most = max(most, BETWEEN * dot_abs(row, sigma))
+        d *= 0.5
+    return most
+
+
+@inline_kernel
+def room(margin, motion):
+    """For how large a move a margin holds."""
+    return margin / motion if motion > 0.0 else np.inf
+
+
+@kernel
+def along(p, n, m, sigma, own, books, tape, way, shift):
+    """(1) along a way of `m` events; `own`, `shift`: of the neuron's last spike and of all.
+
+    Returns what there is after it, and the least that a margin on it allows.
+    """
+    least = np.inf
+    for e in range(1, m + 1):
+        if tape.driven:
+            k = e  # the current up to here is what the next change of it started from
+            while k <= m and (way.what[k] == RELEASE or tape.kind[way.what[k]] >= 0):
+                k += 1
+            now = way.drive[k] if k <= m else at_start(books, n)
+            verbs.redrive(p, n, verbs.load(way.x, e - 1), way.busy[e], now, now)
+        q, x, y = verbs.pick(p, n), verbs.load(way.x, e - 1), verbs.load(way.x, e)
+        busy, a = way.busy[e], way.what[e]
+        if not busy and way.d[e] > 0.0:
+            margin = -adjoint.peak(q, x, way.d[e], -np.inf)
+            if margin < np.inf:
+                least = min(least, room(margin, reach(q, way.d[e], x, sigma)))
+        sigma = moved(q, way.d[e], x, sigma, busy)
+        before = shift[tape.source[way.what[e - 1]]] if e > 1 and way.what[e - 1] >= 0 else 0.0
+        if a == RELEASE:
+            least = min(least, room(way.d[e], before + own) if e > 1 else np.inf)
+            jump = plus(adjoint.held(q, y), scaled(adjoint.drift(q, y), -1.0))
+            sigma = plus(sigma, spread(jump, own))
+        elif tape.kind[a] >= 0:
+            if e > 1 and way.what[e - 1] == RELEASE:
+                least = min(least, room(way.d[e], shift[tape.source[a]] + own))
+            kind, value, none = tape.kind[a], tape.value[a], scaled(y, 0.0)
+            if busy:
+                one = verbs.receive_clamped(q, none, kind, 1.0)
+                jump = adjoint.lag_held(q, y, scaled(one, value))
+            else:
+                one = verbs.receive(q, none, kind, 1.0)
+                jump = adjoint.lag(q, y, scaled(one, value))
+            sigma = plus(plus(sigma, spread(one, 1.0)), spread(jump, shift[tape.source[a]]))
+    if tape.driven:
+        now = at_start(books, n)
+        verbs.redrive(p, n, verbs.load(way.x, m), False, now, now)
+    return sigma, least
+
+
+@inline_kernel
+def spread(values, factor):
+    """Magnitudes times `factor`."""
+    out = values
+    for j in range(len(values)):
+        out = replaced(out, j, abs(values[j]) * factor)
+    return out
+
+
+@inline_kernel
+def of_event(m, own, tape, way, shift):
+    """How far the event `m` of a way moves."""
+    if m == 0 or way.what[m] == RELEASE:
+        return own
+    return shift[tape.source[way.what[m]]]
+
+
+@kernel
+def through(q, d, x, z, sigma, first, at_once):
+    """(after the spike, of its time): (1) at a spike `d` after state `x`; `first`: of the event
+    before, whose time it has if it comes `at_once`."""
+    none, out = scaled(sigma, 0.0), sigma
+    for j in range(len(sigma)):
+        row, _, _, _, _, delta = adjoint.pull_spike(
+            q, d, x, z, replaced(none, j, 1.0), 0.0, at_once
+        )
+        out = replaced(out, j, dot_abs(row, sigma) + abs(delta) * first)
+    row, _, _, _, _, _ = adjoint.pull_spike(q, d, x, z, none, 1.0, at_once)
+    return out, (first if at_once else dot_abs(row, sigma))
+
+
+@kernel
+def widen(p, order, state, start, books, tape, train, low, way, notes, sigmas, shift, least):
+    """Through the spikes `order`, each after what has caused it; `least` (1,) is lowered."""
+    for k in order:
+        n = train.unit[k]
+        x, clock, a = start_of(p, n, k, low, state, start, tape, train, notes)
+        own = shift[train.number[k - 1]] if k > train.first[n] else 0.0
+        if tape.driven:
+            drive_as_then(p, n, k, low, x, clock, start, books, notes)
+        at = (train.hi[k], train.lo[k])
+        m, clock, d, _ = lay_out(p, n, x, clock, a, notes.stop[k], at, books, tape, way, np.nan)
+        sigma, found = along(p, n, m, verbs.load(sigmas, n), own, books, tape, way, shift)
+        q, x, z = verbs.pick(p, n), verbs.load(way.x, m), verbs.load(notes.after, k)
+        at_once = d == 0.0
+        far = d
+        stop = notes.stop[k]
+        if stop < tape.start[n + 1]:
+            far += (tape.hi[stop] - at[0]) + (tape.lo[stop] - at[1])
+        if notes.peak[k] < np.inf:
+            found = min(found, room(notes.peak[k], reach(q, far, x, sigma)))
+        first = of_event(m, own, tape, way, shift)
+        sigma, mine = through(q, d, x, z, sigma, first, at_once)
+        if m > 0 and not at_once:
+            found = min(found, room(d, mine + first))
+        if stop < tape.start[n + 1]:
+            found = min(found, room(far - d, mine + shift[tape.source[stop]]))
+        shift[train.number[k]] = mine
+        verbs.store(sigmas, n, sigma)
+        least[0] = min(least[0], found)
+
+
+@kernel
+def widen_ends(p, state, start, books, tape, train, low, until, way, notes, sigmas, shift, least):
+    """Every neuron from its last spike in a part of the run to its end."""
+    for n in range(low.size):
+        k = train.next[n]
+        x, clock, a = start_of(p, n, k, low, state, start, tape, train, notes)
+        own = shift[train.number[k - 1]] if k > train.first[n] else 0.0
+        if tape.driven:
+            drive_as_then(p, n, k, low, x, clock, start, books, notes)
+        nowhere = (-np.inf, 0.0)
+        m, clock, _, _ = lay_out(
+            p, n, x, clock, a, tape.start[n + 1], nowhere, books, tape, way, np.nan
+        )
+        sigma, found = along(p, n, m, verbs.load(sigmas, n), own, books, tape, way, shift)
+        if not clock.busy:
+            q, x = verbs.pick(p, n), verbs.load(way.x, m)
+            d = (until[0] - clock.hi) + (until[1] - clock.lo)
+            margin = -adjoint.peak(q, x, d, -np.inf)
+            if margin < np.inf:
+                found = min(found, room(margin, reach(q, d, x, sigma)))
+        verbs.store(sigmas, n, sigma)
+        least[0] = min(least[0], found)
