@@ -20,6 +20,7 @@ class Leg:
         network = record.network
         population = network.populations[name]
         self.name, self.n = name, population.n
+        self.record, self.bases = record, bases
         self.model: Any = population.model
         self.base = bases[name]
         n = self.n
@@ -139,14 +140,21 @@ def spikes_of_part(leg: Leg, part: int) -> np.ndarray:
     return np.repeat(low, counts) + within
 
 
-def go_back(network: Network, legs: list[Leg], record: Record, totals, room: int) -> None:
-    """Backward through the populations of one group of `Network.stages`."""
+def go_forward(legs: list[Leg], record: Record, room: int):
+    """Through all parts of a run; the parts. What has been gone through is not again."""
     first = record.policies["tie"] == "arrival_first"
     pieces = parts(legs, record.until, room)
-    for since, end in pieces:
-        for leg in legs:
-            leg.open(since, end)
-            leg.forward(end, first)
+    if not legs[0].starts:
+        for since, end in pieces:
+            for leg in legs:
+                leg.open(since, end)
+                leg.forward(end, first)
+    return pieces
+
+
+def go_back(network: Network, legs: list[Leg], record: Record, totals, room: int) -> None:
+    """Backward through the populations of one group of `Network.stages`."""
+    pieces = go_forward(legs, record, room)
     shortest = shortest_within(network, [leg.name for leg in legs])
     for part, (since, end) in reversed(list(enumerate(pieces))):
         for leg in legs:

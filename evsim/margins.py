@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from evsim.backward import Leg, parts, runs, shortest_within, spikes_of_part
+from evsim.backward import Leg, go_forward, runs, shortest_within, spikes_of_part
 from evsim.network import Network
 from evsim.record import Record
 from evsim.trust import widen, widen_ends
@@ -88,12 +88,12 @@ def trust(record: Record, legs: dict[str, Leg], bases: dict[str, int], room: int
 
 def _widen_group(network: Network, legs: list[Leg], record: Record, room: int, shift, least):
     """One group of populations, part by part."""
-    pieces = parts(legs, record.until, room)
+    pieces = go_forward(legs, record, room)
     sigmas = [tuple(np.zeros(leg.n) for _ in leg.state) for leg in legs]
     shortest = shortest_within(network, [leg.name for leg in legs])
     for part, (since, end) in enumerate(pieces):
         for leg in legs:
-            if len(pieces) > 1:
+            if len(pieces) > 1 or leg.tape is None:
                 leg.open(since, end)
             last = part == len(pieces) - 1
             leg.train.next[:] = leg.train.first[1:] if last else leg.starts[part + 1][2]

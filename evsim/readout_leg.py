@@ -27,7 +27,7 @@ class ReadoutLeg(Leg):
 
     def __init__(self, record: Record, name: str, bases, kind: type, c: np.ndarray) -> None:
         super().__init__(record, name, bases)
-        self.record, self.kind, self.c = record, kind, c
+        self.kind, self.c = kind, c
         if self.model.spiking:
             raise ValueError(
                 f"cotangents[{name!r}]: {kind.__name__} is for readouts (LI), which no spike "

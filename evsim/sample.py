@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from evsim.backward import Leg, go_back
+from evsim.dense_leg import DenseLeg, simple
 from evsim.losses import Final, FirstSpikes, Reading, SpikeCount
 from evsim.margins import conditioning, status, trust
 from evsim.network import Projection
@@ -47,7 +48,10 @@ class Sample:
         self.bases = dict(zip(counts, (int(e) for e in ends - list(counts.values())), strict=True))
         #: derivatives by every spike time of the network; the last one is nobody's
         self.totals = np.zeros(int(ends[-1] if ends.size else 0) + 1)
-        self.legs = {name: Leg(record, name, self.bases) for name in network.populations}
+        self.legs: dict[str, Leg] = {
+            name: (DenseLeg if simple(record, name) else Leg)(record, name, self.bases)
+            for name in network.populations
+        }
         if not isinstance(cotangents, dict):
             raise TypeError(f"cotangents must be a dict; got {type(cotangents).__name__}")
         self.notes: list[str] = []
@@ -89,6 +93,9 @@ class Sample:
             leg.go(self.totals, self.room)
         for names in reversed(self.record.network.stages()):
             legs = [self.legs[name] for name in names]
+            if isinstance(legs[0], DenseLeg) and (lay := legs[0].lay()) is not None:
+                legs[0].sweep_back(lay, self.totals)
+                continue
             go_back(self.record.network, legs, self.record, self.totals, self.room)
 
     def synapses(self, projection: Projection) -> tuple[np.ndarray, np.ndarray]:

@@ -294,3 +294,32 @@ def test_what_fires_at_one_instant_goes_back_in_causal_order():
     assert record.spikes["n"].times.tolist() == [1.0] * 4
     g = evsim.gradient(record, {"n": [1.0, 20.0, 300.0, 4000.0]})
     assert g.inputs["in"].tolist() == [4321.0]
+
+
+def test_dense_layers_go_back_as_lists_do(monkeypatch):
+    """The vectorised pass over a dense layer against the pass neuron by neuron."""
+    rng = np.random.default_rng(0)
+    net = evsim.Network()
+    net.add_input("in", 20)
+    for name, n in (("h", 13), ("o", 5)):
+        net.add_population(name, n, evsim.LIF(tau_mem=20e-3, tau_syn=5e-3, bias=0.1))
+    net.connect("in", "h", rng.normal(0.2, 0.9, (20, 13)), 1e-3)
+    net.connect("h", "o", rng.normal(0.2, 0.8, (13, 5)), 0.5e-3)
+    net.connect("in", "o", rng.normal(0.1, 0.4, (20, 5)))
+    train = evsim.Spikes(rng.uniform(0, 0.2, 150), rng.integers(0, 20, 150))
+    record = evsim.simulate(net, {"in": train}, 0.25)
+    assert min(map(len, record.spikes.values())) > 5
+    c = {name: rng.standard_normal(len(spikes)) for name, spikes in record.spikes.items()}
+    fast = evsim.gradient(record, c)
+    monkeypatch.setattr("evsim.sample.simple", lambda record, name: False)
+    plain = evsim.gradient(record, c)
+    for name, expected in plain.weight.items():
+        assert fast.weight[name] == pytest.approx(expected, rel=1e-11, abs=1e-14)
+        assert fast.delay[name] == pytest.approx(plain.delay[name], rel=1e-10)
+    assert fast.inputs["in"] == pytest.approx(plain.inputs["in"], rel=1e-10, abs=1e-12)
+    for name in record.spikes:
+        for what in ("params", "initial", "conditioning"):
+            for key, expected in vars(getattr(plain, what)[name]).items():
+                found = vars(getattr(fast, what)[name])[key]
+                assert found == pytest.approx(expected, rel=1e-10), (what, key)
+    assert fast.status == plain.status and fast.trust == pytest.approx(plain.trust, rel=1e-9)

@@ -328,3 +328,8 @@ def peak(p, x, d, best):
     if max(x[0], x[1], 0.0) - min(x[2], 0.0) - p.theta <= best:
         return best
     return summit(p, x, d, x[0] - x[2] - p.theta, best)
+
+
+@adjoint.crest.implement(AdaptiveKernel)
+def crest(p, c, x):
+    return math.inf

@@ -108,6 +108,12 @@ def peak(p, x, d, best):
     _unknown(p)
 
 
+@generic
+def crest(p, c, x):
+    """A bound of `peak` over the interval of coefficients `c`, branch-free; inf: not known."""
+    _unknown(p)
+
+
 def crossed(p, d, x, y, z, lam, total, at_once):
     """`pull_spike` of a model whose state `y` at the crossing is finite."""
     after = held(p, z) if p.t_ref > 0.0 else drift(p, z)

@@ -339,3 +339,8 @@ def peak(p, x, d, best):
     if max(x[0], reach) - p.theta <= best:
         return best
     return summit(p, x, d, x[0] - p.theta, best)
+
+
+@adjoint.crest.implement(AlphaKernel)
+def crest(p, c, x):
+    return math.inf

@@ -216,3 +216,9 @@ def pull_spike(p, d, x, z, lam, total, at_once):
 def peak(p, x, d, best):
     end = x[0] * exp_neg(d * p.rate_mem)
     return max(best, max(x[0], end) - p.theta)
+
+
+@adjoint.crest.implement(DeltaKernel)
+def crest(p, c, x):
+    left = x[0] * c[0]
+    return (left if left > x[0] else x[0]) - p.theta

@@ -284,3 +284,8 @@ def pull_spike(p, d, x, z, lam, total, at_once):
 @adjoint.peak.implement(IFKernel)
 def peak(p, x, d, best):
     return max(best, adjoint.height(p, x) + max(p.slope * d, 0.0))
+
+
+@adjoint.crest.implement(IFKernel)
+def crest(p, c, x):
+    return math.inf

@@ -317,3 +317,8 @@ def peak(p, x, d, best):
         s, rise = highest_rise(p, i)
         top = v + rise if s < d else top
     return max(best, top - p.theta)
+
+
+@adjoint.crest.implement(IFExpKernel)
+def crest(p, c, x):
+    return math.inf

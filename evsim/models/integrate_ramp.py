@@ -192,3 +192,8 @@ def pull_spike(p, d, x, z, lam, total, at_once):
 @adjoint.peak.implement(IFRampKernel)
 def peak(p, x, d, best):
     return max(best, adjoint.height(p, x) + max(adjoint.drift(p, x)[0] * d, 0.0))
+
+
+@adjoint.crest.implement(IFRampKernel)
+def crest(p, c, x):
+    return math.inf

@@ -340,3 +340,10 @@ def peak(p, x, d, best):
     if 0.0 < s < d:
         return max(best, i * exp_neg(s * p.rate_syn) - p.theta)
     return max(best, verbs.step(p, verbs.interval(p, d), x)[0][0] - p.theta)
+
+
+@adjoint.crest.implement(LIFKernel)
+def crest(p, c, x):
+    left, push = x[0] * c[0], x[1] if x[1] > 0.0 else 0.0
+    end = left + push * ((1.0 - c[0]) * (1.0 + SLACK))
+    return (end if end > x[0] else x[0]) - p.theta

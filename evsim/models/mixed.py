@@ -353,3 +353,8 @@ def peak(p, x, d, best):
     if max(x[0], sum_positive(x[1:]), 0.0) - p.theta <= best:
         return best
     return summit(p, x, d, x[0] - p.theta, best)
+
+
+@adjoint.crest.implement(MixedKernel)
+def crest(p, c, x):
+    return math.inf

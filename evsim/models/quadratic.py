@@ -381,3 +381,8 @@ def peak(p, x, d, best):
     if fma(v, v, p.level) > 0.0 and not y >= v:  # it has been at infinity
         return math.inf
     return best if p.theta == math.inf else max(best, max(v, y) - p.theta)
+
+
+@adjoint.crest.implement(QIFKernel)
+def crest(p, c, x):
+    return math.inf

@@ -225,3 +225,8 @@ def pull_spike(p, d, x, z, lam, total, at_once):
 @adjoint.peak.implement(LIKernel)
 def peak(p, x, d, best):
     return best
+
+
+@adjoint.crest.implement(LIKernel)
+def crest(p, c, x):
+    return -math.inf
