@@ -26,6 +26,7 @@ from evsim.models.base import Neuron, exact_sum, in_form
 from evsim.models.flow import exponential
 from evsim.models.isolate import sorted_rates
 from evsim.models.lif import GRAZE, RESET, SLACK, levels
+from evsim.models.linear import CURRENT, THRESHOLD, Component, Linear, leaky
 from evsim.models.mixed import WIDER, excess, response
 from evsim.models.refractory import REFRACTORY, arrived, gone_on
 from evsim.models.verbs import at
@@ -83,6 +84,11 @@ class AdaptiveLIF(Neuron):
             rate_th=others[1], jump_th=self.jump_th, rates=rates, over=all_over,
             over_mem=over_mem, over_syn=over[0], over_th=over[1], **levels(self),
         )  # fmt: skip
+
+    def linear(self) -> Linear:
+        """Its equations, for proofs."""
+        moving = Component(THRESHOLD, self.tau_th, self.jump_th)
+        return leaky(self, (Component(CURRENT, self.tau_syn), moving))
 
     def rest(self) -> float | np.ndarray:
         """The level to which the voltage relaxes without input."""

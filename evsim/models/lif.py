@@ -26,6 +26,7 @@ from evsim.models import verbs
 from evsim.models.base import Neuron, exact_sum, in_form
 from evsim.models.crossing import first_crossing
 from evsim.models.flow import exponential, rates
+from evsim.models.linear import CURRENT, Component, Linear, leaky
 from evsim.models.refractory import REFRACTORY, arrived, gone_on
 from evsim.models.verbs import at
 
@@ -106,6 +107,11 @@ class LIF(Neuron):
 
             return mixed_kernel(self.tau_mem, [*self.tau_syn.values()], levels(self), n, arrays)
         return in_form(LIFKernel, n, arrays, **rates(self.tau_mem, self.tau_syn), **levels(self))
+
+    def linear(self) -> Linear:
+        """Its equations, for proofs."""
+        taus = [*self.tau_syn.values()] if self.ports else [self.tau_syn]
+        return leaky(self, [Component(CURRENT, tau) for tau in taus], range(len(taus)))
 
     def rest(self) -> float | np.ndarray:
         """The level to which the voltage relaxes without input."""
