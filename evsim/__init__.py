@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from evsim.network import Network
     from evsim.nir import from_nir
     from evsim.outcome import ZenoError
+    from evsim.proof.certify import Certificate, certify, certify_spikes
     from evsim.record import Record
     from evsim.simulate import simulate
     from evsim.spikes import Spikes
@@ -34,12 +35,15 @@ __all__ = [
     "QIF",
     "AdaptiveLIF",
     "AlphaLIF",
+    "Certificate",
     "Current",
     "DeltaLIF",
     "Network",
     "Record",
     "Spikes",
     "ZenoError",
+    "certify",
+    "certify_spikes",
     "from_nir",
     "load",
     "save",
@@ -54,12 +58,15 @@ _HOME = {
     "AdaptiveLIF": "evsim.models.adaptive",
     "AlphaLIF": "evsim.models.alpha",
     "QIF": "evsim.models.quadratic",
+    "Certificate": "evsim.proof.certify",
     "Current": "evsim.delivery",
     "DeltaLIF": "evsim.models.delta",
     "Network": "evsim.network",
     "Record": "evsim.record",
     "Spikes": "evsim.spikes",
     "ZenoError": "evsim.outcome",
+    "certify": "evsim.proof.certify",
+    "certify_spikes": "evsim.proof.certify",
     "from_nir": "evsim.nir",
     "load": "evsim.files",
     "save": "evsim.files",

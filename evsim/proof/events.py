@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 
 from evsim.jit import apart, inline_kernel, kernel
 from evsim.proof.bounds import UP
+from evsim.proof.crossing import candidate
 from evsim.proof.flow import DEVIATION, REST, flow, interval, interval_as
 from evsim.proof.numbers import upper
 from evsim.proof.problem import STEP, VOLTAGE
 from evsim.proof.rows import between
-from evsim.proof.silence import SILENT, Verdict, quiet
+from evsim.proof.silence import CROSSES, SILENT, Verdict, quiet
 from evsim.proof.state import receive, release, take
 
 #: Why a pass stops.
@@ -221,8 +222,10 @@ def still(t, n, k, hi, lo, to_end, like):
             verdict = is_quiet(t, n, s, error, rho, like)
             if verdict.answer != SILENT:
                 time = (q.hi + q.off) + verdict.at
-                code = MISSING if verdict.answer == 1 else CROSSING
-                return stop(t, code, n, k, -1, time, verdict.value, verdict.margin, time)
+                c = candidate(t.net[n], t.b, q, time, 0.0, t.work, like)
+                found = c.hi if c.found else time
+                code = MISSING if verdict.answer == CROSSES else CROSSING
+                return stop(t, code, n, k, -1, found, verdict.value, verdict.margin, found)
         if last:
             return DONE
         code = do_arrival(t, n, k, e_hi, e_lo, e_off, like)

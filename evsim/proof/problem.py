@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,15 @@ from evsim.spikes import Spikes, grid_times
 VOLTAGE, STEP = -1, -2
 
 
+class Form(NamedTuple):
+    """Exact numbers of a neuron."""
+
+    tau: float | None
+    taus: tuple[float | None, ...]
+    theta: Fraction
+    reset: Fraction
+
+
 @dataclass
 class Problem:
     """A network, what drives it, and the spikes that it is claimed to have."""
@@ -33,6 +42,7 @@ class Problem:
     first: dict[str, int]  # a population's first neuron
     order: dict[str, np.ndarray]  # place of every claimed spike of a population
     until: float
+    forms: list[Form]  # exact numbers of every neuron
     exact: dict[int, Fraction]  # times of inputs that no pair of doubles holds
 
     @property
@@ -101,6 +111,27 @@ def neurons_of(form: Linear, model, n: int) -> np.recarray:
     return out
 
 
+def forms_of(forms: dict[str, tuple[Linear, Any, int]]) -> list[Form]:
+    """The exact numbers of every neuron; equal neurons share one."""
+    out: list[Form] = []
+    for form, _, n in forms.values():
+        numbers = [form.tau, *(c.tau for c in form.components), *form.theta, *form.reset]
+        many = any(np.ndim(x) for x in numbers if x is not None)
+        found = [_one_form(form, k) for k in range(n if many else 1)]
+        out += found if many else found * n
+    return out
+
+
+def _one_form(form: Linear, k: int) -> Form:
+    def number(value):
+        return None if value is None else float(value[k] if np.ndim(value) else value)
+
+    theta, reset = (
+        sum((Fraction(number(x)) for x in terms), Fraction(0)) for terms in (form.theta, form.reset)
+    )
+    return Form(number(form.tau), tuple(number(c.tau) for c in form.components), theta, reset)
+
+
 def initial_state(form: Linear, values, n: int) -> np.ndarray:
     """State at time 0 as pairs, shape (n, 1 + `WIDTH`, 2), from that of the model's kernel."""
     out = np.zeros((n, 1 + WIDTH, 2))
@@ -134,7 +165,8 @@ def build(
     start = [initial_state(form, initial[name], n) for name, (form, _, n) in forms.items()]
     return Problem(
         np.concatenate([neurons_of(*form) for form in forms.values()]).view(np.recarray),
-        np.concatenate(start), *table.arrivals(sum(sizes), sources, until), sources, hi.size, first, order, float(until), table.exact,
+        np.concatenate(start), *table.arrivals(sum(sizes), sources, until), sources,
+        hi.size, first, order, float(until), forms_of(forms), table.exact,
     )  # fmt: skip
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from evsim.jit import apart, inline_kernel, kernel
-from evsim.models.linear import THRESHOLD
 from evsim.proof.bounds import NEAR, UP
 from evsim.proof.crossing import candidate, confirm, first_one
 from evsim.proof.events import (
@@ -31,7 +30,7 @@ from evsim.proof.events import (
 )
 from evsim.proof.flow import DEVIATION, REST, ROUNDING, interval
 from evsim.proof.numbers import dropped, lower, number, upper
-from evsim.proof.rows import COEFFICIENT, fold, weighted
+from evsim.proof.rows import COEFFICIENT, enter_row, jump_row, next_row
 from evsim.proof.silence import CROSSES, SILENT
 from evsim.proof.state import raise_by, take
 
@@ -193,25 +192,11 @@ def in_order(t, n, k, c, r):
 @kernel
 def radius_of(t, n, k, c):
     """The radius of a spike; with symbols, its row and its error are entered."""
-    apart()
     if not t.symbols:
         return c.eps
-    p, q, rows = t.net[n], t.st[n], t.rows
-    total, slot = rows.symbols[0], rows.rows[0]
-    rest = fold(p, q, n, t.src, t.arr, rows, c.hi, c.lo, t.work.x.bound, t.row)
-    for j in range(1, p.count + 1):
-        if p.kind[j - 1] == THRESHOLD:
-            for s in range(total):
-                t.row[s] -= rows.z[n, j, s]
-            rest += 2.0 * COEFFICIENT * q.z_radius[j]
-    row = rows.c[slot]
-    for s in range(total):
-        row[s] = -t.row[s] / c.slope
-    own = weighted(row, rows.e, total)
-    eps = (c.eps + rest / c.slope + 1e-15 * own) * UP
-    row[total] = 1.0
-    rows.e[total], rows.length[slot], t.src[k].slot = eps, total + 1, slot
-    return (own + eps) * UP
+    bound = t.work.x.bound
+    return enter_row(t.net[n], t.st[n], n, k, t.src, t.arr, t.rows, c.hi, c.lo, bound, t.row,
+                     c.slope, c.eps)  # fmt: skip
 
 
 @kernel
@@ -227,12 +212,10 @@ def take_spike(t, n, k, c, r, like):
         q.x.bound[kind, 0] = 0.0
     q.x.bound[ROUNDING, 0] = q.reset_err + dropped(0.0, q.reset_lo, like)
     if t.symbols:
-        t.rows.symbols[0] += 1
-        t.rows.rows[0] += 1
-        q.z_length = t.rows.symbols[0]
+        next_row(q, t.rows)
     for j in range(1, p.count + 1):
         if p.jump[j - 1] != 0.0:
-            own_jump(t, n, j, r, like)
+            own_jump(t, n, k, j, r, like)
     q.ref_hi, q.ref_lo, q.ref_off = c.hi, c.lo, 0.0
     q.free_hi, q.free_lo, q.free_off = c.hi, c.lo, p.t_ref
     q.last, q.origin, q.busy = k, -1, 1
@@ -241,7 +224,7 @@ def take_spike(t, n, k, c, r, like):
 
 
 @inline_kernel
-def own_jump(t, n, j, r, like):
+def own_jump(t, n, k, j, r, like):
     """What a spike adds to a component of its own neuron, at its true time."""
     p, q = t.net[n], t.st[n]
     jump, own = p.jump[j - 1], p.decay_hi[j - 1]
@@ -251,10 +234,4 @@ def own_jump(t, n, j, r, like):
     q.x.bound[DEVIATION, j] += linear + second
     q.x.bound[REST, j] += second + COEFFICIENT * linear
     if t.symbols:
-        slot = t.rows.rows[0] - 1
-        row = t.rows.c[slot]
-        z = t.rows.z[n, j]
-        z[t.rows.length[slot] - 1] = 0.0
-        for s in range(t.rows.length[slot]):
-            z[s] += jump * own * row[s]
-        q.z_radius[j] += linear
+        jump_row(p, q, n, j, t.src[k].slot, t.rows, r)

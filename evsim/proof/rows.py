@@ -203,3 +203,72 @@ def fold_arrival(p, q, n, src, arr, rows, m, hi, lo, row):
         direct = -weight * p.gain_hi * em
     add_row(row, source_row, own * to_u + direct, length)
     return (abs(own * to_u) + abs(direct)) * r
+
+
+@kernel
+def enter_row(p, q, n, k, src, arr, rows, hi, lo, bound, row, slope, eps):
+    """Enter the row of spike `k` at hi + lo, and its error; its radius.
+
+    `bound` is of the state there; `slope` that of F; `eps` what no row carries.
+    """
+    apart()
+    total, slot = rows.symbols[0], rows.rows[0]
+    rest = fold(p, q, n, src, arr, rows, hi, lo, bound, row)
+    for j in range(1, p.count + 1):
+        if p.kind[j - 1] == THRESHOLD:
+            add_row(row, rows.z[n, j], -1.0, total)
+            rest += 2.0 * COEFFICIENT * q.z_radius[j]
+    mine = rows.c[slot]
+    for s in range(total):
+        mine[s] = -row[s] / slope
+    own = weighted(mine, rows.e, total)
+    error = (eps + rest / slope + 1e-15 * own) * UP
+    mine[total] = 1.0
+    rows.e[total], rows.length[slot], src[k].slot = error, total + 1, slot
+    return (own + error) * UP
+
+
+@inline_kernel
+def next_row(q, rows):
+    """The row that has been entered counts."""
+    rows.symbols[0] += 1
+    rows.rows[0] += 1
+    q.z_length = rows.symbols[0]
+
+
+@kernel
+def jump_row(p, q, n, j, slot, rows, r):
+    """What a neuron's own spike adds to component `j` comes at its true time."""
+    factor = p.jump[j - 1] * p.decay_hi[j - 1]
+    rows.z[n, j, rows.length[slot] - 1] = 0.0
+    add_row(rows.z[n, j], rows.c[slot], factor, rows.length[slot])
+    q.z_radius[j] += abs(factor) * r * UP
+
+
+@kernel
+def enter_row_of(net, st, n, k, src, arr, rows, hi, lo, bound, row, slope, eps):
+    """`enter_row` for a neuron given by its index."""
+    r = enter_row(net[n], st[n], n, k, src, arr, rows, hi, lo, bound, row, slope, eps)
+    src[k].hi, src[k].lo, src[k].radius = hi, lo, r
+    return r
+
+
+@kernel
+def count_row_of(net, st, n, k, src, rows):
+    """The row of spike `k` of neuron `n` counts, and acts on what the spike adds to."""
+    p, q = net[n], st[n]
+    next_row(q, rows)
+    for j in range(1, p.count + 1):
+        if p.jump[j - 1] != 0.0:
+            jump_row(p, q, n, j, src[k].slot, rows, src[k].radius)
+    q.ref_hi, q.ref_lo, q.ref_off = src[k].hi, src[k].lo, 0.0
+    q.free_hi, q.free_lo, q.free_off = src[k].hi, src[k].lo, p.t_ref
+    q.last, q.held, q.owes, q.busy = k, 0, 0, 0
+
+
+@kernel
+def difference_of(src, rows, a, b):
+    """The radius of the difference of two spike times, common history left out."""
+    i, j = src[a].slot, src[b].slot
+    length = max(rows.length[i], rows.length[j])
+    return between(rows.c[i], rows.c[j], rows.e, length)
