@@ -6,6 +6,7 @@ An exact, event-driven simulator that never misses a spike. See `Network` and `s
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -79,6 +80,10 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'evsim' has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOME[name]), name)
     globals()[name] = value
+    # A module that bears the name of its function has taken its place on being imported.
+    for other, home in _HOME.items():
+        if home == f"{__name__}.{other}" and home in sys.modules:
+            globals()[other] = getattr(sys.modules[home], other)
     return value
 
 
