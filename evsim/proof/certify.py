@@ -80,8 +80,16 @@ class Certificate:
     bits: int
     finding: Finding | None
     proved_until: float
+    tolerance: float
     outcome: Outcome = field(repr=False)
     problem: Problem = field(repr=False)
+    network: Network = field(repr=False)
+
+    def save(self, path) -> None:
+        """Write it as JSON; `reference.certificate.check` proves it again, independently."""
+        from evsim.proof.files import save
+
+        save(self, path)
 
     def __repr__(self) -> str:
         where = f", {self.instead}" if self.instead else ""
@@ -201,14 +209,14 @@ def _certify(network, inputs, initial, spikes, until, tolerance, precision) -> C
         if most >= (106 if tier == "double-double" else 53):
             outcome = _compiled(problem, tier, window, tolerance)
             if _decided(outcome):
-                return _certificate(problem, spikes, outcome)
+                return _certificate(problem, spikes, outcome, tolerance, network)
     bits = min(most, 128 if most >= 106 else most)
     while bits > outcome.bits or outcome.tier != "balls":
         outcome = run_balls(problem, bits, window, tolerance)
         if _decided(outcome) or bits >= most or _hopeless(outcome.finding):
             break
         bits = min(most, bits + _lacking(outcome.finding))
-    return _certificate(problem, spikes, outcome)
+    return _certificate(problem, spikes, outcome, tolerance, network)
 
 
 def _compiled(problem, tier, window, tolerance) -> Outcome:
@@ -244,7 +252,7 @@ def _lacking(finding: Finding) -> int:
     return 64
 
 
-def _certificate(problem: Problem, spikes, outcome: Outcome) -> Certificate:
+def _certificate(problem: Problem, spikes, outcome: Outcome, tolerance, network) -> Certificate:
     finding = outcome.finding
     status = "PROVED" if finding is None else "WRONG" if finding.proved else "UNDECIDED"
     where = None if finding is None else (*problem.where(finding.neuron), finding.time)
@@ -252,7 +260,7 @@ def _certificate(problem: Problem, spikes, outcome: Outcome) -> Certificate:
         status, _enclosures(problem, spikes, outcome),
         where if status == "WRONG" else None, _words(finding),
         where if status == "UNDECIDED" else None, outcome.tier, outcome.bits, finding,
-        problem.until if finding is None else finding.time, outcome, problem,
+        problem.until if finding is None else finding.time, tolerance, outcome, problem, network,
     )  # fmt: skip
 
 
