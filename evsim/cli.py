@@ -1,4 +1,4 @@
-"""The command line: `evsim demo`, `evsim verify`, `evsim run`.
+"""The command line: `evsim demo`, `evsim verify`, `evsim run`, `evsim certify`.
 
 Exit codes: 0 all is well; 1 a layer fails or cannot be verified; 2 bad input, with one line on
 standard error; 130 interrupted. Heavy modules are imported inside the commands, so that help
@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from evsim.proof.command import certify
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -376,5 +378,5 @@ def _status(what: str) -> Iterator[None]:
 
 
 app.callback(invoke_without_command=True, help=_help(_evsim))(_evsim)
-for _command in (demo, verify, run):
+for _command in (demo, verify, run, certify):
     app.command(help=_help(_command))(_command)

@@ -313,7 +313,7 @@ def halve(q: Cell, s: arb, rho: float):
         value, w = to_float(f), to_float(at - done) * 1.0000001
         off = to_float(f.rad()) + q.spread(state.dev) + now.steep * rho
         if value - off > 0.0:
-            return True, to_float(at), value, off
+            return earliest(q, to_float(done), to_float(at), value, off)
         if max(before + loose, value + off) + 0.125 * bend * w * w < 0.0:
             if whole:
                 return None
@@ -325,3 +325,17 @@ def halve(q: Cell, s: arb, rho: float):
         else:
             width = (width / 2).mid()
     return False, to_float(done), before, loose
+
+
+def earliest(q: Cell, low: float, high: float, value: float, off: float):
+    """That it crosses before `high`, where F is above 0; brought close to a crossing."""
+    for _ in range(60):
+        middle = 0.5 * (low + high)
+        state = flow(q, arb(middle))
+        f = excess(q, state.x)
+        here = to_float(f.rad()) + q.spread(state.dev)
+        if to_float(f) - here > 0.0:
+            high, value, off = middle, to_float(f), here
+        else:
+            low = middle
+    return True, high, value, off

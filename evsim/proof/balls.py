@@ -32,8 +32,9 @@ class Stop(Exception):
     def __init__(self, code, n, k, source, time, gap, radius, found):
         super().__init__(code)
         self.finding = Finding(
-            code, n, min(time, found) if code <= REFRACTORY else time, k, source, gap, radius, found
-        )
+            code, n, min(time, found) if code <= REFRACTORY else time, k, source,
+            float(gap), float(radius), found,
+        )  # fmt: skip
 
 
 def run(problem: Problem, bits: int, window: float, tolerance: float) -> Outcome:

@@ -96,7 +96,9 @@ class Certificate:
         return f"Certificate({self.status}, {self.outcome.proved} spikes, {self.tier}{where})"
 
 
-def certify(record: Record, *, precision: int | None = None, until: float | None = None):
+def certify(
+    record: Record, *, precision: int | None = None, until: float | None = None
+) -> Certificate:
     """Prove the spikes of a run.
 
     Parameters
@@ -129,6 +131,14 @@ def certify(record: Record, *, precision: int | None = None, until: float | None
                     precision)  # fmt: skip
 
 
+def certify_states(record: Record, tolerance: float, precision: int | None = None) -> Certificate:
+    """As `certify`, with a tolerance, for the spikes of a run that is a claim."""
+    if not tolerance >= 0:
+        raise ValueError(f"tolerance must be non-negative; got {tolerance}")
+    return _certify(record.network, record.inputs, record.initial, record.spikes, record.until,
+                    float(tolerance), precision)  # fmt: skip
+
+
 def certify_spikes(
     network: Network,
     inputs: dict[str, Any],
@@ -138,7 +148,7 @@ def certify_spikes(
     *,
     precision: int | None = None,
     initial: dict[str, dict[str, Any]] | None = None,
-):
+) -> Certificate:
     """Prove or refute spikes that any program has computed.
 
     Parameters

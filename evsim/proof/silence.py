@@ -114,7 +114,7 @@ def halve(p, b, q, s, error, rho, now, before, margin, probe, like):
         value, w = upper(f), upper(sub(at, done))
         off = f_error + spread(p, probe.x) + steep * (rho + error)
         if value - off > 0.0:
-            return Verdict(CROSSES, upper(at), value, off)
+            return earliest(p, b, q, upper(done), upper(at), value, off, error, probe, like)
         most = max(before + loose, value + off) + 0.125 * bend * w * w * 1.0000001
         if most < 0.0:
             after = shape(p, probe.x, upper(left))
@@ -125,3 +125,19 @@ def halve(p, b, q, s, error, rho, now, before, margin, probe, like):
         else:
             width = number(0.5 * w, 0.0, like)
     return Verdict(UNCLEAR, upper(done), before, loose)
+
+
+@kernel
+def earliest(p, b, q, low, high, value, off, error, probe, like):
+    """That it crosses before `high`, where F is above 0; brought close to a crossing."""
+    apart()
+    for _ in range(60):
+        middle = 0.5 * (low + high)
+        flow(p, b, q.x, False, number(middle, 0.0, like), error, probe, like)
+        f, f_error = excess(p, b, q, probe.x, like)
+        here = f_error + spread(p, probe.x)
+        if upper(f) - here > 0.0:
+            high, value, off = middle, upper(f), here
+        else:
+            low = middle
+    return Verdict(CROSSES, high, value, off)
