@@ -131,7 +131,7 @@ def test_precision_is_the_most_that_is_used():
 
 def test_what_cannot_be_proved_is_refused_by_name():
     net = evsim.Network()
-    net.add_population("q", 2, evsim.QIF(tau=1.0))
+    net.add_population("q", 2, evsim.QIF(tau=1.0, bias=1.0))
     with pytest.raises(ValueError, match="'q': QIF"):
         evsim.certify_spikes(net, {}, {}, 1.0, 1e-3)
     net = evsim.Network()

@@ -269,7 +269,7 @@ class Pass:
             source = self.source[q.next]
             if self.claim_float[source] + self.delay[q.next] <= c + 2.0 * self.window:
                 raise Stop(ORDER, q.n, k, source, c, 0.0, self.window, 0.0)
-        s = (at if close else claim + self.window) - q.t
+        s = (at if at is not None and close else claim + self.window) - q.t
         state = flow(q, s)
         loud = self.quiet(q, state, s, self.radius[self.source[q.next]] if close else 0.0)
         if loud is None:

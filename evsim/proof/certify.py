@@ -13,6 +13,7 @@ from evsim.network import Network
 from evsim.proof.balls import run as run_balls
 from evsim.proof.doubles import REASONS, Finding, Outcome
 from evsim.proof.doubles import run as run_doubles
+from evsim.proof.events import LEVEL
 from evsim.proof.problem import Problem, build
 from evsim.record import Record
 from evsim.simulate import checked_inputs
@@ -209,24 +210,27 @@ def _up_to(train: Spikes, until: float) -> Spikes:
 
 def _certify(network, inputs, initial, spikes, until, tolerance, precision) -> Certificate:
     """From the cheapest arithmetic to the dearest that is allowed."""
-    most = PRECISION if precision is None else precision
-    if isinstance(most, bool) or not isinstance(most, int | np.integer) or most < 53:
-        raise ValueError(f"precision must be an integer of at least 53 bits; got {precision!r}")
+    most = _most_bits(precision)
     window = _window(network, tolerance)
     problem = build(network, inputs, initial, spikes, until, window)
-    outcome = None
-    for tier in ("float64", "double-double"):
-        if most >= (106 if tier == "double-double" else 53):
-            outcome = _compiled(problem, tier, window, tolerance)
-            if _decided(outcome):
-                return _certificate(problem, spikes, outcome, tolerance, network)
+    outcome = _compiled(problem, "float64", window, tolerance)
+    if not _decided(outcome) and most >= 106:
+        outcome = _compiled(problem, "double-double", window, tolerance)
     bits = min(most, 128 if most >= 106 else most)
-    while bits > outcome.bits or outcome.tier != "balls":
+    while not _decided(outcome):
         outcome = run_balls(problem, bits, window, tolerance)
-        if _decided(outcome) or bits >= most or _hopeless(outcome.finding):
+        if bits >= most or outcome.finding is None or outcome.finding.code == LEVEL:
             break
         bits = min(most, bits + _lacking(outcome.finding))
     return _certificate(problem, spikes, outcome, tolerance, network)
+
+
+def _most_bits(precision) -> int:
+    if precision is None:
+        return PRECISION
+    if isinstance(precision, bool) or not isinstance(precision, int | np.integer) or precision < 53:
+        raise ValueError(f"precision must be an integer of at least 53 bits; got {precision!r}")
+    return int(precision)
 
 
 def _compiled(problem, tier, window, tolerance) -> Outcome:
@@ -248,11 +252,6 @@ def _window(network: Network, tolerance: float) -> float:
 
 def _decided(outcome: Outcome) -> bool:
     return outcome.finding is None or outcome.finding.proved
-
-
-def _hopeless(finding: Finding | None) -> bool:
-    """Whether more bits cannot help: what is to be told apart is not a matter of radii."""
-    return finding is not None and finding.code == 8
 
 
 def _lacking(finding: Finding) -> int:

@@ -92,7 +92,8 @@ def content(certificate: Certificate) -> dict[str, Any]:
 def _neurons(problem: Problem) -> dict[str, Any]:
     """The distinct parameters, and for every neuron which it has and where it starts."""
     forms: dict[str, int] = {}
-    listed, neurons = [], []
+    listed: list[dict[str, Any]] = []
+    neurons: list[list] = []
     for n, form in enumerate(problem.forms):
         p = problem.neurons[n]
         kinds = [KINDS[k] for k in p.kind[: p.count].tolist()]
@@ -128,17 +129,18 @@ def _synapses(network: Network, problem: Problem) -> list[list[list]]:
     for projection in network.projections.values():
         if projection.pre not in problem.first or projection.post not in problem.first:
             continue
-        port = network.populations[projection.post].model.linear().ports[projection.port]
+        model: Any = network.populations[projection.post].model
+        port = model.linear().ports[projection.port]
         port = VOLTAGE if port is None else port
         first, post = problem.first[projection.pre], problem.first[projection.post]
         n_post = network.size(projection.post)
         weight = projection.weight.ravel()
         delay = np.broadcast_to(np.asarray(projection.delay, float), weight.shape)
-        if projection.indptr is None:
+        indptr: Any = projection.indptr
+        targets: Any = projection.targets
+        if indptr is None:
             indptr = np.arange(projection.n_pre + 1) * n_post
             targets = np.tile(np.arange(n_post), projection.n_pre)
-        else:
-            indptr, targets = projection.indptr, projection.targets
         for unit in range(projection.n_pre):
             for s in range(indptr[unit], indptr[unit + 1]):
                 out[first + unit].append(
@@ -158,7 +160,5 @@ def _inputs(problem: Problem) -> list[list]:
             [int(target[m]), repr(float(a.delay)), repr(float(a.weight)), int(a.port)]
         )
     source = problem.sources
-    times = {
-        k: problem.exact.get(k, Fraction(source.hi[k]) + Fraction(source.lo[k])) for k in out
-    }
+    times = {k: problem.exact.get(k, Fraction(source.hi[k]) + Fraction(source.lo[k])) for k in out}
     return [[exact_text(times[k]), targets] for k, targets in out.items()]

@@ -162,17 +162,17 @@ def build(
     for name in forms:
         table.population(name, first[name])
     sources = table.sources(hi, lo, neuron)
+    bounds, arrivals = table.arrivals(sum(sizes), sources, until)
     start = [initial_state(form, initial[name], n) for name, (form, _, n) in forms.items()]
     return Problem(
         np.concatenate([neurons_of(*form) for form in forms.values()]).view(np.recarray),
-        np.concatenate(start), *table.arrivals(sum(sizes), sources, until), sources,
-        hi.size, first, order, float(until), forms_of(forms), table.exact,
+        np.concatenate(start), bounds, arrivals, sources, hi.size, first, order, float(until), forms_of(forms), table.exact,
     )  # fmt: skip
 
 
 def _form(network: Network, name: str):
     population = network.populations[name]
-    model = population.model
+    model: Any = population.model
     if not model.spiking:
         return None
     if not hasattr(model, "linear"):
@@ -212,7 +212,8 @@ class _Table:
 
     def population(self, name: str, offset: int) -> None:
         """All arrivals at one population, whose first neuron is `offset`."""
-        form, n = self.network.populations[name].model.linear(), self.network.size(name)
+        model: Any = self.network.populations[name].model
+        form, n = model.linear(), self.network.size(name)
         for projection in incoming(self.network, name):
             if projection.pulse_width is not None:
                 raise ValueError(f"projection {projection.name!r}: pulses cannot be proved yet")
@@ -233,13 +234,13 @@ class _Table:
         pre, delay = projection.pre, projection.delay
         if pre in self.order:
             place = self.order[pre]
-        elif train.steps is not None and np.ndim(delay) == 0:
-            steps = round(Fraction(float(delay)) / train.dt)
-            if float(steps * train.dt) == delay:  # a multiple of the step moves the integers
-                return self._grid(pre, train, steps)[spike], np.zeros(spike.size)
-            place = self._grid(pre, train, 0)
-        elif train.steps is not None:
-            place = self._grid(pre, train, 0)
+        elif train.steps is not None and train.dt is not None:
+            if np.ndim(delay) == 0:
+                steps = round(Fraction(float(delay)) / train.dt)
+                if float(steps * train.dt) == delay:  # a multiple of the step moves the integers
+                    place = self._exactly((pre, steps), train.steps + steps, train.dt)
+                    return place[spike], np.zeros(spike.size)
+            place = self._exactly((pre, 0), train.steps, train.dt)
         else:
             place = self._given(pre, train.times, train.times_lo, np.zeros(len(train)))
         delays = delay[synapse] if np.ndim(delay) else np.full(spike.size, float(delay))
@@ -253,14 +254,10 @@ class _Table:
             self.next += hi.size
         return self.known[key]
 
-    def _grid(self, pre, train: Spikes, shift: int) -> np.ndarray:
-        key = pre, shift
-        if key not in self.known:
-            self._exactly(key, train.steps + shift, train.dt)
-        return self.known[key]
-
     def _exactly(self, key, steps: np.ndarray, dt: Fraction) -> np.ndarray:
         """Multiples of a step, which pairs of doubles may only approach."""
+        if key in self.known:
+            return self.known[key]
         hi, lo = grid_times(steps, dt)
         radius = np.zeros(hi.size)
         if dt.denominator & (dt.denominator - 1):

@@ -1,4 +1,4 @@
-"""Where the proof stands: the centre of every neuron at its last event, and what is known of it."""
+"""Where the proof stands: the centre of every neuron at its last event, and its bounds."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from evsim.models.linear import DRIVER, THRESHOLD
 from evsim.numerics import two_sum
 from evsim.proof.bounds import TINY, UP
 from evsim.proof.flow import DEVIATION, REST, ROUNDING
-from evsim.proof.numbers import add, dropped, lower, number, pair_add, sub, upper
 from evsim.proof.layout import STATE, records
+from evsim.proof.numbers import add, dropped, lower, number, pair_add, sub, upper
 from evsim.proof.problem import STEP, VOLTAGE, Problem
 
 
