@@ -164,7 +164,7 @@ class Checker:
         self.c, self.e, self.r = np.zeros((count, count)), np.zeros(count), [0.0] * count
         self.cells = [Cell(data["forms"][f], start, count) for f, start in data["neurons"]]
         self.at = [exact(t) for _, _, t, _ in data["spikes"]]
-        self.wait = [[] for _ in self.cells]
+        self.wait: list[list] = [[] for _ in self.cells]
         for t, targets in data["inputs"]:
             self.deliver(-1, exact(t), targets)
 

@@ -212,7 +212,7 @@ class Pass:
                     proved, where, value, margin = loud
                     found = self.candidate(q, q.t + where)
                     time = to_float(q.t) + where if found is None else to_float(found[0])
-                    code = MISSING if proved else CROSSING
+                    code = code_of(proved, where)
                     raise Stop(code, q.n, k, -1, time, value, margin, time)
             if last:
                 return
@@ -254,7 +254,7 @@ class Pass:
         if found is not None and to_float(at - found[0]) > 0.0:
             return self.settle(q, k, found)
         time = to_float(q.t) + where
-        code = MISSING if proved else CROSSING
+        code = code_of(proved, where)
         raise Stop(code, q.n, k, self.source[q.next], time, value, margin, time)
 
     def here(self, q: Cell, k: int, at: arb | None):
@@ -277,8 +277,9 @@ class Pass:
                 return state
             raise Stop(NO_SPIKE, q.n, k, -1, c, self.window, 0.0, math.inf)
         proved, where, value, margin = loud
-        missing = proved and to_float(q.t) + where < c - self.window
-        raise Stop(MISSING if missing else CROSSING, q.n, k, -1, c, value, margin, c)
+        missing = proved and where > 0.0 and to_float(q.t) + where < c - self.window
+        code = MISSING if missing else LEVEL if proved and where == 0.0 else CROSSING
+        raise Stop(code, q.n, k, -1, c, value, margin, c)
 
     def candidate(self, q: Cell, guess: arb):
         """(time, state, residual, shape) after Newton's steps from a guess, or None."""
@@ -356,7 +357,7 @@ class Pass:
         if loud is not None:
             proved, where, value, margin = loud
             time = to_float(q.t) + where
-            code = MISSING if proved else CROSSING
+            code = code_of(proved, where)
             raise Stop(code, q.n, k, -1, to_float(at), value, margin, time)
 
     def radius_of(self, q: Cell, k: int, at: arb, state, v: float, eps: float) -> float:
@@ -388,6 +389,13 @@ class Pass:
                 q.rest[c] += second + COEFFICIENT * linear
         q.free, q.last, q.origin, q.busy, q.owes = at + q.t_ref, k, -1, True, False
         q.reach = q.near = 0.0
+
+
+def code_of(proved: bool, where: float) -> int:
+    """The code for a gap that is not silent; at its very start: by a jump."""
+    if not proved:
+        return CROSSING
+    return MISSING if where > 0.0 else LEVEL
 
 
 def below(d: arb) -> float:

@@ -35,9 +35,9 @@ class Bounds(NamedTuple):
 
 
 #: Of floats, with `evsim.numerics.exp_phi`.
-SINGLE = Bounds(2.0**-53, 1.0, 1.0, 2.0, 3.0, 5.0, 40.0)
+SINGLE = Bounds(2.0**-53, 1.0, 1.0, 2.0, 3.0, 5.0, 26.0)
 #: Of pairs.
-DOUBLE = Bounds(2.0**-106, 3.0, 4.0, 5.0, 22.0, 60.0, 400.0)
+DOUBLE = Bounds(2.0**-106, 3.0, 4.0, 5.0, 24.0, 64.0, 260.0)
 
 #: Factor by which a sum of at most 4000 non-negative floats is raised to bound the exact one.
 UP = 1.0 + 1e-12

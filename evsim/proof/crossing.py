@@ -21,7 +21,7 @@ from evsim.numerics import add_time
 from evsim.proof.bounds import NEAR, TINY, UP
 from evsim.proof.flow import DEVIATION, REST, ROUNDING, flow, interval_as
 from evsim.proof.numbers import number, sub, upper
-from evsim.proof.silence import CROSSES, SILENT, SLACK, UNCLEAR, Verdict, halve
+from evsim.proof.silence import ABOVE, SILENT, SLACK, UNCLEAR, Verdict, halve
 from evsim.proof.state import excess, shape, spread
 
 MOST_TURNS = 24
@@ -96,7 +96,7 @@ def first_one(p, b, q, c, rho, work, probe, like):
     start = upper(f)
     margin = f_error + spread(p, q.x) + now.steep * (rho + c.error)
     if not start + margin < 0.0:
-        return Verdict(CROSSES if start - margin > 0.0 else UNCLEAR, 0.0, start, margin)
+        return Verdict(ABOVE if start - margin > 0.0 else UNCLEAR, 0.0, start, margin)
     if p.plain:
         # Currents that hold the membrane where it is: it would not have come back.
         least, size = 0.0, 0.0

@@ -25,7 +25,7 @@ REASONS = {
     5: "order of an arrival and a spike",
     6: "crossing",
     7: "radius",
-    8: "reset above threshold",
+    8: "a jump or a reset to above threshold, for which there is no proof",
 }
 
 

@@ -11,7 +11,7 @@ from evsim.proof.flow import DEVIATION, REST, flow, interval, interval_as
 from evsim.proof.numbers import upper
 from evsim.proof.problem import STEP, VOLTAGE
 from evsim.proof.rows import between
-from evsim.proof.silence import CROSSES, SILENT, Verdict, quiet
+from evsim.proof.silence import ABOVE, CROSSES, SILENT, Verdict, quiet
 from evsim.proof.state import receive, release, take
 
 #: Why a pass stops.
@@ -24,7 +24,7 @@ from evsim.proof.state import receive, release, take
     ORDER,  # an arrival and a spike of one neuron are closer than their radii
     CROSSING,  # a gap, or a crossing, that this precision cannot decide
     TOO_WIDE,  # a radius beyond what the constants, or the tolerance, allow
-    LEVEL,  # a reset above threshold
+    LEVEL,  # a jump or a reset above threshold
 ) = range(9)
 #: Within the pass: no spike up to here.
 GO_ON = 9
@@ -57,6 +57,14 @@ def stop(t, code, n, k, source, time, gap, radius, found):
     r.code, r.neuron, r.spike, r.source = code, n, k, source
     r.time, r.gap, r.radius, r.found = time, gap, radius, found
     return code
+
+
+@inline_kernel
+def code_of(verdict):
+    """The code for a gap that is not silent."""
+    if verdict.answer == CROSSES:
+        return MISSING
+    return LEVEL if verdict.answer == ABOVE else CROSSING
 
 
 @inline_kernel
@@ -224,8 +232,9 @@ def still(t, n, k, hi, lo, to_end, like):
                 time = (q.hi + q.off) + verdict.at
                 c = candidate(t.net[n], t.b, q, time, 0.0, t.work, like)
                 found = c.hi if c.found else time
-                code = MISSING if verdict.answer == CROSSES else CROSSING
-                return stop(t, code, n, k, -1, found, verdict.value, verdict.margin, found)
+                return stop(
+                    t, code_of(verdict), n, k, -1, found, verdict.value, verdict.margin, found
+                )
         if last:
             return DONE
         code = do_arrival(t, n, k, e_hi, e_lo, e_off, like)

@@ -47,6 +47,7 @@ TAIL = tuple(1.0 / math.factorial(k + 1) for k in range(9, 15))
 #: 1/(k + 2)!.
 MOMENT = tuple(split(Fraction(1, math.factorial(k + 2))) for k in range(27))
 PART, DOUBLINGS = 1.0 / 16.0, 4
+SMALL = 2.0**-120  # the square of an argument below does not count
 FAR_PAIR = 600.0  # beyond, the low part of exp(-x) would lose bits to underflow
 
 
@@ -207,13 +208,13 @@ def pair_decay(x):
     """`decay` for a pair; exp(-x) is set to 0 beyond x = 600."""
     if x[0] >= FAR_PAIR:
         return (0.0, 0.0), pair_div((1.0, 0.0), x)
+    if x[0] < SMALL:  # and its products might underflow
+        return (1.0, -x[0]), (1.0, -0.5 * x[0])
     n = fma(x[0], LOG2E, MAGIC) - MAGIC
     r = two_sum(n * LN2_A, -x[0])
     r = pair_add(r, two_sum(n * LN2_B, -x[1]))
     y = pair_expm1(pair_add(r, two_prod(n, LN2_C)))
     if n == 0.0:
-        if x[0] == 0.0:
-            return (1.0, 0.0), (1.0, 0.0)
         return pair_add((1.0, 0.0), y), pair_div((-y[0], -y[1]), x)
     scale = power_of_two(MAGIC - n)
     e = pair_add((1.0, 0.0), y)

@@ -10,7 +10,7 @@ import numpy as np
 
 from evsim.delivery import Current, incoming
 from evsim.lists import count_targets, deliver
-from evsim.models.linear import CURRENT, Linear
+from evsim.models.linear import CURRENT, THRESHOLD, Linear
 from evsim.network import Network, Projection
 from evsim.proof.layout import ARRIVAL, NEURON, SOURCE, WIDTH, records
 from evsim.proof.numbers import split
@@ -52,7 +52,7 @@ class Problem:
 
     def where(self, n: int) -> tuple[str, int]:
         """Population and unit of a neuron."""
-        name = max((name for name, k in self.first.items() if k <= n), key=self.first.get)
+        name = max((k, name) for name, k in self.first.items() if k <= n)[1]
         return name, n - self.first[name]
 
 
@@ -166,7 +166,8 @@ def build(
     start = [initial_state(form, initial[name], n) for name, (form, _, n) in forms.items()]
     return Problem(
         np.concatenate([neurons_of(*form) for form in forms.values()]).view(np.recarray),
-        np.concatenate(start), bounds, arrivals, sources, hi.size, first, order, float(until), forms_of(forms), table.exact,
+        np.concatenate(start), bounds, arrivals, sources, hi.size, first, order, float(until),
+        forms_of(forms), table.exact,
     )  # fmt: skip
 
 
@@ -179,9 +180,17 @@ def _form(network: Network, name: str):
         raise ValueError(f"population {name!r}: {type(model).__name__} has no linear dynamics")
     if model.refractory != "clamp" and np.any(np.asarray(model.t_ref) > 0):
         raise ValueError(
-            f"population {name!r}: refractory={model.refractory!r} cannot be proved yet; 'clamp' can"
+            f"population {name!r}: no proof for refractory={model.refractory!r}, but for 'clamp'"
         )
-    return model.linear(), model, population.n
+    form = model.linear()
+    if len(form.components) > WIDTH:
+        raise ValueError(f"population {name!r} has more than {WIDTH} synapse types")
+    moving = any(component.kind == THRESHOLD for component in form.components)
+    if moving and model.reset == "subtract":
+        raise ValueError(
+            f"population {name!r}: no proof for reset='subtract' with a moving threshold"
+        )
+    return form, model, population.n
 
 
 def _claims(spikes: dict[str, Spikes], first: dict[str, int]):

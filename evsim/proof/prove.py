@@ -20,6 +20,7 @@ from evsim.proof.events import (
     REFRACTORY,
     RELEASE,
     TOO_WIDE,
+    code_of,
     difference,
     do_arrival,
     do_release,
@@ -31,7 +32,7 @@ from evsim.proof.events import (
 from evsim.proof.flow import DEVIATION, REST, ROUNDING, interval
 from evsim.proof.numbers import dropped, lower, number, upper
 from evsim.proof.rows import COEFFICIENT, enter_row, jump_row, next_row
-from evsim.proof.silence import CROSSES, SILENT
+from evsim.proof.silence import SILENT
 from evsim.proof.state import raise_by, take
 
 
@@ -98,7 +99,7 @@ def early(t, n, k, hi, lo, off, verdict, like):
     d, _ = interval(hi, lo, off, c.hi, c.lo, 0.0)
     if c.found and d[0] > 0.0:
         return settle(t, n, k, c, like)
-    code = MISSING if verdict.answer == CROSSES else CROSSING
+    code = code_of(verdict)
     return stop(t, code, n, k, t.arr[q.next].source, time, verdict.value, verdict.margin, time)
 
 
@@ -130,8 +131,9 @@ def here(t, n, k, kind, hi, lo, off, like):
             return GO_ON
         return stop(t, NO_SPIKE, n, k, -1, c_hi, t.window, 0.0, np.inf)
     time = (q.hi + q.off) + verdict.at
-    missing = verdict.answer == CROSSES and time < c_hi - t.window
-    code = MISSING if missing else CROSSING
+    code = code_of(verdict)
+    if code == MISSING and time >= c_hi - t.window:
+        code = CROSSING
     return stop(t, code, n, k, -1, c_hi, verdict.value, verdict.margin, time)
 
 
@@ -157,8 +159,7 @@ def settle(t, n, k, found, like):
     verdict = first_one(p, t.b, q, c, q.rho, t.work, t.probe, like)
     if verdict.answer != SILENT:
         time = (q.hi + q.off) + verdict.at
-        code = MISSING if verdict.answer == CROSSES else CROSSING
-        return stop(t, code, n, k, -1, c.hi, verdict.value, verdict.margin, time)
+        return stop(t, code_of(verdict), n, k, -1, c.hi, verdict.value, verdict.margin, time)
     r = radius_of(t, n, k, c)
     d, _ = interval(c.hi, c.lo, 0.0, claim.claim_hi, claim.claim_lo, 0.0)
     far = abs(d[0])

@@ -21,7 +21,8 @@ from evsim.proof.numbers import add, number, sub, upper
 from evsim.proof.state import excess, shape, spread
 
 #: Answers.
-SILENT, CROSSES, UNCLEAR = 0, 1, 2
+#: `ABOVE`: the state itself is above threshold, by a jump.
+SILENT, CROSSES, UNCLEAR, ABOVE = range(4)
 #: Roundings of the tests in plain floats.
 SLACK = 4e-15
 #: Halvings of one gap before it counts as unclear.
@@ -84,7 +85,7 @@ def quiet(p, b, q, s, error, rho, work, probe, like):
     start = upper(f)
     margin = f_error + spread(p, q.x) + now.steep * (rho + error)
     if not start + margin < 0.0:
-        answer = CROSSES if start - margin > 0.0 else UNCLEAR
+        answer = ABOVE if start - margin > 0.0 else UNCLEAR
         return Verdict(answer, 0.0, start, margin)
     grown = 0.0
     for c in range(1, p.count + 1):
