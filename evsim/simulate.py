@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from numbers import Real
 from typing import Any
 
@@ -41,6 +42,7 @@ def simulate(
     *,
     initial: dict[str, dict[str, Any]] | None = None,
     resume=None,
+    certify: bool = False,
     threads: int | None = None,
     tie: str = "spike_first",
     path: str = "auto",
@@ -62,6 +64,8 @@ def simulate(
     resume : Record, or list of them for a batch, optional
         Go on where it ended, bit for bit as if run at once: `inputs` are only those after its
         `until`, and the answer holds the whole run.
+    certify : bool, optional
+        Prove the spikes too: `record.certificate`, as of `evsim.certify`.
     threads : int, optional
         Samples of a batch that run at once; default all processors. Does not change a bit of
         the result.
@@ -126,6 +130,10 @@ def simulate(
             records = [first, *pool.map(run, checked[1:], past[1:])]
     else:
         records = [run(*pair) for pair in zip(checked, past, strict=True)]
+    if certify:
+        from evsim.proof.certify import certify as proof_of
+
+        records = [replace(record, certificate=proof_of(record)) for record in records]
     return records if isinstance(inputs, list | tuple) else records[0]
 
 

@@ -196,3 +196,74 @@ def test_a_chaotic_network_in_double_double_and_at_80_bits():
     for k, t in enumerate(coarse.outcome.times):
         assert abs(t - fine[k]) <= coarse.outcome.radius[k] + found.outcome.radius[k]
     assert evsim.certify_spikes(*args, 1600.0, 1e-3, precision=64).status == "UNDECIDED"
+
+
+def test_simulate_proves_on_request_and_shows_the_digits_left():
+    import matplotlib
+
+    matplotlib.use("Agg")
+    net, inputs = network_of(*MODELS["LIF"])
+    record = evsim.simulate(net, inputs, 60.0, certify=True)
+    assert record.certificate.status == "PROVED"
+    assert evsim.simulate(net, inputs, 60.0).certificate is None
+    ax = record.plot_digits()
+    left = ax.lines[0].get_ydata()
+    assert left.size == len(record.spikes["p"]) and 8.0 < left.min() < left.max() < 16.0
+
+
+def test_condensed_symbols_enclose_the_same_truth():
+    """Ten times fewer symbols than spikes; the radii grow by less than the number of times."""
+    net, inputs = network_of(*MODELS["equal"])
+    found = evsim.certify(evsim.simulate(net, inputs, 60.0))
+    problem = found.problem
+    assert problem.count > 300
+    whole = doubles.run(problem, "double-double", 0.02, np.inf, True)
+    few = doubles.run(problem, "double-double", 0.02, np.inf, True, 130)
+    truth = balls.run(problem, 256, 0.02, np.inf)
+    assert few.finding is None and few.proved == problem.count
+    assert few.radius.max() < 20.0 * whole.radius.max()
+    for a, b, r in zip(few.times, truth.times, few.radius, strict=True):
+        assert abs(a - b) <= r
+
+
+def test_scalar_radii_prove_a_network_too_large_for_rows(monkeypatch):
+    from evsim.proof import certify
+
+    monkeypatch.setattr(certify, "MOST_NEURONS", 4)
+    net, inputs = network_of(*MODELS["LIF"])
+    found = evsim.certify(evsim.simulate(net, inputs, 60.0))
+    assert found.status == "PROVED" and np.isnan(found.outcome.growth).all()
+
+
+def test_the_command_line_proves_and_refutes(tmp_path, capsys):
+    import nir
+
+    from evsim.cli import main
+
+    nodes = {
+        "in": nir.Input(np.array([1])),
+        "w": nir.Linear(np.array([[40.0]])),
+        "n": nir.CubaLIF(
+            tau_syn=np.array([5e-3]), tau_mem=np.array([10e-3]), r=np.array([1.0]),
+            v_leak=np.array([0.0]), v_threshold=np.array([1.0]), w_in=np.array([5e-3]),
+            v_reset=np.array([0.0]),
+        ),
+        "out": nir.Output(np.array([1])),
+    }  # fmt: skip
+    nir.write(tmp_path / "g.nir", nir.NIRGraph(nodes, [("in", "w"), ("w", "n"), ("n", "out")]))
+    net = evsim.from_nir(tmp_path / "g.nir", spikes="dirac")
+    record = evsim.simulate(net, {"in": Spikes([0.001, 0.004], [0, 0])}, 0.1)
+    assert len(record.spikes["n"]) > 0
+    run = str(tmp_path / "run.npz")
+    evsim.save(record, run)
+    out = str(tmp_path / "cert.json")
+    assert main(["certify", run, "--out", out, "--json", str(tmp_path / "v.json")]) == 0
+    assert "PROVED" in capsys.readouterr().out and certificate.check(out).ok
+    assert json.loads((tmp_path / "v.json").read_text())["status"] == "PROVED"
+    assert main(["certify", run, "--tolerance", "1e-30"]) == 1
+    train = record.spikes["n"]
+    object.__setattr__(record, "spikes", {"n": Spikes(train.times[1:], train.units[1:])})
+    evsim.save(record, run)
+    assert main(["certify", run, "--tolerance", "1e-9"]) == 1
+    assert "WRONG" in capsys.readouterr().out
+    assert main(["certify", str(tmp_path / "g.nir")]) == 2

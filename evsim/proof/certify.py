@@ -24,8 +24,8 @@ from evsim.start import initial_states
 PRECISION = 1024
 #: Part of the smallest time constant within which a claimed spike is looked for.
 NEARBY = 0.01
-#: Beyond so many spikes the compiled tiers carry scalar radii: the rows would fill the memory.
-MOST_ROWS = 12_000
+#: Larger networks get scalar radii: their rows would fill the memory, and their runs are short.
+MOST_NEURONS = 300
 
 
 @dataclass(frozen=True)
@@ -234,7 +234,7 @@ def _most_bits(precision) -> int:
 
 
 def _compiled(problem, tier, window, tolerance) -> Outcome:
-    symbols = problem.count <= MOST_ROWS
+    symbols = problem.size <= MOST_NEURONS
     return run_doubles(problem, tier, window, tolerance, symbols)
 
 

@@ -8,13 +8,16 @@ from fractions import Fraction
 import numpy as np
 
 from evsim.proof.bounds import DOUBLE, SINGLE
-from evsim.proof.events import DONE, Task, still
-from evsim.proof.layout import REPORT, WIDTH, WORK, records
+from evsim.proof.condense import condense
+from evsim.proof.events import DONE, FULL, Task, still
+from evsim.proof.layout import REPORT, WORK, records
 from evsim.proof.problem import Problem
 from evsim.proof.prove import prove
 from evsim.proof.rows import new_rows
 from evsim.proof.state import initial
 
+#: Rows of symbols at one time: 128 MB.
+CAPACITY = 4000
 #: Codes of `evsim.proof.events` that are proofs.
 PROVED_WRONG = (1, 2, 3, 4)
 REASONS = {
@@ -66,25 +69,35 @@ class Outcome:
     gap: np.ndarray  # smallest proved distance of an arrival from a spike, by neuron
 
 
-def run(problem: Problem, tier: str, window: float, tolerance: float, symbols: bool) -> Outcome:
-    """The pass in "float64" or "double-double"."""
+def run(
+    problem: Problem, tier: str, window: float, tolerance: float, symbols: bool,
+    capacity: int = CAPACITY,
+) -> Outcome:  # fmt: skip
+    """The pass in "float64" or "double-double", with at most `capacity` rows of symbols."""
     pair = tier == "double-double"
     like = (0.0, 0.0) if pair else 0.0
     st, src = initial(problem)
-    capacity = problem.count + 1 if symbols else 0
+    capacity = min(problem.count + 1, capacity) if symbols else 0
+    width = int(problem.neurons["count"].max())
     task = Task(
         problem.neurons, st, src, problem.arrivals.copy(),
-        new_rows(problem.size, WIDTH, capacity), DOUBLE if pair else SINGLE,
+        new_rows(problem.size, width, capacity), DOUBLE if pair else SINGLE,
         window, tolerance, symbols, records(WORK, 1)[0], records(WORK, 1)[0],
         np.zeros(capacity), records(REPORT, 1)[0],
     )  # fmt: skip
     k, code = prove(task, 0, problem.count, like)
+    condensed = code == FULL
+    while code == FULL:
+        code = condense(task, k, like)
+        if code == DONE:
+            k, code = prove(task, k, problem.count, like)
     findings = [] if code == DONE else [_finding(problem, task.report)]
     end = problem.until if code == DONE else findings[0].time
     findings += _silences(problem, task, k, end, code == DONE, like)
     first = min(findings, key=lambda f: (f.time, not f.proved), default=None)
     times = [Fraction(a) + Fraction(b) for a, b in zip(src.hi[:k], src.lo[:k], strict=True)]
-    growth = growth_of(task.rows, k) if symbols else np.full(k, np.nan)
+    whole = symbols and not condensed
+    growth = growth_of(task.rows, k) if whole else np.full(k, np.nan)
     bits = 106 if pair else 53
     return Outcome(tier, bits, first, k, times, src.radius[:k].copy(), growth, st.gap.copy())
 

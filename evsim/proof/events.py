@@ -26,8 +26,8 @@ from evsim.proof.state import receive, release, take
     TOO_WIDE,  # a radius beyond what the constants, or the tolerance, allow
     LEVEL,  # a jump or a reset above threshold
 ) = range(9)
-#: Within the pass: no spike up to here.
-GO_ON = 9
+#: Within the pass: no spike up to here; no room for another symbol.
+GO_ON, FULL = 9, 10
 #: Kinds of events.
 NOTHING, ARRIVAL, RELEASE = range(3)
 

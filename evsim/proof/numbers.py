@@ -195,8 +195,8 @@ def pair_expm1(r):
     for c in (TAIL[4], TAIL[3], TAIL[2], TAIL[1], TAIL[0]):
         tail = fma(tail, t[0], c)
     total = fast_two_sum(PAIRS[8][0], fma(tail, t[0], PAIRS[8][1]))
-    for c in (PAIRS[7], PAIRS[6], PAIRS[5], PAIRS[4], PAIRS[3], PAIRS[2], PAIRS[1], PAIRS[0]):
-        total = pair_add(c, pair_mul(total, t))
+    for d in (PAIRS[7], PAIRS[6], PAIRS[5], PAIRS[4], PAIRS[3], PAIRS[2], PAIRS[1], PAIRS[0]):
+        total = pair_add(d, pair_mul(total, t))
     y = pair_mul(total, t)
     for _ in range(DOUBLINGS):  # expm1(2 t) = 2 y + y^2
         y = pair_add((2.0 * y[0], 2.0 * y[1]), pair_mul(y, y))

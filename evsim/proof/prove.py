@@ -11,6 +11,7 @@ from evsim.proof.events import (
     ARRIVAL,
     CROSSING,
     DONE,
+    FULL,
     GO_ON,
     MISSING,
     NO_SPIKE,
@@ -40,6 +41,8 @@ from evsim.proof.state import raise_by, take
 def prove(t, first, last, like):
     """Claims `first` to `last`; (the first that is not proved, a code)."""
     for k in range(first, last):
+        if t.symbols and t.rows.symbols[0] == t.rows.e.size:
+            return k, FULL
         code = prove_spike(t, k, like)
         if code != DONE:
             return k, code

@@ -15,7 +15,7 @@ import numpy as np
 
 from evsim.jit import apart, inline_kernel, kernel
 from evsim.models.linear import DRIVER, THRESHOLD
-from evsim.numerics import exp_neg
+from evsim.numerics import add_time, exp_neg
 from evsim.proof.bounds import UP
 from evsim.proof.flow import DEVIATION, REST, interval, responses
 from evsim.proof.problem import VOLTAGE
@@ -243,6 +243,25 @@ def jump_row(p, q, n, j, slot, rows, r):
     rows.z[n, j, rows.length[slot] - 1] = 0.0
     add_row(rows.z[n, j], rows.c[slot], factor, rows.length[slot])
     q.z_radius[j] += abs(factor) * r * UP
+
+
+@kernel
+def fold_all(net, st, src, arr, rows, row):
+    """Fold every neuron at its last event: no arrival before it is needed any more."""
+    for n in range(st.size):
+        p, q = net[n], st[n]
+        hi, lo = add_time(q.hi, q.lo, q.off)
+        rest = fold(p, q, n, src, arr, rows, hi, lo, q.x.bound, row)
+        q.x.bound[DEVIATION, 0] += rest
+        q.x.bound[REST, 0] += rest
+        total = rows.symbols[0]
+        for s in range(total):
+            rows.z[n, 0, s] = row[s]
+        q.z_radius[0] = weighted(row, rows.e, total)
+        q.held = 1
+        if not q.busy:
+            q.owes = 0
+        q.ref_hi, q.ref_lo, q.ref_off = hi, lo, 0.0
 
 
 @kernel
