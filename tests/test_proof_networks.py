@@ -221,6 +221,8 @@ def test_condensed_symbols_enclose_the_same_truth():
     few = doubles.run(problem, "double-double", 0.02, np.inf, True, 130)
     truth = balls.run(problem, 256, 0.02, np.inf)
     assert few.finding is None and few.proved == problem.count
+    # New symbols enclose what the old ones did, and not much more.
+    assert (few.radius >= 0.999 * whole.radius).all()
     assert few.radius.max() < 20.0 * whole.radius.max()
     for a, b, r in zip(few.times, truth.times, few.radius, strict=True):
         assert abs(a - b) <= r

@@ -183,7 +183,7 @@ def fold_arrival(p, q, n, src, arr, rows, m, hi, lo, row):
     x, _ = interval(hi, lo, 0.0, a_hi, a_lo, a_off)
     span = max(x[0], 0.0)
     wait, felt = waiting(q, span, hi, lo, a_hi, a_lo, a_off)
-    em = 0.0 if wait > 0.0 else exp_neg(felt * p.rate_hi)
+    em = 0.0 if wait > 0.0 or q.busy else exp_neg(felt * p.rate_hi)
     source_row, length = rows.c[slot], rows.length[slot]
     if port == VOLTAGE:
         factor = weight * p.rate_hi * em
