@@ -74,6 +74,8 @@ class Cell:
         self.plain = bool(p.plain)
         start = problem.start[n, : self.count + 1]
         self.x = [arb(float(a)) + arb(float(b)) for a, b in start]
+        if n in problem.membranes:
+            self.x[0] = exact(problem.membranes[n])
         self.dev = [0.0] * (self.count + 1)
         self.rest = [0.0] * (self.count + 1)
         self.t, self.free = arb(0), arb(0)

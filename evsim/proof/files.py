@@ -115,6 +115,8 @@ def _neurons(problem: Problem) -> dict[str, Any]:
             listed.append(entry)
         start = [exact_text(Fraction(a) + Fraction(b))
                  for a, b in problem.start[n, : p.count + 1]]  # fmt: skip
+        if n in problem.membranes:
+            start[0] = exact_text(problem.membranes[n])
         neurons.append([forms[key], start])
     return {"forms": listed, "neurons": neurons}
 

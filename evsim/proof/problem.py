@@ -44,6 +44,7 @@ class Problem:
     until: float
     forms: list[Form]  # exact numbers of every neuron
     exact: dict[int, Fraction]  # times of inputs that no pair of doubles holds
+    membranes: dict[int, Fraction]  # at time 0, of which no pair of doubles holds the value
 
     @property
     def size(self) -> int:
@@ -132,13 +133,31 @@ def _one_form(form: Linear, k: int) -> Form:
     return Form(number(form.tau), tuple(number(c.tau) for c in form.components), theta, reset)
 
 
-def initial_state(form: Linear, values, n: int) -> np.ndarray:
-    """State at time 0 as pairs, shape (n, 1 + `WIDTH`, 2), from that of the model's kernel."""
+def initial_state(form: Linear, model, values, n: int):
+    """State at time 0 as pairs, shape (n, 1 + `WIDTH`, 2), from that of the model's kernel; and
+    the membranes that no pair holds, exactly."""
     out = np.zeros((n, 1 + WIDTH, 2))
     for k, indices in enumerate(form.state):
         start = form.components[k - 1].start if k else 0.0
         out[:, k, :] = exact_pairs([*(values[j] for j in indices), start], n)[:2].T
-    return out
+    exact: dict[int, Fraction] = {}
+    if form.tau is not None:
+        v = _voltage(model, values[0], n)
+        hi, lo, error = exact_pairs([np.nan_to_num(v), *form.reset[1:]], n)
+        known = ~np.isnan(v)
+        out[known, 0, 0], out[known, 0, 1] = hi[known], lo[known]
+        for k in np.flatnonzero(known & (error > 0.0)).tolist():
+            terms = [np.broadcast_to(x, (n,))[k] for x in (v, *form.reset[1:])]
+            exact[k] = sum((Fraction(float(x)) for x in terms), Fraction(0))
+    return out, exact
+
+
+def _voltage(model, u, n: int) -> np.ndarray:
+    """The voltage that the kernel has rounded to `u`, where that can be told, else nan."""
+    rest = np.broadcast_to(np.asarray(model.rest(), float), (n,))
+    leak = np.broadcast_to(np.asarray(model.v_leak, float), (n,))
+    near = u + rest
+    return np.where(leak - rest == u, leak, np.where(near - rest == u, near, np.nan))
 
 
 def build(
@@ -163,11 +182,16 @@ def build(
         table.population(name, first[name])
     sources = table.sources(hi, lo, neuron)
     bounds, arrivals = table.arrivals(sum(sizes), sources, until)
-    start = [initial_state(form, initial[name], n) for name, (form, _, n) in forms.items()]
+    start: list[np.ndarray] = []
+    exactly: dict[int, Fraction] = {}
+    for name, (form, model, n) in forms.items():
+        pairs, membranes = initial_state(form, model, initial[name], n)
+        start.append(pairs)
+        exactly |= {first[name] + k: value for k, value in membranes.items()}
     return Problem(
         np.concatenate([neurons_of(*form) for form in forms.values()]).view(np.recarray),
         np.concatenate(start), bounds, arrivals, sources, hi.size, first, order, float(until),
-        forms_of(forms), table.exact,
+        forms_of(forms), table.exact, exactly,
     )  # fmt: skip
 
 

@@ -20,6 +20,8 @@ def initial(problem: Problem) -> tuple[np.recarray, np.recarray]:
     """Neurons before their first event, and sources of which only the inputs are known."""
     net, q = problem.neurons, records(STATE, problem.size)
     q.x.hi[:], q.x.lo[:] = problem.start[:, :, 0], problem.start[:, :, 1]
+    for n in problem.membranes:
+        q.x.bound[n, ROUNDING, 0] = 2.0**-105 * abs(q.x.hi[n, 0])
     for name in ("theta_hi", "theta_lo", "theta_err", "reset_hi", "reset_lo", "reset_err"):
         q[name] = net[name]
     q.first[:] = q.next[:] = problem.bounds[:-1]
