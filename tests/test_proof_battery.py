@@ -59,3 +59,8 @@ def test_true_spikes_are_proved_and_enclosed(family):
 def test_steps_of_current_are_part_of_the_proof():
     verdicts = [check(problem) for problem in variants("cuba", COUNT, seed=5)]
     assert sum(claim == "PROVED" for claim, _ in verdicts) > 0.5 * COUNT, verdicts
+
+
+def test_a_voltage_at_rest_starts_there_and_not_at_its_rounding():
+    """Near a grazing the rounding of v_leak - v_inf, long decayed, moves the spike by 1e-10."""
+    assert check(generate("equal", 51, seed=3)[50]) == ("PROVED", "PROVED")

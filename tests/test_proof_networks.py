@@ -155,7 +155,7 @@ def test_the_checker_rejects_tampered_certificates(tmp_path):
         path.write_text(json.dumps(false))
         assert not certificate.check(path).ok
     path.write_text("{}")
-    assert "not a certificate" in certificate.check(path).reason
+    assert not certificate.check(path).ok
 
 
 def chaotic(until):

@@ -191,6 +191,17 @@ class Cell:
 to_float = float
 
 
+def fraction(x: arb) -> Fraction:
+    """The exact number that a ball without radius holds."""
+    mantissa, exponent = x.mid().man_exp()
+    return Fraction(int(mantissa)) * Fraction(2) ** int(exponent)
+
+
+def below(d: arb) -> float:
+    """A float that a positive ball certainly exceeds."""
+    return (to_float(d) - to_float(d.rad())) * (1.0 - 1e-15)
+
+
 def flow(q: Cell, s: arb) -> Flowed:
     """The state of a neuron an interval later."""
     held = q.busy

@@ -7,13 +7,23 @@ radii and rows of symbols are floats, as in the compiled tiers.
 from __future__ import annotations
 
 import math
-from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
 from flint import arb, ctx
 
-from evsim.proof.ball_flow import Cell, bend_of, exact, excess, flow, halve, slope_of, to_float
+from evsim.proof.ball_flow import (
+    Cell,
+    below,
+    bend_of,
+    exact,
+    excess,
+    flow,
+    fraction,
+    halve,
+    slope_of,
+    to_float,
+)
 from evsim.proof.bounds import NEAR, TINY, UP
 from evsim.proof.doubles import Finding, Outcome, growth_of
 from evsim.proof.flow import DEVIATION, REST
@@ -45,12 +55,6 @@ def run(problem: Problem, bits: int, window: float, tolerance: float) -> Outcome
         return Pass(problem, bits, window, tolerance).outcome()
     finally:
         ctx.prec = before
-
-
-def _fraction(x: arb) -> Fraction:
-    """The exact number that a ball without radius holds."""
-    mantissa, exponent = x.mid().man_exp()
-    return Fraction(int(mantissa)) * Fraction(2) ** int(exponent)
 
 
 class _Views(NamedTuple):
@@ -104,7 +108,7 @@ class Pass:
                 if whole or stop.finding.time < end:
                     findings.append(stop.finding)
         first = min(findings, key=lambda f: (f.time, not f.proved), default=None)
-        times = [_fraction(t) for t in self.time[:k]]
+        times = [fraction(t) for t in self.time[:k]]
         gaps = np.array([q.closest for q in self.cells])
         return Outcome(
             "balls", self.bits, first, k, times, np.array(self.radius[:k]),
@@ -396,8 +400,3 @@ def code_of(proved: bool, where: float) -> int:
     if not proved:
         return CROSSING
     return MISSING if where > 0.0 else LEVEL
-
-
-def below(d: arb) -> float:
-    """A float that a positive ball certainly exceeds."""
-    return (to_float(d) - to_float(d.rad())) * (1.0 - 1e-15)
