@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from evsim.nir import from_nir
     from evsim.nir_out import to_nir
     from evsim.outcome import ZenoError
+    from evsim.proof.certify import Certificate, certify, certify_spikes
     from evsim.record import Record
     from evsim.simulate import simulate
     from evsim.spikes import Spikes
@@ -38,6 +39,7 @@ __all__ = [
     "QIF",
     "AdaptiveLIF",
     "AlphaLIF",
+    "Certificate",
     "Current",
     "DeltaLIF",
     "Gradient",
@@ -45,6 +47,8 @@ __all__ = [
     "Record",
     "Spikes",
     "ZenoError",
+    "certify",
+    "certify_spikes",
     "from_nir",
     "gradient",
     "load",
@@ -61,6 +65,7 @@ _HOME = {
     "AdaptiveLIF": "evsim.models.adaptive",
     "AlphaLIF": "evsim.models.alpha",
     "QIF": "evsim.models.quadratic",
+    "Certificate": "evsim.proof.certify",
     "Current": "evsim.delivery",
     "DeltaLIF": "evsim.models.delta",
     "Gradient": "evsim.gradient",
@@ -68,6 +73,8 @@ _HOME = {
     "Record": "evsim.record",
     "Spikes": "evsim.spikes",
     "ZenoError": "evsim.outcome",
+    "certify": "evsim.proof.certify",
+    "certify_spikes": "evsim.proof.certify",
     "from_nir": "evsim.nir",
     "gradient": "evsim.gradient",
     "load": "evsim.files",

@@ -1,4 +1,4 @@
-"""The command line: `evsim demo`, `evsim verify`, `evsim run`, `evsim bench`.
+"""The command line: `evsim demo`, `verify`, `run`, `certify` and `bench`.
 
 Exit codes: 0 all is well; 1 a layer fails or cannot be verified; 2 bad input, with one line on
 standard error; 130 interrupted. Heavy modules are imported inside the commands, so that help
@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from evsim.proof.command import certify
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -365,5 +367,5 @@ def _console() -> Console:
 
 
 app.callback(invoke_without_command=True, help=_help(_evsim))(_evsim)
-for _command in (demo, verify, run, bench):
+for _command in (demo, verify, run, certify, bench):
     app.command(help=_help(_command))(_command)

@@ -21,7 +21,9 @@ from pathlib import Path
 
 import numba
 from llvmlite import binding
+from numba import types
 from numba.core import config
+from numba.extending import intrinsic
 
 PACKAGE = Path(__file__).parent
 #: Cache folders that nobody has used for so long are deleted [s]; a running process may still
@@ -110,6 +112,24 @@ def inner_kernel(function):
 def inner_inline_kernel(function):
     """As `inline_kernel`, but called by kernels only: Python would crash."""
     return _compiled(function, forceinline=True, no_cpython_wrapper=True)
+
+
+@intrinsic
+def _apart(typingctx):
+    def codegen(context, builder, signature, args):
+        builder.function.attributes.add("noinline")
+        return context.get_dummy_value()
+
+    return types.none(), codegen
+
+
+def _nothing():
+    """What `apart` is where nothing is compiled."""
+
+
+#: Called in a kernel, keeps it a function of its own: a large one with many callers would
+#: otherwise be copied into each of them, and take minutes to compile.
+apart = _nothing if config.DISABLE_JIT else _apart
 
 
 def _compiled(function, **options):

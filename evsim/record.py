@@ -34,6 +34,8 @@ class Record:
         is not in it.
     network, inputs, until, policies, initial
         What was run; the network is a copy.
+    certificate : Certificate or None
+        The proof of its spikes, if `simulate` was asked for one.
     """
 
     network: Network
@@ -44,6 +46,7 @@ class Record:
     undecided: list[tuple[str, int, float, str]]
     initial: dict[str, tuple[np.ndarray, ...]]
     final: dict[str, Snapshot] | None = None  # where a resumed run goes on
+    certificate: Any = None  # of `simulate(.., certify=True)`
 
     def voltage(self, name: str, unit: int, t) -> np.ndarray:
         """Membrane voltage of one neuron, exact at any time.
@@ -150,6 +153,26 @@ class Record:
         """
         area = self._readings(name, "integral").area
         return area + self.network.populations[name].model.rest() * self.until
+
+    def plot_digits(self, ax=None):
+        """Draw how many digits of a float64 spike time are true, as the run goes on.
+
+        Parameters
+        ----------
+        ax : matplotlib axes, optional
+
+        Returns
+        -------
+        matplotlib axes
+
+        Raises
+        ------
+        ValueError
+            If there is no proof for a model, or the run is too long; see `evsim.proof.digits`.
+        """
+        from evsim.proof.digits import plot
+
+        return plot(self, ax)
 
     def _readings(self, name: str, what: str) -> Readings:
         self._check_name(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from numbers import Real
 from typing import Any
 
@@ -47,6 +48,7 @@ def simulate(
     *,
     initial: dict[str, dict[str, Any]] | None = None,
     resume=None,
+    certify: bool = False,
     threads: int | None = None,
     tie: str = "spike_first",
     multi: str = "repeat",
@@ -70,6 +72,8 @@ def simulate(
     resume : Record, or list of them for a batch, optional
         Go on where it ended, bit for bit as if run at once: `inputs` are only those after its
         `until`, and the answer holds the whole run.
+    certify : bool, optional
+        Prove the spikes too: `record.certificate`, as of `evsim.certify`.
     threads : int, optional
         Samples of a batch that run at once; a recurrent network that is alone, or one of few, is
         divided among those that are left, at most one for each processor and for every 2000
@@ -145,6 +149,10 @@ def simulate(
     share = processors_for(network, min(processors, os.cpu_count() or 1) // workers)
     with meter(progress, "simulating", len(stages) * len(samples)) as shown:
         records = _in_parallel(run, [*zip(checked, past, strict=True)], workers)
+    if certify:
+        from evsim.proof.certify import certify as proof_of
+
+        records = [replace(record, certificate=proof_of(record)) for record in records]
     return records if isinstance(inputs, list | tuple) else records[0]
 
 

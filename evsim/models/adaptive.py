@@ -27,6 +27,7 @@ from evsim.models.flow import exponential
 from evsim.models.held import rise_of_sum
 from evsim.models.isolate import sorted_rates
 from evsim.models.lif import GRAZE, RESET, SLACK, levels, relevel
+from evsim.models.linear import CURRENT, THRESHOLD, Component, Linear, leaky
 from evsim.models.mixed import WIDER, excess, response
 from evsim.models.moments import response_change
 from evsim.models.refractory import CLAMP, REFRACTORY, arrived, gone_on
@@ -85,6 +86,11 @@ class AdaptiveLIF(Neuron):
             rate_th=others[1], jump_th=self.jump_th, rates=rates, over=all_over,
             over_mem=over_mem, over_syn=over[0], over_th=over[1], **levels(self),
         )  # fmt: skip
+
+    def linear(self) -> Linear:
+        """Its equations, for proofs."""
+        moving = Component(THRESHOLD, self.tau_th, self.jump_th)
+        return leaky(self, (Component(CURRENT, self.tau_syn), moving))
 
     def rest(self) -> float | np.ndarray:
         """The level to which the voltage relaxes without input."""

@@ -31,6 +31,7 @@ from evsim.models.base import Neuron, exact_sum, in_form
 from evsim.models.held import rise_of_sum
 from evsim.models.isolate import sorted_rates
 from evsim.models.lif import GRAZE, RESET, SLACK, levels, relevel
+from evsim.models.linear import DRIVEN, DRIVER, Component, Linear, leaky
 from evsim.models.mixed import WIDER, excess
 from evsim.models.moments import alpha_change, response_change
 from evsim.models.refractory import CLAMP, REFRACTORY, arrived, gone_on
@@ -85,6 +86,11 @@ class AlphaLIF(Neuron):
     def no_pulses(self) -> str:
         """Why rectangular pulses cannot be its input."""
         return "an alpha synapse has no constant current"
+
+    def linear(self) -> Linear:
+        """Its equations, for proofs."""
+        both = Component(DRIVEN, self.tau_syn), Component(DRIVER, self.tau_syn)
+        return leaky(self, both, (1,))
 
     def rest(self) -> float | np.ndarray:
         """The level to which the voltage relaxes without input."""

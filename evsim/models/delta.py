@@ -21,6 +21,7 @@ from evsim.models import adjoint, verbs
 from evsim.models.base import Neuron, exact_sum, in_form
 from evsim.models.crossing import DOUBT, EPS
 from evsim.models.lif import GRAZE, RESET, SLACK, levels, relevel
+from evsim.models.linear import Linear, leaky
 from evsim.models.refractory import CLAMP, REFRACTORY, arrived, gone_on
 from evsim.numerics import exp_neg, log1p
 
@@ -55,6 +56,10 @@ class DeltaLIF(Neuron):
     def compile(self, n: int, arrays: bool) -> DeltaKernel:
         """Kernel parameters, all scalar or all arrays of `n`."""
         return in_form(DeltaKernel, n, arrays, rate_mem=1.0 / self.tau_mem, **levels(self))
+
+    def linear(self) -> Linear:
+        """Its equations, for proofs."""
+        return leaky(self, (), (None,))
 
     def rest(self) -> float | np.ndarray:
         """The level to which the voltage relaxes without input."""

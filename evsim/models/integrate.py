@@ -25,6 +25,7 @@ from evsim.models.crossing import DOUBT, EPS
 from evsim.models.integrate_exp import IFExpKernel
 from evsim.models.integrate_ramp import IFRampKernel
 from evsim.models.lif import GRAZE, RESET
+from evsim.models.linear import CURRENT, Component, Linear
 from evsim.models.refractory import CLAMP, REFRACTORY, arrived, gone_on
 from evsim.numerics import add_time, fma, two_sum
 
@@ -115,6 +116,17 @@ class IF(Neuron):
             return in_form(IFExpKernel, n, arrays, **values)
         cls = IFRampKernel if self.input == "ramp" else IFKernel
         return in_form(cls, n, arrays, drop_lo=drop_lo, **values)
+
+    def linear(self) -> Linear:
+        """Its equations, for proofs: the slope is a current that does not decay."""
+        slope = Component(CURRENT, None, start=self.bias)
+        parts = {
+            "delta": ((slope,), (None,), ((0, 1), ())),
+            "exp": ((slope, Component(CURRENT, self.tau_syn)), (1,), ((0,), (), (1,))),
+            "ramp": ((slope,), (0,), ((0, 1), (2, 3))),
+        }
+        components, ports, state = parts[self.input]
+        return Linear(None, components, ports, (self.v_th,), (self.v_reset,), state, 0)
 
     def rest(self) -> float:
         """The level from which the kernels measure the voltage."""

@@ -28,6 +28,7 @@ from evsim.models.base import Neuron, exact_sum, in_form
 from evsim.models.crossing import extremum, first_crossing
 from evsim.models.flow import exponential, rates
 from evsim.models.held import rise_of_leaky
+from evsim.models.linear import CURRENT, Component, Linear, leaky
 from evsim.models.moments import response_change
 from evsim.models.refractory import CLAMP, REFRACTORY, arrived, gone_on
 from evsim.numerics import exp_neg, two_sum
@@ -109,6 +110,11 @@ class LIF(Neuron):
 
             return mixed_kernel(self.tau_mem, [*self.tau_syn.values()], levels(self), n, arrays)
         return in_form(LIFKernel, n, arrays, **rates(self.tau_mem, self.tau_syn), **levels(self))
+
+    def linear(self) -> Linear:
+        """Its equations, for proofs."""
+        taus = [*self.tau_syn.values()] if self.ports else [self.tau_syn]
+        return leaky(self, [Component(CURRENT, tau) for tau in taus], range(len(taus)))
 
     def rest(self) -> float | np.ndarray:
         """The level to which the voltage relaxes without input."""

@@ -1,0 +1,354 @@
+"""One neuron in ball arithmetic: its flow, its tests, and what is known of it."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import NamedTuple
+
+from flint import arb, fmpq
+
+from evsim.models.linear import DRIVER, THRESHOLD
+from evsim.proof.bounds import TINY, UP
+from evsim.proof.problem import STEP, VOLTAGE, Problem
+
+SLACK = 4e-15
+MOST_STEPS = 4000
+
+
+def exact(value: Fraction) -> arb:
+    """A rational number as a ball."""
+    return arb(fmpq(value.numerator, value.denominator))
+
+
+def rational(hi, lo) -> Fraction:
+    """The exact sum of two doubles."""
+    return Fraction(float(hi)) + Fraction(float(lo))
+
+
+class Flowed(NamedTuple):
+    """A state after an interval: values, deviations, rests, and what of the membrane is left."""
+
+    x: list[arb]
+    dev: list[float]
+    rest: list[float]
+    fade: float
+
+
+class Shape(NamedTuple):
+    """As `evsim.proof.state.Shape`; `sink` is the part of the slope that the threshold has."""
+
+    slope: float
+    curvature: float
+    steep: float
+    bend: float
+    loose: float
+    sink: float
+
+
+class Cell:
+    """One neuron: parameters, and its state at the time `t` of its last event."""
+
+    def __init__(self, problem: Problem, n: int):
+        p = problem.neurons[n]
+        form = problem.forms[n]
+        self.n, self.count = n, int(p.count)
+        self.kind = p.kind[: self.count].tolist()
+        self.jump = p.jump[: self.count].tolist()
+        self.leaky, self.drive_in = form.tau is not None, int(p.drive)
+        tau = None if form.tau is None else Fraction(form.tau)
+        taus = [None if c is None else Fraction(c) for c in form.taus]
+        rate = Fraction(0) if tau is None else 1 / tau
+        decays = [Fraction(0) if c is None else 1 / c for c in taus]
+        self.rate, self.gain = exact(rate), exact(rate) if self.leaky else arb(1)
+        self.decay = [exact(d) for d in decays]
+        self.gap = [exact(abs(rate - d)) if d != rate else None for d in decays]
+        self.slow = [d >= rate for d in decays]
+        self.rate_, self.gain_ = float(rate), float(rate) if self.leaky else 1.0
+        self.decay_ = [float(d) for d in decays]
+        self.theta_0, self.reset_0 = exact(form.theta), exact(form.reset)
+        self.theta, self.reset = self.theta_0, self.reset_0
+        self.theta_ = to_float(self.theta)
+        self.shortest, self.t_ref = float(p.shortest), float(p.t_ref)
+        self.thresholds = [c + 1 for c, kind in enumerate(self.kind) if kind == THRESHOLD]
+        self.plain = bool(p.plain)
+        start = problem.start[n, : self.count + 1]
+        self.x = [arb(float(a)) + arb(float(b)) for a, b in start]
+        if n in problem.membranes:
+            self.x[0] = exact(problem.membranes[n])
+        self.dev = [0.0] * (self.count + 1)
+        self.rest = [0.0] * (self.count + 1)
+        self.t, self.free = arb(0), arb(0)
+        self.rho = self.slope = self.reach = self.near = self.drive = 0.0
+        self.busy = self.owes = False
+        self.last = self.origin = -1
+        self.next, self.end = int(problem.bounds[n]), int(problem.bounds[n + 1])
+        self.closest = math.inf
+
+    def take(self, state: Flowed, t: arb, rho: float) -> None:
+        """Make a state that of the neuron, at a time of radius `rho`."""
+        self.x, self.dev, self.rest = list(state.x), list(state.dev), list(state.rest)
+        self.t, self.rho = t, rho
+
+    def age(self, s: float) -> None:
+        """Time goes on by `s` for what the order of arrivals and spikes needs."""
+        self.reach = max(self.reach, self.near) - s
+
+    def receive(self, port: int, weight: float, r: float) -> None:
+        """As `evsim.proof.state.receive`."""
+        size, rate, gain = abs(weight), self.rate_, self.gain_
+        if port == STEP:
+            size = self._step(weight)
+            linear, square = size * gain, size * gain * rate
+        elif port == VOLTAGE:
+            if self.busy:
+                return
+            self.x[0] += weight
+            linear, square = size * rate, size * rate * rate
+        else:
+            self.x[1 + port] += weight
+            own = self.decay_[port]
+            linear, square = size * gain, size * gain * (rate + own)
+            first, second = size * own * r, size * own * own * r * r
+            self.dev[1 + port] += (first + second) * UP
+            self.rest[1 + port] += second * UP
+            if self.kind[port] == DRIVER:
+                self.dev[port] += (size * r + 2.0 * size * own * r * r) * UP
+                self.rest[port] += 2.0 * size * own * r * r * UP
+                linear, square = 0.0, size * gain
+        if not self.busy:
+            self.dev[0] += (linear * r + square * r * r) * UP
+            self.rest[0] += square * r * r * UP
+
+    def _step(self, value: float) -> float:
+        """A step of the external current; its size."""
+        change = arb(value) - arb(self.drive)
+        self.drive = value
+        if self.drive_in >= 0:
+            self.x[1 + self.drive_in] += change
+        else:
+            self.x[0] -= change
+            self.theta, self.reset = self.theta_0 - value, self.reset_0 - value
+            self.theta_ = to_float(self.theta)
+        return abs(to_float(change))
+
+    def start_below(self, rho: float, span: float) -> tuple[float, float]:
+        """F at the state, and how far the truth may lie above over both ends' radii."""
+        f = excess(self, self.x)
+        margin = to_float(f.rad()) + self.spread(self.dev)
+        if rho > 0.0:
+            margin += bend_of(self, self.x, self.dev, span).steep * rho
+        return to_float(f), margin
+
+    def spread(self, dev: list[float]) -> float:
+        """Bound of the deviation of F."""
+        return (dev[0] + sum(dev[c] for c in self.thresholds)) * UP
+
+    def calm(self, state: Flowed, span: float, rho: float) -> bool:
+        """The tests of `evsim.proof.silence.ends_tell`."""
+        f, margin = self.start_below(rho, span)
+        if not f + margin < 0.0:
+            return False
+        push = least = rise = grown = size = 0.0
+        for c, kind in enumerate(self.kind, 1):
+            a, b, dev = to_float(self.x[c]), to_float(state.x[c]), self.dev[c]
+            if kind == THRESHOLD:
+                rise += max(a - b, 0.0)
+            elif kind == DRIVER:
+                push += max(a, 0.0) * min(span, 1.0 / self.decay_[c - 1])
+                grown += dev * span
+            else:
+                push += max(a, 0.0)
+                least += min(a, b) - dev
+                grown += dev
+            size += abs(a)
+        u = to_float(self.x[0])
+        level = SLACK * (abs(self.theta_) + abs(u) + size)
+        reach = self.gain_ * span
+        margin += grown * (min(reach, 1.0) if self.leaky else reach)
+        top = max(f, f + (push - u) * (1.0 - state.fade)) if self.leaky else f + reach * push
+        if top + rise + margin + level < 0.0:
+            return True
+        needed = self.theta_ if self.leaky else 0.0
+        if not self.plain or not least > needed + level:
+            return False
+        return to_float(state.x[0]) - self.theta_ + margin + level < 0.0
+
+    def holds(self, state: Flowed) -> bool:
+        """Whether the currents, once it is above threshold, would have kept it there."""
+        if not self.plain:
+            return False
+        least = size = 0.0
+        for c in range(1, self.count + 1):
+            a, b = to_float(self.x[c]), to_float(state.x[c])
+            least += min(a, b) - self.dev[c] - state.dev[c]
+            size += abs(a)
+        needed = self.theta_ if self.leaky else 0.0
+        return least > needed + SLACK * (size + abs(self.theta_))
+
+
+#: The middle of a ball as a double.
+to_float = float
+
+
+def fraction(x: arb) -> Fraction:
+    """The exact number that a ball without radius holds."""
+    mantissa, exponent = x.mid().man_exp()
+    return Fraction(int(mantissa)) * Fraction(2) ** int(exponent)
+
+
+def below(d: arb) -> float:
+    """A float that a positive ball certainly exceeds."""
+    return (to_float(d) - to_float(d.rad())) * (1.0 - 1e-15)
+
+
+def flow(q: Cell, s: arb) -> Flowed:
+    """The state of a neuron an interval later."""
+    held = q.busy
+    em = (-(s * q.rate)).exp() if q.leaky else arb(1)
+    fade_ = to_float(em)
+    u = q.x[0] if held else q.x[0] * em
+    dev = [q.dev[0] if held else q.dev[0] * fade_]
+    rest = [q.rest[0] if held else q.rest[0] * fade_]
+    x = [u]
+    for c in range(q.count):
+        fade, kappa = response(q, c, s, em)
+        value = q.x[c + 1]
+        part = value * fade
+        f, g = to_float(fade), 0.0
+        x.append(part)
+        dev.append(q.dev[c + 1] * f * UP + TINY)
+        rest.append(q.rest[c + 1] * f * UP + TINY)
+        if kappa is not None and not held:
+            x[0] += value * kappa
+            g = abs(to_float(kappa))
+            dev[0] += q.dev[c + 1] * g
+            rest[0] += q.rest[c + 1] * g
+        if q.kind[c] == DRIVER:
+            lag = abs(to_float(s)) * f
+            x[c] += s * part
+            dev[c] += q.dev[c + 1] * lag * UP
+            rest[c] += q.rest[c + 1] * lag * UP
+    dev[0], rest[0] = dev[0] * UP + TINY, rest[0] * UP + TINY
+    return Flowed(x, dev, rest, fade_)
+
+
+def response(q: Cell, c: int, s: arb, em: arb) -> tuple[arb, arb | None]:
+    """What is left of component `c`, and what it adds to the membrane, per unit."""
+    if q.kind[c] == THRESHOLD:
+        return (-(s * q.decay[c])).exp(), None
+    gap = q.gap[c]
+    slow = em if q.slow[c] else (-(s * q.decay[c])).exp()
+    if gap is None:
+        if q.kind[c] == DRIVER:
+            return slow, q.gain * slow * s * s / 2
+        return slow, q.gain * slow * s
+    x = s * gap
+    less = (-x).expm1()
+    fade = em + em * less if q.slow[c] else slow
+    if q.kind[c] == DRIVER:
+        # (e^x - 1 - x)/x^2 is half of 1F1(1; 3; x).
+        shape = (-x if not q.slow[c] else x).hypgeom_1f1(1, 3) / 2
+        whole = fade * shape if q.slow[c] else slow * shape
+        return fade, q.gain * s * s * whole
+    return fade, q.gain * slow * (-less) / gap
+
+
+def excess(q: Cell, x: list[arb]) -> arb:
+    """The distance above threshold."""
+    f = x[0] - q.theta
+    for c in q.thresholds:
+        f -= x[c]
+    return f
+
+
+def bend_of(q: Cell, x: list[arb], dev: list[float], ahead: float) -> Shape:
+    """`Shape` over the next `ahead`; as `evsim.proof.state.shape`."""
+    gain, rate = q.gain_, q.rate_
+    drive = turn = size = move = loose = fade = fade_2 = sink = sink_2 = 0.0
+    for c in range(q.count):
+        kind, own, value, off = q.kind[c], q.decay_[c], to_float(x[c + 1]), dev[c + 1]
+        most = abs(value) + off
+        if kind == THRESHOLD:
+            fade += value * own
+            fade_2 += value * own * own
+            sink += most * own
+            sink_2 += most * own * own
+            loose += off * own
+        elif kind == DRIVER:
+            turn += value
+            size += most * min(ahead + 0.02 * q.shortest, 1.0 / own)
+            move += 2.0 * most
+        else:
+            drive += value
+            turn -= value * own
+            size += most
+            move += most * own
+            loose += gain * off
+    u = to_float(x[0])
+    most = abs(u) + dev[0]
+    slope = gain * drive - rate * u
+    reach = gain * size + rate * (most + size)
+    noise = 4e-15 * (gain * size + rate * most + sink)
+    return Shape(
+        slope + fade, gain * turn - rate * slope - fade_2, (reach + sink) * 1.1,
+        (gain * move + rate * reach + sink_2) * 1.1, (loose + rate * dev[0]) * UP + noise, fade,
+    )  # fmt: skip
+
+
+def slope_of(q: Cell, x: list[arb]) -> arb:
+    """The slope of F."""
+    slope = -q.rate * x[0]
+    for c in range(q.count):
+        if q.kind[c] == THRESHOLD:
+            slope += q.decay[c] * x[c + 1]
+        elif q.kind[c] != DRIVER:
+            slope += q.gain * x[c + 1]
+    return slope
+
+
+def halve(q: Cell, s: arb, rho: float):
+    """As `evsim.proof.silence.halve`: None if silent, else (proved, where, value, margin)."""
+    span = to_float(s)
+    now = bend_of(q, q.x, q.dev, span)
+    before, loose = q.start_below(rho, span)
+    if not before + loose < 0.0:
+        return before - loose > 0.0, 0.0, before, loose
+    done, width, bend = arb(0), s, now.bend
+    for _ in range(MOST_STEPS):
+        left = s - done
+        if not to_float(left) > 0.0:
+            return None
+        whole = to_float(width) >= to_float(left)
+        at = s if whole else (done + width).mid()
+        state = flow(q, at)
+        f = excess(q, state.x)
+        value, w = to_float(f), to_float(at - done) * 1.0000001
+        off = to_float(f.rad()) + q.spread(state.dev) + now.steep * rho
+        if value - off > 0.0:
+            return earliest(q, to_float(done), to_float(at), value, off)
+        if max(before + loose, value + off) + 0.125 * bend * w * w < 0.0:
+            if whole:
+                return None
+            done, before, loose = at, value, off
+            bend = bend_of(q, state.x, state.dev, to_float(left)).bend
+            width = (2 * width).mid()
+        elif w < span * 2.0**-900 or loose + off > 2.0 * abs(before) + 2.0 * abs(value) > 0.0:
+            return False, to_float(at), value, off
+        else:
+            width = (width / 2).mid()
+    return False, to_float(done), before, loose
+
+
+def earliest(q: Cell, low: float, high: float, value: float, off: float):
+    """That it crosses before `high`, where F is above 0; brought close to a crossing."""
+    for _ in range(60):
+        middle = 0.5 * (low + high)
+        state = flow(q, arb(middle))
+        f = excess(q, state.x)
+        here = to_float(f.rad()) + q.spread(state.dev)
+        if to_float(f) - here > 0.0:
+            high, value, off = middle, to_float(f), here
+        else:
+            low = middle
+    return True, high, value, off

@@ -1,0 +1,402 @@
+"""The tier of any precision: the pass of `evsim.proof.prove` with centres in ball arithmetic.
+
+The centre of a neuron is a vector of Arb balls, whose radii hold the rounding; deviations,
+radii and rows of symbols are floats, as in the compiled tiers.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from flint import arb, ctx
+
+from evsim.proof.ball_flow import (
+    Cell,
+    below,
+    bend_of,
+    exact,
+    excess,
+    flow,
+    fraction,
+    halve,
+    slope_of,
+    to_float,
+)
+from evsim.proof.bounds import NEAR, TINY, UP
+from evsim.proof.doubles import Finding, Outcome, growth_of
+from evsim.proof.flow import DEVIATION, REST
+from evsim.proof.layout import WIDTH
+from evsim.proof.problem import STEP, VOLTAGE, Problem
+from evsim.proof.rows import COEFFICIENT, count_row_of, difference_of, enter_row_of, new_rows
+from evsim.proof.state import initial
+
+#: See `evsim.proof.events`.
+NO_SPIKE, OTHER_TIME, MISSING, REFRACTORY, ORDER, CROSSING, TOO_WIDE, LEVEL = range(1, 9)
+
+
+class Stop(Exception):
+    """The pass ends here."""
+
+    def __init__(self, code, n, k, source, time, gap, radius, found):
+        super().__init__(code)
+        self.finding = Finding(
+            code, n, min(time, found) if code <= REFRACTORY else time, k, source,
+            float(gap), float(radius), found,
+        )  # fmt: skip
+
+
+def run(problem: Problem, bits: int, window: float, tolerance: float) -> Outcome:
+    """The pass with `bits` of precision."""
+    before = ctx.prec
+    ctx.prec = bits
+    try:
+        return Pass(problem, bits, window, tolerance).outcome()
+    finally:
+        ctx.prec = before
+
+
+class _Views(NamedTuple):
+    """Columns of records, for writing single numbers."""
+
+    next: np.ndarray
+    owes: np.ndarray
+    slope: np.ndarray
+
+
+class Pass:
+    """One pass over a claim."""
+
+    def __init__(self, problem: Problem, bits: int, window: float, tolerance: float):
+        self.problem, self.bits = problem, bits
+        self.window, self.tolerance = window, tolerance
+        k = problem.count
+        src, arr = problem.sources, problem.arrivals
+        self.claim = [arb(a) + arb(b) for a, b in zip(src.claim_hi, src.claim_lo, strict=True)]
+        self.claim_float = src.claim_hi.tolist()
+        self.time = list(self.claim)
+        for j, value in problem.exact.items():
+            self.time[j] = exact(value)
+        self.radius = [0.0] * src.size
+        self.owner = src.neuron.tolist()
+        self.source, self.port = arr.source.tolist(), arr.port.tolist()
+        self.delay, self.weight = arr.delay.tolist(), arr.weight.tolist()
+        self.cells = [Cell(problem, n) for n in range(problem.size)]
+        self.net, self.arr = problem.neurons, arr.copy()
+        self.st, self.src = initial(problem)
+        self.known_of = _Views(self.st.next, self.st.owes, self.st.slope)
+        self.rows = new_rows(problem.size, WIDTH, k + 1)
+        self.row, self.bound = np.zeros(k + 1), np.zeros((3, WIDTH + 1))
+        self.done = 0
+
+    def outcome(self) -> Outcome:
+        """Run it."""
+        findings = []
+        try:
+            while self.done < self.problem.count:
+                self.spike(self.done)
+                self.done += 1
+        except Stop as stop:
+            findings.append(stop.finding)
+        k, whole = self.done, not findings
+        end = self.problem.until if whole else findings[0].time
+        for q in self.cells:
+            try:
+                self.still(q, k, arb(end))
+            except Stop as stop:
+                if whole or stop.finding.time < end:
+                    findings.append(stop.finding)
+        first = min(findings, key=lambda f: (f.time, not f.proved), default=None)
+        times = [fraction(t) for t in self.time[:k]]
+        gaps = np.array([q.closest for q in self.cells])
+        return Outcome(
+            "balls", self.bits, first, k, times, np.array(self.radius[:k]),
+            growth_of(self.rows, k), gaps,
+        )  # fmt: skip
+
+    # ------------------------------------------------------------------------------- events
+
+    def next_event(self, q: Cell, k: int):
+        """(kind, time): None, "arrival" or "release"; the earliest arrival is put first."""
+        m, at = q.next, None
+        if m < q.end and self.known(m, k):
+            at = self.time[self.source[m]] + self.delay[m]
+            j = m + 1
+            while j < q.end and self.known(j, k):
+                other = self.time[self.source[j]] + self.delay[j]
+                d = to_float(other - at)
+                if d > 2.0 * self.window:
+                    break
+                if d < 0.0:
+                    at = other
+                    for column in (self.source, self.delay, self.weight, self.port):
+                        column[m], column[j] = column[j], column[m]
+                    self.arr[[m, j]] = self.arr[[j, m]]
+                j += 1
+        if q.busy and (at is None or to_float(q.free - at) <= 0.0):
+            return "release", q.free
+        return ("arrival", at) if at is not None else (None, None)
+
+    def known(self, m: int, k: int) -> bool:
+        """Whether an arrival comes from an input, or from a spike before `k`."""
+        return self.source[m] < k or self.owner[self.source[m]] < 0
+
+    def do_release(self, q: Cell, k: int) -> None:
+        """The end of a refractory time."""
+        s = q.free - q.t
+        q.take(flow(q, s), q.free, 0.0)
+        q.age(to_float(s))
+        q.near = 0.0
+        r = self.radius[q.last]
+        now = bend_of(q, q.x, q.dev, 0.0)
+        rest = (0.55 * now.bend * r * r + 1.06 * now.loose * r) * UP
+        slope = now.slope - now.sink
+        q.dev[0] += (abs(slope) * r + rest) * UP
+        q.rest[0] += rest
+        q.slope, q.busy, q.owes, q.rho = slope, False, True, r
+        if not to_float(q.x[0] - q.theta) < 0.0:
+            raise Stop(LEVEL, q.n, k, q.last, to_float(q.t), 0.0, 0.0, 0.0)
+
+    def do_arrival(self, q: Cell, k: int, at: arb, state) -> None:
+        """The next arrival, after the gap before it has been proved silent."""
+        m = q.next
+        source, weight, port = self.source[m], self.weight[m], self.port[m]
+        r = self.radius[source]
+        if q.last >= 0:
+            d = below(at - self.time[q.last])
+            both = r + self.radius[q.last]
+            if source != q.last and not d > both * UP:
+                both = self.difference(source, q.last, both)
+                if not d > both * UP:
+                    raise Stop(ORDER, q.n, q.last, source, to_float(at), d, both, 0.0)
+            q.closest = min(q.closest, d)
+        q.age(to_float(at - q.t))
+        q.near, q.origin = r, source
+        q.take(state, at, r)
+        q.receive(port, weight, r)
+        q.next += 1
+        if q.last >= 0 and port != STEP:
+            both = (r + self.radius[q.last]) * UP
+            if abs(to_float(at - q.free)) <= both + to_float((at - q.free).rad()):
+                if port == VOLTAGE and source != q.last:
+                    raise Stop(ORDER, q.n, q.last, source, to_float(at), 0.0, both, 0.0)
+                q.dev[0] += 1.1 * abs(weight) * q.gain_ * both
+                q.rest[0] += 1.1 * abs(weight) * q.gain_ * both
+
+    def difference(self, a: int, b: int, both: float) -> float:
+        """The radius of the difference of two spike times, common history left out."""
+        if self.owner[a] < 0 or self.owner[b] < 0:
+            return both
+        return difference_of(self.src, self.rows, a, b)
+
+    def quiet(self, q: Cell, state, s: arb, rho: float):
+        """None if the gap up to `state` is silent, else (proved, time, value, margin)."""
+        if q.busy or q.calm(state, to_float(s), max(rho, q.rho)):
+            return None
+        return halve(q, s, max(rho, q.rho))
+
+    def still(self, q: Cell, k: int, end: arb) -> None:
+        """A neuron through its events up to a time, without a spike."""
+        while True:
+            kind, at = self.next_event(q, k)
+            last = kind is None or not to_float(end - at) > 0.0
+            if kind == "release" and not last:
+                self.do_release(q, k)
+                continue
+            if last and q.busy:
+                return
+            at = end if last else at
+            s = at - q.t
+            state = flow(q, s)
+            if to_float(s) > 0.0 or not last:
+                rho = 0.0 if last else self.radius[self.source[q.next]]
+                loud = self.quiet(q, state, s, rho)
+                if loud is not None:
+                    proved, where, value, margin = loud
+                    found = self.candidate(q, q.t + where)
+                    time = to_float(q.t) + where if found is None else to_float(found[0])
+                    code = code_of(proved, where)
+                    raise Stop(code, q.n, k, -1, time, value, margin, time)
+            if last:
+                return
+            self.do_arrival(q, k, at, state)
+
+    # ------------------------------------------------------------------------------- spikes
+
+    def spike(self, k: int) -> None:
+        """Bring the neuron of claim `k` to that spike."""
+        q, claim = self.cells[self.owner[k]], self.claim[k]
+        while True:
+            kind, at = self.next_event(q, k)
+            if q.busy:
+                d, r = to_float(q.free - claim), self.radius[q.last]
+                if d > self.window + r:
+                    raise Stop(REFRACTORY, q.n, k, q.last, self.claim_float[k], d, r,
+                               to_float(q.free))  # fmt: skip
+                if kind == "release":
+                    self.do_release(q, k)
+                else:
+                    self.do_arrival(q, k, at, flow(q, at - q.t))
+                continue
+            if kind is not None and to_float(claim - at) >= 0.0:
+                s = at - q.t
+                state = flow(q, s)
+                loud = self.quiet(q, state, s, self.radius[self.source[q.next]])
+                if loud is not None:
+                    return self.early(q, k, at, loud)
+            else:
+                state = self.here(q, k, at)
+                if state is None:
+                    return None
+            self.do_arrival(q, k, at, state)
+
+    def early(self, q: Cell, k: int, at: arb, loud) -> None:
+        """The gap before an arrival is not silent, although the claim lies behind it."""
+        proved, where, value, margin = loud
+        found = self.candidate(q, q.t + where)
+        if found is not None and to_float(at - found[0]) > 0.0:
+            return self.settle(q, k, found)
+        time = to_float(q.t) + where
+        code = code_of(proved, where)
+        raise Stop(code, q.n, k, self.source[q.next], time, value, margin, time)
+
+    def here(self, q: Cell, k: int, at: arb | None):
+        """The claim lies in the gap before the next event: prove the spike, or that there is
+        none; the state at an arrival that comes first."""
+        claim, c = self.claim[k], self.claim_float[k]
+        found = self.candidate(q, claim)
+        if found is not None and (at is None or to_float(at - found[0]) > 0.0):
+            return self.settle(q, k, found)
+        close = at is not None and to_float(at - claim) <= self.window
+        if at is None and q.next < q.end:
+            source = self.source[q.next]
+            if self.claim_float[source] + self.delay[q.next] <= c + 2.0 * self.window:
+                raise Stop(ORDER, q.n, k, source, c, 0.0, self.window, 0.0)
+        s = (at if at is not None and close else claim + self.window) - q.t
+        state = flow(q, s)
+        loud = self.quiet(q, state, s, self.radius[self.source[q.next]] if close else 0.0)
+        if loud is None:
+            if close:
+                return state
+            raise Stop(NO_SPIKE, q.n, k, -1, c, self.window, 0.0, math.inf)
+        proved, where, value, margin = loud
+        missing = proved and where > 0.0 and to_float(q.t) + where < c - self.window
+        code = MISSING if missing else LEVEL if proved and where == 0.0 else CROSSING
+        raise Stop(code, q.n, k, -1, c, value, margin, c)
+
+    def candidate(self, q: Cell, guess: arb):
+        """(time, state, residual, shape) after Newton's steps from a guess, or None."""
+        at = guess.mid()
+        for _ in range(2 + self.bits.bit_length() * 2):
+            s = at - q.t
+            if not to_float(s) >= 0.0:
+                return None
+            state = flow(q, s)
+            f = excess(q, state.x)
+            value, error = to_float(f), to_float(f.rad())
+            now = bend_of(q, state.x, state.dev, 0.0)
+            inside = now.slope * now.slope - 2.0 * value * now.curvature
+            if inside < 0.0 or now.slope + math.sqrt(inside) <= 0.0:
+                return None
+            if abs(value) <= error:
+                return at, state, abs(value) + error, now
+            if abs(value) < 1e-5 * now.slope**2 / (abs(now.curvature) + 1e-300):
+                step = -f / slope_of(q, state.x)
+            else:
+                step = arb(-2.0 * value / (now.slope + math.sqrt(inside)))
+            new = (at + step).mid()
+            if to_float(new - at) == 0.0:
+                return at, state, abs(value) + error, now
+            at = new
+        return at, state, abs(value) + error, now
+
+    def settle(self, q: Cell, k: int, found) -> None:
+        """A crossing: prove it, its time and its place among the arrivals, and take it."""
+        at, state, residual, near = found
+        time, v = to_float(at), near.slope
+        whole = state.dev[0] + sum(state.dev[c] for c in q.thresholds)
+        rest = state.rest[0] + sum(state.rest[c] for c in q.thresholds)
+        if not v > 0.0:
+            raise Stop(CROSSING, q.n, k, -1, time, v, residual, time)
+        r0 = 1.5 * (residual + whole) / v * UP
+        now = bend_of(q, state.x, state.dev, r0)
+        eta = (now.loose + now.bend * r0) * UP
+        if not (eta <= 0.25 * v and r0 <= NEAR * q.shortest):
+            raise Stop(CROSSING, q.n, k, -1, time, v, residual, time)
+        self.first_one(q, k, at, state, v)
+        eps = ((residual + rest) / v + r0 * eta / v) * UP + TINY
+        r = self.radius_of(q, k, at, state, v, eps)
+        far = abs(to_float(at - self.claim[k]))
+        limit, c = min(self.window, self.tolerance), self.claim_float[k]
+        if far - r > limit:
+            raise Stop(OTHER_TIME, q.n, k, -1, c, far, r, time)
+        if not (far + r <= self.tolerance and r <= NEAR * q.shortest):
+            raise Stop(TOO_WIDE, q.n, k, -1, c, far, r, time)
+        span = below(at - q.t)
+        if not span > (q.reach + r) * UP:
+            raise Stop(ORDER, q.n, k, q.origin, time, span - q.reach, r, time)
+        if q.near > 0.0 and not span > (q.near + r) * UP:
+            both = self.difference(q.origin, k, q.near + r)
+            if not span > both * UP:
+                raise Stop(ORDER, q.n, k, q.origin, time, span, both, time)
+        if q.origin >= 0:
+            q.closest = min(q.closest, span)
+        self.take_spike(q, k, at, state, r)
+
+    def first_one(self, q: Cell, k: int, at: arb, state, v: float) -> None:
+        """No crossing comes before the candidate."""
+        s = at - q.t
+        if q.holds(state):
+            f, margin = q.start_below(q.rho, to_float(s))
+            if f + margin < 0.0:
+                return
+        now = bend_of(q, q.x, q.dev, to_float(s))
+        delta = 0.25 * v / now.bend
+        if delta >= to_float(s):
+            f, margin = q.start_below(q.rho, to_float(s))
+            loud = None if f + margin < 0.0 else (f - margin > 0.0, 0.0, f, margin)
+        else:
+            loud = halve(q, s - delta, q.rho)
+        if loud is not None:
+            proved, where, value, margin = loud
+            time = to_float(q.t) + where
+            code = code_of(proved, where)
+            raise Stop(code, q.n, k, -1, to_float(at), value, margin, time)
+
+    def radius_of(self, q: Cell, k: int, at: arb, state, v: float, eps: float) -> float:
+        """The radius of a spike; its row and its error are entered."""
+        n, hi = q.n, to_float(at)
+        lo = to_float(at - hi)
+        known = self.known_of
+        known.next[n], known.owes[n], known.slope[n] = q.next, q.owes, q.slope
+        self.bound[:] = 0.0
+        r = enter_row_of(self.net, self.st, n, k, self.src, self.arr, self.rows, hi, lo,
+                         self.bound, self.row, v, eps)  # fmt: skip
+        for c in range(1, q.count + 1):
+            state.dev[c] += self.bound[DEVIATION, c]
+            state.rest[c] += self.bound[REST, c]
+        return r
+
+    def take_spike(self, q: Cell, k: int, at: arb, state, r: float) -> None:
+        """The state right after a spike."""
+        count_row_of(self.net, self.st, q.n, k, self.src, self.rows)
+        self.time[k], self.radius[k] = at, r
+        q.take(state, at, r)
+        q.x[0], q.dev[0], q.rest[0] = q.reset, 0.0, 0.0
+        for c, jump in enumerate(q.jump, 1):
+            if jump != 0.0:
+                q.x[c] += jump
+                linear = abs(jump) * q.decay_[c - 1] * r * UP
+                second = linear * q.decay_[c - 1] * r
+                q.dev[c] += linear + second
+                q.rest[c] += second + COEFFICIENT * linear
+        q.free, q.last, q.origin, q.busy, q.owes = at + q.t_ref, k, -1, True, False
+        q.reach = q.near = 0.0
+
+
+def code_of(proved: bool, where: float) -> int:
+    """The code for a gap that is not silent; at its very start: by a jump."""
+    if not proved:
+        return CROSSING
+    return MISSING if where > 0.0 else LEVEL

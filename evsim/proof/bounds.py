@@ -1,0 +1,48 @@
+r"""Rounding constants of the two arithmetics, in units of their roundoff, with their proofs.
+
+Let `U` be :math:`u = 2^{-53}` for floats and :math:`u^2` for pairs of doubles. The constants
+bound relative errors:
+
+``add``, ``mul``
+    of one operation (`evsim.proof.numbers`).
+``arg``
+    of the argument `s rate` of an exponential: the product, and the rounding of the rate.
+``exp``, ``phi``
+    of `decay` for an exact argument.
+``second``
+    of `evsim.proof.flow.moment` for an exact argument.
+
+An error `arg` of the argument :math:`x` changes :math:`e^{-x}` and :math:`\\varphi(x)` by at
+most `arg` :math:`x` relatively. `tests/test_proof_bounds.py` derives each constant again, step by
+step in ball arithmetic, and holds it against random and extreme arguments.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Bounds(NamedTuple):
+    """Constants of one arithmetic."""
+
+    unit: float
+    add: float
+    mul: float
+    arg: float
+    exp: float
+    phi: float
+    second: float
+
+
+#: Of floats, with `evsim.numerics.exp_phi`.
+SINGLE = Bounds(2.0**-53, 1.0, 1.0, 2.0, 3.0, 5.0, 26.0)
+#: Of pairs.
+DOUBLE = Bounds(2.0**-106, 3.0, 4.0, 5.0, 24.0, 64.0, 260.0)
+
+#: Factor by which a sum of at most 4000 non-negative floats is raised to bound the exact one.
+UP = 1.0 + 1e-12
+#: Covers what underflow may lose anywhere in a bound.
+TINY = 1e-240
+#: Deviations of times beyond this part of the smallest time constant are refused: the constants
+#: of the second-order terms hold up to there.
+NEAR = 0.02

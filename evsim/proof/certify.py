@@ -1,0 +1,315 @@
+"""`evsim.certify` and `evsim.certify_spikes`: verdicts on spike trains."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from evsim.network import Network
+from evsim.proof.balls import run as run_balls
+from evsim.proof.doubles import REASONS, Finding, Outcome
+from evsim.proof.doubles import run as run_doubles
+from evsim.proof.events import LEVEL
+from evsim.proof.problem import Problem, build
+from evsim.record import Record
+from evsim.simulate import checked_inputs
+from evsim.spikes import Spikes
+from evsim.start import initial_states
+
+#: Most bits that are tried where nobody says otherwise.
+PRECISION = 1024
+#: Part of the smallest time constant within which a claimed spike is looked for.
+NEARBY = 0.01
+#: Larger networks get scalar radii: their rows would fill the memory, and their runs are short.
+MOST_NEURONS = 300
+
+
+@dataclass(frozen=True)
+class Enclosures:
+    """Proved bounds of the spike times of a population, in the order of its spikes.
+
+    Attributes
+    ----------
+    lower, upper : list of str
+        Decimal numbers; the true time lies between them.
+    radius : ndarray
+        Half of their distance, before rounding to decimals.
+    units : ndarray
+    """
+
+    lower: list[str]
+    upper: list[str]
+    radius: np.ndarray
+    units: np.ndarray
+
+
+@dataclass(frozen=True, repr=False)
+class Certificate:
+    """A verdict on spike trains.
+
+    Attributes
+    ----------
+    status : {"PROVED", "WRONG", "UNDECIDED"}
+    spikes : dict of Enclosures
+        By population; only those proved, which are all where the status is PROVED.
+    first_wrong : (population, unit, time) or None
+        The first event, in time, at which the claim departs from the truth.
+    instead : str
+        What happens there, or why it is undecided; empty where the status is PROVED.
+    undecided : (population, unit, time) or None
+        Where the proof stopped.
+    tier : str
+        The arithmetic of the last attempt: "float64", "double-double" or "balls".
+    bits : int
+        Its precision.
+    finding : Finding or None
+        Gap, radius and spikes of the event named by `first_wrong` or `undecided`.
+    proved_until : float
+        Up to here all is proved [s].
+    """
+
+    status: str
+    spikes: dict[str, Enclosures]
+    first_wrong: tuple[str, int, float] | None
+    instead: str
+    undecided: tuple[str, int, float] | None
+    tier: str
+    bits: int
+    finding: Finding | None
+    proved_until: float
+    tolerance: float
+    outcome: Outcome = field(repr=False)
+    problem: Problem = field(repr=False)
+    network: Network = field(repr=False)
+
+    def save(self, path) -> None:
+        """Write it as JSON; `reference.certificate.check` proves it again, independently."""
+        from evsim.proof.files import save
+
+        save(self, path)
+
+    def __repr__(self) -> str:
+        where = f", {self.instead}" if self.instead else ""
+        return f"Certificate({self.status}, {self.outcome.proved} spikes, {self.tier}{where})"
+
+
+def certify(
+    record: Record, *, precision: int | None = None, until: float | None = None
+) -> Certificate:
+    """Prove the spikes of a run.
+
+    Parameters
+    ----------
+    record : Record
+    precision : int, optional
+        The most bits allowed; default 1024. The cheapest arithmetic that can decide is used:
+        float64, double-double, and balls from there on.
+    until : float, optional
+        Prove the run up to here [s]; default all of it.
+
+    Returns
+    -------
+    Certificate
+
+    Raises
+    ------
+    ValueError
+        If a population is of a kind for which there is no proof; it is named.
+
+    Notes
+    -----
+    The theorem and its proof are in `docs/certification.md`. What is proved: from its initial
+    state, the network has exactly these spikes, each within its enclosure; with arrivals at
+    the real sums of spike times and delays, not at rounded ones.
+    """
+    until = record.until if until is None else _checked_until(until, record.until)
+    spikes = {name: _up_to(train, until) for name, train in record.spikes.items()}
+    return _certify(record.network, record.inputs, record.initial, spikes, until, math.inf,
+                    precision)  # fmt: skip
+
+
+def certify_states(record: Record, tolerance: float, precision: int | None = None) -> Certificate:
+    """As `certify`, with a tolerance, for the spikes of a run that is a claim."""
+    if not tolerance >= 0:
+        raise ValueError(f"tolerance must be non-negative; got {tolerance}")
+    return _certify(record.network, record.inputs, record.initial, record.spikes, record.until,
+                    float(tolerance), precision)  # fmt: skip
+
+
+def certify_spikes(
+    network: Network,
+    inputs: dict[str, Any],
+    spikes: dict[str, Spikes],
+    until: float,
+    tolerance: float,
+    *,
+    precision: int | None = None,
+    initial: dict[str, dict[str, Any]] | None = None,
+) -> Certificate:
+    """Prove or refute spikes that any program has computed.
+
+    Parameters
+    ----------
+    network, inputs, until, initial
+        As of `evsim.simulate`.
+    spikes : dict of Spikes
+        The claim, by population; one left out is claimed to be silent.
+    tolerance : float
+        How far a spike may lie from its claimed time [s].
+    precision : int, optional
+        As of `certify`.
+
+    Returns
+    -------
+    Certificate
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming argument, index and value.
+    """
+    if not tolerance >= 0:
+        raise ValueError(f"tolerance must be non-negative; got {tolerance}")
+    network = network.copy()
+    checked = checked_inputs(network, inputs)
+    states = {name: snap.state for name, snap in initial_states(network, initial).items()}
+    given = {}
+    for name, train in spikes.items():
+        if name not in network.populations:
+            raise ValueError(f"spikes[{name!r}] is no population")
+        if not isinstance(train, Spikes):
+            raise TypeError(f"spikes[{name!r}] must be Spikes; got {type(train).__name__}")
+        n = network.size(name)
+        if len(train) and train.units.max() >= n:
+            k = int(np.argmax(train.units >= n))
+            raise ValueError(
+                f"spikes[{name!r}].units[{k}] must lie in 0..{n - 1}; got {train.units[k]}"
+            )
+        given[name] = _up_to(train, until)
+    for name in network.populations:
+        given.setdefault(name, Spikes([], []))
+    return _certify(network, checked, states, given, float(until), float(tolerance), precision)
+
+
+def _checked_until(until, limit: float) -> float:
+    if not 0 <= until <= limit:
+        raise ValueError(f"until must lie in [0, {limit}], the length of the run; got {until}")
+    return float(until)
+
+
+def _up_to(train: Spikes, until: float) -> Spikes:
+    keep = train.times <= until
+    if keep.all():
+        return train
+    return Spikes(train.times[keep], train.units[keep], times_lo=train.times_lo[keep])
+
+
+def _certify(network, inputs, initial, spikes, until, tolerance, precision) -> Certificate:
+    """From the cheapest arithmetic to the dearest that is allowed."""
+    most = _most_bits(precision)
+    window = _window(network, tolerance)
+    problem = build(network, inputs, initial, spikes, until, window)
+    outcome = _compiled(problem, "float64", window, tolerance)
+    if not _decided(outcome) and most >= 106:
+        outcome = _compiled(problem, "double-double", window, tolerance)
+    bits = min(most, 128 if most >= 106 else most)
+    while not _decided(outcome):
+        outcome = run_balls(problem, bits, window, tolerance)
+        if bits >= most or outcome.finding is None or outcome.finding.code == LEVEL:
+            break
+        bits = min(most, bits + _lacking(outcome.finding))
+    return _certificate(problem, spikes, outcome, tolerance, network)
+
+
+def _most_bits(precision) -> int:
+    if precision is None:
+        return PRECISION
+    if isinstance(precision, bool) or not isinstance(precision, int | np.integer) or precision < 53:
+        raise ValueError(f"precision must be an integer of at least 53 bits; got {precision!r}")
+    return int(precision)
+
+
+def _compiled(problem, tier, window, tolerance) -> Outcome:
+    symbols = problem.size <= MOST_NEURONS
+    return run_doubles(problem, tier, window, tolerance, symbols)
+
+
+def _window(network: Network, tolerance: float) -> float:
+    """Within this distance of its claim a spike is looked for."""
+    taus = [
+        float(np.min(value))
+        for population in network.populations.values()
+        for name, value in population.model.numbers().items()
+        if name.startswith("tau_")
+    ]
+    nearby = NEARBY * min(taus, default=1.0)
+    return min(tolerance, nearby) if tolerance > 0 else 1e-12 * nearby
+
+
+def _decided(outcome: Outcome) -> bool:
+    return outcome.finding is None or outcome.finding.proved
+
+
+def _lacking(finding: Finding) -> int:
+    """Bits that the radius exceeds the gap by, and some more."""
+    if 0.0 < abs(finding.gap) < finding.radius < math.inf:
+        return int(math.log2(finding.radius / abs(finding.gap))) + 16
+    return 64
+
+
+def _certificate(problem: Problem, spikes, outcome: Outcome, tolerance, network) -> Certificate:
+    finding = outcome.finding
+    status = "PROVED" if finding is None else "WRONG" if finding.proved else "UNDECIDED"
+    where = None if finding is None else (*problem.where(finding.neuron), finding.time)
+    return Certificate(
+        status, _enclosures(problem, spikes, outcome),
+        where if status == "WRONG" else None, _words(finding),
+        where if status == "UNDECIDED" else None, outcome.tier, outcome.bits, finding,
+        problem.until if finding is None else finding.time, tolerance, outcome, problem, network,
+    )  # fmt: skip
+
+
+def _enclosures(problem: Problem, spikes, outcome: Outcome) -> dict[str, Enclosures]:
+    found = {}
+    for name, place in problem.order.items():
+        mine = np.flatnonzero(place < outcome.proved)
+        pairs = [decimals(outcome.times[k], outcome.radius[k]) for k in place[mine]]
+        found[name] = Enclosures(
+            [a for a, _ in pairs], [b for _, b in pairs], outcome.radius[place[mine]],
+            spikes[name].units[mine],
+        )  # fmt: skip
+    return found
+
+
+def decimals(time: Fraction, radius: float) -> tuple[str, str]:
+    """Decimal numbers below time - radius and above time + radius, close to them."""
+    r = Fraction(radius)
+    digits = max(0, min(400, 3 - math.floor(math.log10(radius)))) if radius > 0 else 400
+    scale = 10**digits
+    return (
+        _decimal(math.floor((time - r) * scale), digits),
+        _decimal(math.ceil((time + r) * scale), digits),
+    )
+
+
+def _decimal(k: int, digits: int) -> str:
+    """k / 10**digits, written out."""
+    sign, k = ("-", -k) if k < 0 else ("", k)
+    text = str(k).rjust(digits + 1, "0")
+    return f"{sign}{text[: len(text) - digits]}.{text[len(text) - digits :] or '0'}"
+
+
+def _words(finding: Finding | None) -> str:
+    """What happens instead, or what cannot be told apart."""
+    if finding is None:
+        return ""
+    reason = REASONS[finding.code]
+    if not finding.proved:
+        return f"{reason}: a gap of {finding.gap:.3g} against a radius of {finding.radius:.3g}"
+    if math.isinf(finding.found):
+        return reason
+    return f"{reason}: it fires at {finding.found:.17g}"

@@ -1,0 +1,128 @@
+"""The two compiled tiers: float64 and double-double centres, with rows of symbols or without."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from evsim.proof.bounds import DOUBLE, SINGLE
+from evsim.proof.condense import condense
+from evsim.proof.events import DONE, FULL, Task, still
+from evsim.proof.layout import REPORT, WORK, records
+from evsim.proof.problem import Problem
+from evsim.proof.prove import prove
+from evsim.proof.rows import new_rows
+from evsim.proof.state import initial
+
+#: Rows of symbols at one time: 128 MB.
+CAPACITY = 4000
+#: Codes of `evsim.proof.events` that are proofs.
+PROVED_WRONG = (1, 2, 3, 4)
+REASONS = {
+    1: "no spike",
+    2: "at another time",
+    3: "an unclaimed spike",
+    4: "within the refractory time",
+    5: "order of an arrival and a spike",
+    6: "crossing",
+    7: "radius",
+    8: "a jump or a reset to above threshold, for which there is no proof",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Where a pass stopped: an event that is proved false, or one that is undecided.
+
+    `time` is where claim and truth part, or may; `found` where the neuron fires instead (inf:
+    not there); `gap` and `radius` what could not be told apart.
+    """
+
+    code: int
+    neuron: int
+    time: float
+    claim: int
+    source: int
+    gap: float
+    radius: float
+    found: float
+
+    @property
+    def proved(self) -> bool:
+        """Whether the claim is false there."""
+        return self.code in PROVED_WRONG
+
+
+@dataclass
+class Outcome:
+    """What a tier has found."""
+
+    tier: str
+    bits: int
+    finding: Finding | None
+    proved: int  # spikes, in the order of the claim
+    times: list[Fraction]
+    radius: np.ndarray
+    growth: np.ndarray  # log2 of the sum of the coefficients of every spike
+    gap: np.ndarray  # smallest proved distance of an arrival from a spike, by neuron
+
+
+def run(
+    problem: Problem, tier: str, window: float, tolerance: float, symbols: bool,
+    capacity: int = CAPACITY,
+) -> Outcome:  # fmt: skip
+    """The pass in "float64" or "double-double", with at most `capacity` rows of symbols."""
+    pair = tier == "double-double"
+    like = (0.0, 0.0) if pair else 0.0
+    st, src = initial(problem)
+    capacity = min(problem.count + 1, capacity) if symbols else 0
+    width = int(problem.neurons["count"].max())
+    task = Task(
+        problem.neurons, st, src, problem.arrivals.copy(),
+        new_rows(problem.size, width, capacity), DOUBLE if pair else SINGLE,
+        window, tolerance, symbols, records(WORK, 1)[0], records(WORK, 1)[0],
+        np.zeros(capacity), records(REPORT, 1)[0],
+    )  # fmt: skip
+    k, code = prove(task, 0, problem.count, like)
+    condensed = code == FULL
+    while code == FULL:
+        code = condense(task, k, like)
+        if code == DONE:
+            k, code = prove(task, k, problem.count, like)
+    findings = [] if code == DONE else [_finding(problem, task.report)]
+    end = problem.until if code == DONE else findings[0].time
+    findings += _silences(problem, task, k, end, code == DONE, like)
+    first = min(findings, key=lambda f: (f.time, not f.proved), default=None)
+    times = [Fraction(a) + Fraction(b) for a, b in zip(src.hi[:k], src.lo[:k], strict=True)]
+    whole = symbols and not condensed
+    growth = growth_of(task.rows, k) if whole else np.full(k, np.nan)
+    bits = 106 if pair else 53
+    return Outcome(tier, bits, first, k, times, src.radius[:k].copy(), growth, st.gap.copy())
+
+
+def growth_of(rows, k: int) -> np.ndarray:
+    """log2 of the sum of the coefficients of every spike."""
+    return np.log2([np.abs(rows.c[j, : rows.length[j]]).sum() for j in range(k)])
+
+
+def _silences(problem: Problem, task: Task, k: int, end: float, whole: bool, like):
+    """Neurons that are not silent from their last event up to `end`."""
+    found = []
+    for n in range(problem.size):
+        code = still(task, n, k, end, 0.0, True, like)
+        if code != DONE and (whole or task.report.time < end):
+            found.append(_finding(problem, task.report))
+    return found
+
+
+def _finding(problem: Problem, report) -> Finding:
+    """The report of a kernel."""
+    code, found, time = int(report.code), float(report.found), float(report.time)
+    if code in PROVED_WRONG:
+        time = min(time, found)
+    return Finding(
+        code, int(report.neuron), time, int(report.spike), int(report.source),
+        float(report.gap), float(report.radius), found,
+    )  # fmt: skip

@@ -1,0 +1,242 @@
+"""The events of one neuron in their order: arrivals, and ends of refractory times."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from evsim.jit import apart, inline_kernel, kernel
+from evsim.proof.bounds import UP
+from evsim.proof.crossing import candidate
+from evsim.proof.flow import DEVIATION, REST, flow, interval, interval_as
+from evsim.proof.numbers import upper
+from evsim.proof.problem import STEP, VOLTAGE
+from evsim.proof.rows import between
+from evsim.proof.silence import ABOVE, CROSSES, SILENT, Verdict, quiet
+from evsim.proof.state import receive, release, take
+
+#: Why a pass stops.
+(
+    DONE,  # all proved
+    NO_SPIKE,  # the claimed spike does not happen: proved
+    OTHER_TIME,  # it happens, at a time that is proved to be too far from the claim
+    MISSING,  # a spike that is not claimed happens: proved
+    REFRACTORY,  # claimed within the refractory time: proved
+    ORDER,  # an arrival and a spike of one neuron are closer than their radii
+    CROSSING,  # a gap, or a crossing, that this precision cannot decide
+    TOO_WIDE,  # a radius beyond what the constants, or the tolerance, allow
+    LEVEL,  # a jump or a reset above threshold
+) = range(9)
+#: Within the pass: no spike up to here; no room for another symbol.
+GO_ON, FULL = 9, 10
+#: Kinds of events.
+NOTHING, ARRIVAL, RELEASE = range(3)
+
+
+class Task(NamedTuple):
+    """What a pass works on; see `evsim.proof.layout`."""
+
+    net: Any
+    st: Any
+    src: Any
+    arr: Any
+    rows: Any
+    b: Any
+    window: float  # how far from its claim a spike is looked for
+    tolerance: float  # how far from its claim it may be
+    symbols: bool  # or scalar radii
+    work: Any
+    probe: Any
+    row: Any
+    report: Any
+
+
+@inline_kernel
+def stop(t, code, n, k, source, time, gap, radius, found):
+    """Note why, and say so."""
+    r = t.report
+    r.code, r.neuron, r.spike, r.source = code, n, k, source
+    r.time, r.gap, r.radius, r.found = time, gap, radius, found
+    return code
+
+
+@inline_kernel
+def code_of(verdict):
+    """The code for a gap that is not silent."""
+    if verdict.answer == CROSSES:
+        return MISSING
+    return LEVEL if verdict.answer == ABOVE else CROSSING
+
+
+@inline_kernel
+def known(t, m, k):
+    """Whether arrival `m` comes from an input, or from a spike before `k`."""
+    source = t.arr[m].source
+    return source < k or t.src[source].neuron < 0
+
+
+@kernel
+def next_event(t, n, k):
+    """(kind, hi, lo, off) of what comes next to neuron `n`, as far as it is known.
+
+    Arrivals of a noisy claim may be out of order: the earliest is put first.
+    """
+    apart()
+    q, arr = t.st[n], t.arr
+    m = q.next
+    hi = lo = off = 0.0
+    kind = NOTHING
+    if m < q.end and known(t, m, k):
+        source = t.src[arr[m].source]
+        kind, hi, lo, off = ARRIVAL, source.hi, source.lo, arr[m].delay
+        other = m + 1
+        while other < q.end and known(t, other, k):
+            source = t.src[arr[other].source]
+            d, _ = interval(source.hi, source.lo, arr[other].delay, hi, lo, off)
+            if d[0] > 2.0 * t.window:
+                break
+            if d[0] < 0.0:
+                hi, lo, off = source.hi, source.lo, arr[other].delay
+                exchange(arr, m, other)
+            other += 1
+    if q.busy:
+        d, _ = interval(q.free_hi, q.free_lo, q.free_off, hi, lo, off)
+        if kind == NOTHING or d[0] <= 0.0:
+            return RELEASE, q.free_hi, q.free_lo, q.free_off
+    return kind, hi, lo, off
+
+
+@inline_kernel
+def exchange(arr, i, j):
+    """Swap two arrivals."""
+    a, b = arr[i], arr[j]
+    a.source, b.source = b.source, a.source
+    a.delay, b.delay = b.delay, a.delay
+    a.weight, b.weight = b.weight, a.weight
+    a.port, b.port = b.port, a.port
+
+
+@kernel
+def flow_to(t, n, hi, lo, off, like):
+    """The state of neuron `n` at a time, in `t.work`; how long that takes, and its error."""
+    p, q = t.net[n], t.st[n]
+    s, error = interval_as(hi, lo, off, q.hi, q.lo, q.off, like)
+    flow(p, t.b, q.x, q.busy != 0, s, error, t.work, like)
+    return s, error
+
+
+@inline_kernel
+def age(q, s):
+    """Time goes on by `s` for what the order of arrivals and spikes needs."""
+    q.reach = max(q.reach, q.near) - s
+
+
+@kernel
+def do_release(t, n, k, like):
+    """The end of a refractory time."""
+    apart()
+    p, q = t.net[n], t.st[n]
+    hi, lo, off = q.free_hi, q.free_lo, q.free_off
+    s, _ = flow_to(t, n, hi, lo, off, like)
+    age(q, upper(s))
+    q.near = 0.0
+    take(p, q, t.work.x, hi, lo, off, 0.0)
+    release(p, q, t.src[q.last].radius)
+    if q.x.hi[0] - q.theta_hi >= 0.0:
+        return stop(t, LEVEL, n, k, q.last, hi + off, 0.0, 0.0, 0.0)
+    return DONE
+
+
+@kernel
+def do_arrival(t, n, k, hi, lo, off, like):
+    """The next arrival of neuron `n`, after the gap before it has been proved silent."""
+    apart()
+    p, q, event = t.net[n], t.st[n], t.arr[t.st[n].next]
+    source = t.src[event.source]
+    if q.last >= 0:
+        last = t.src[q.last]
+        d, error = interval(hi, lo, off, last.hi, last.lo, 0.0)
+        together = source.radius + last.radius
+        if event.source != q.last and not d[0] > together * UP + error:
+            if t.symbols and source.slot >= 0 and last.slot >= 0:
+                together = difference(t, source.slot, last.slot)
+            if not d[0] > together * UP + error:
+                return stop(t, ORDER, n, q.last, event.source, hi + off, d[0], together, 0.0)
+        q.gap = min(q.gap, d[0])
+    s, _ = flow_to(t, n, hi, lo, off, like)
+    age(q, upper(s))
+    q.near, q.origin = source.radius, event.source
+    take(p, q, t.work.x, hi, lo, off, source.radius)
+    receive(p, t.b, q, event.port, event.weight, source.radius, like)
+    q.next += 1
+    if q.last >= 0 and event.port != STEP:
+        return beside_release(t, n, event, source.radius, hi, lo, off)
+    return DONE
+
+
+@inline_kernel
+def beside_release(t, n, event, r, hi, lo, off):
+    """An arrival that may come on either side of a release: what that may matter."""
+    p, q = t.net[n], t.st[n]
+    both = r + t.src[q.last].radius
+    d, _ = interval(hi, lo, off, q.free_hi, q.free_lo, q.free_off)
+    if abs(d[0]) <= both * UP:
+        if event.port == VOLTAGE and event.source != q.last:
+            return stop(t, ORDER, n, q.last, event.source, hi + off, d[0], both, 0.0)
+        more = 1.1 * abs(event.weight) * p.gain_hi * both
+        q.x.bound[DEVIATION, 0] += more
+        q.x.bound[REST, 0] += more
+    return DONE
+
+
+@inline_kernel
+def difference(t, i, j):
+    """The radius of the difference of two spike times, common history left out."""
+    length = max(t.rows.length[i], t.rows.length[j])
+    return between(t.rows.c[i], t.rows.c[j], t.rows.e, length)
+
+
+@kernel
+def is_quiet(t, n, s, error, rho, like):
+    """`quiet` from the state of neuron `n` on, where `t.work` holds the end."""
+    q = t.st[n]
+    if q.busy:
+        return Verdict(SILENT, 0.0, 0.0, 0.0)
+    return quiet(t.net[n], t.b, q, s, error, max(rho, q.rho), t.work, t.probe, like)
+
+
+@kernel
+def still(t, n, k, hi, lo, to_end, like):
+    """Neuron `n` through its events before a time, without a spike; a code.
+
+    `to_end`: and on to that time. `t.report.found` is where it fires, or may.
+    """
+    while True:
+        q = t.st[n]
+        kind, e_hi, e_lo, e_off = next_event(t, n, k)
+        d, _ = interval(hi, lo, 0.0, e_hi, e_lo, e_off)
+        last = kind == NOTHING or d[0] <= 0.0
+        if last:
+            if not to_end or q.busy:
+                return DONE
+            e_hi, e_lo, e_off = hi, lo, 0.0
+        elif kind == RELEASE:
+            code = do_release(t, n, k, like)
+            if code != DONE:
+                return code
+            continue
+        s, error = flow_to(t, n, e_hi, e_lo, e_off, like)
+        if upper(s) > 0.0 or not last:
+            rho = 0.0 if last else t.src[t.arr[q.next].source].radius
+            verdict = is_quiet(t, n, s, error, rho, like)
+            if verdict.answer != SILENT:
+                time = (q.hi + q.off) + verdict.at
+                c = candidate(t.net[n], t.b, q, time, 0.0, t.work, like)
+                found = c.hi if c.found else time
+                return stop(
+                    t, code_of(verdict), n, k, -1, found, verdict.value, verdict.margin, found
+                )
+        if last:
+            return DONE
+        code = do_arrival(t, n, k, e_hi, e_lo, e_off, like)
+        if code != DONE:
+            return code

@@ -1,0 +1,241 @@
+"""The pass over a claim: spike by spike, in the order of their claimed times."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from evsim.jit import apart, inline_kernel, kernel
+from evsim.proof.bounds import NEAR, UP
+from evsim.proof.crossing import candidate, confirm, first_one
+from evsim.proof.events import (
+    ARRIVAL,
+    CROSSING,
+    DONE,
+    FULL,
+    GO_ON,
+    MISSING,
+    NO_SPIKE,
+    NOTHING,
+    ORDER,
+    OTHER_TIME,
+    REFRACTORY,
+    RELEASE,
+    TOO_WIDE,
+    code_of,
+    difference,
+    do_arrival,
+    do_release,
+    flow_to,
+    is_quiet,
+    next_event,
+    stop,
+)
+from evsim.proof.flow import DEVIATION, REST, ROUNDING, interval
+from evsim.proof.numbers import dropped, lower, number, upper
+from evsim.proof.rows import COEFFICIENT, enter_row, jump_row, next_row
+from evsim.proof.silence import SILENT
+from evsim.proof.state import raise_by, take
+
+
+@kernel
+def prove(t, first, last, like):
+    """Claims `first` to `last`; (the first that is not proved, a code)."""
+    for k in range(first, last):
+        if t.symbols and t.rows.symbols[0] == t.rows.e.size:
+            return k, FULL
+        code = prove_spike(t, k, like)
+        if code != DONE:
+            return k, code
+    return last, DONE
+
+
+@kernel
+def prove_spike(t, k, like):
+    """Bring the neuron of claim `k` to that spike; a code."""
+    apart()
+    claim = t.src[k]
+    n = claim.neuron
+    while True:
+        kind, hi, lo, off = next_event(t, n, k)
+        if t.st[n].busy:
+            code = refractory(t, n, k, kind, hi, lo, off, like)
+            if code != DONE:
+                return code
+            continue
+        d, _ = interval(claim.claim_hi, claim.claim_lo, 0.0, hi, lo, off)
+        if kind == ARRIVAL and d[0] >= 0.0:
+            s, error = flow_to(t, n, hi, lo, off, like)
+            rho = t.src[t.arr[t.st[n].next].source].radius
+            verdict = is_quiet(t, n, s, error, rho, like)
+            if verdict.answer != SILENT:
+                return early(t, n, k, hi, lo, off, verdict, like)
+        else:
+            code = here(t, n, k, kind, hi, lo, off, like)
+            if code != GO_ON:
+                return code
+        code = do_arrival(t, n, k, hi, lo, off, like)
+        if code != DONE:
+            return code
+
+
+@kernel
+def refractory(t, n, k, kind, hi, lo, off, like):
+    """An event of a neuron that cannot fire, unless the claim is that it does."""
+    q, claim = t.st[n], t.src[k]
+    d, _ = interval(q.free_hi, q.free_lo, q.free_off, claim.claim_hi, claim.claim_lo, 0.0)
+    r = t.src[q.last].radius
+    if d[0] > t.window + r:
+        free = q.free_hi + q.free_off
+        return stop(t, REFRACTORY, n, k, q.last, claim.claim_hi, d[0], r, free)
+    if kind == RELEASE:
+        return do_release(t, n, k, like)
+    return do_arrival(t, n, k, hi, lo, off, like)
+
+
+@kernel
+def early(t, n, k, hi, lo, off, verdict, like):
+    """The gap before an arrival is not silent, although the claim lies behind it."""
+    apart()
+    q = t.st[n]
+    time = (q.hi + q.off) + verdict.at
+    c = candidate(t.net[n], t.b, q, time, 0.0, t.work, like)
+    d, _ = interval(hi, lo, off, c.hi, c.lo, 0.0)
+    if c.found and d[0] > 0.0:
+        return settle(t, n, k, c, like)
+    code = code_of(verdict)
+    return stop(t, code, n, k, t.arr[q.next].source, time, verdict.value, verdict.margin, time)
+
+
+@kernel
+def here(t, n, k, kind, hi, lo, off, like):
+    """The claim lies in the gap before the next event: prove the spike, or that there is none."""
+    apart()
+    q, claim = t.st[n], t.src[k]
+    c_hi, c_lo = claim.claim_hi, claim.claim_lo
+    c = candidate(t.net[n], t.b, q, c_hi, c_lo, t.work, like)
+    if c.found:
+        d, _ = interval(hi, lo, off, c.hi, c.lo, 0.0)
+        if kind == NOTHING or d[0] > 0.0:
+            return settle(t, n, k, c, like)
+    d, _ = interval(hi, lo, off, c_hi, c_lo, 0.0)
+    close = kind == ARRIVAL and d[0] <= t.window
+    if close:
+        rho = t.src[t.arr[q.next].source].radius
+        s, error = flow_to(t, n, hi, lo, off, like)
+    else:
+        rho = 0.0
+        if kind == NOTHING and unknown_by(t, q, c_hi + 2.0 * t.window):
+            source = t.arr[q.next].source
+            return stop(t, ORDER, n, k, source, c_hi, 0.0, t.window, 0.0)
+        s, error = flow_to(t, n, c_hi, c_lo, t.window, like)
+    verdict = is_quiet(t, n, s, error, rho, like)
+    if verdict.answer == SILENT:
+        if close:
+            return GO_ON
+        return stop(t, NO_SPIKE, n, k, -1, c_hi, t.window, 0.0, np.inf)
+    time = (q.hi + q.off) + verdict.at
+    code = code_of(verdict)
+    if code == MISSING and time >= c_hi - t.window:
+        code = CROSSING
+    return stop(t, code, n, k, -1, c_hi, verdict.value, verdict.margin, time)
+
+
+@inline_kernel
+def unknown_by(t, q, time):
+    """Whether an arrival that is not yet known may come by then."""
+    if q.next >= q.end:
+        return False
+    arrival = t.arr[q.next]
+    return t.src[arrival.source].claim_hi + arrival.delay <= time
+
+
+@kernel
+def settle(t, n, k, found, like):
+    """A crossing: prove it, its time and its place among the arrivals, and take it."""
+    apart()
+    p, q, claim = t.net[n], t.st[n], t.src[k]
+    # At the candidate itself, which the steps before may have left.
+    flow_to(t, n, found.hi, found.lo, 0.0, like)
+    c = confirm(p, found, t.work, t.symbols)
+    if not c.found:
+        return stop(t, CROSSING, n, k, -1, c.hi, c.slope, c.residual, c.hi)
+    verdict = first_one(p, t.b, q, c, q.rho, t.work, t.probe, like)
+    if verdict.answer != SILENT:
+        time = (q.hi + q.off) + verdict.at
+        return stop(t, code_of(verdict), n, k, -1, c.hi, verdict.value, verdict.margin, time)
+    r = radius_of(t, n, k, c)
+    d, _ = interval(c.hi, c.lo, 0.0, claim.claim_hi, claim.claim_lo, 0.0)
+    far = abs(d[0])
+    if far - r > min(t.window, t.tolerance):
+        return stop(t, OTHER_TIME, n, k, -1, claim.claim_hi, far, r, c.hi)
+    if not (far + r <= t.tolerance and r <= NEAR * p.shortest):
+        return stop(t, TOO_WIDE, n, k, -1, claim.claim_hi, far, r, c.hi)
+    code = in_order(t, n, k, c, r)
+    if code == DONE:
+        take_spike(t, n, k, c, r, like)
+    return code
+
+
+@kernel
+def in_order(t, n, k, c, r):
+    """Whether the spike comes after all arrivals that have been counted; a code."""
+    q = t.st[n]
+    if not c.span > (q.reach + r) * UP + c.error:
+        return stop(t, ORDER, n, k, q.origin, c.hi, c.span - q.reach, r, c.hi)
+    if q.near > 0.0 and not c.span > (q.near + r) * UP + c.error:
+        together, slot = q.near + r, t.src[q.origin].slot
+        if t.symbols and slot >= 0:
+            together = difference(t, slot, t.src[k].slot)
+        if not c.span > together * UP + c.error:
+            return stop(t, ORDER, n, k, q.origin, c.hi, c.span, together, c.hi)
+    if q.origin >= 0:
+        q.gap = min(q.gap, c.span)
+    return DONE
+
+
+@kernel
+def radius_of(t, n, k, c):
+    """The radius of a spike; with symbols, its row and its error are entered."""
+    if not t.symbols:
+        return c.eps
+    bound = t.work.x.bound
+    return enter_row(t.net[n], t.st[n], n, k, t.src, t.arr, t.rows, c.hi, c.lo, bound, t.row,
+                     c.slope, c.eps)  # fmt: skip
+
+
+@kernel
+def take_spike(t, n, k, c, r, like):
+    """The state right after a spike."""
+    apart()
+    p, q, source = t.net[n], t.st[n], t.src[k]
+    source.radius, source.hi, source.lo = r, c.hi, c.lo
+    take(p, q, t.work.x, c.hi, c.lo, 0.0, r)
+    reset = number(q.reset_hi, q.reset_lo, like)
+    q.x.hi[0], q.x.lo[0] = upper(reset), lower(reset)
+    for kind in range(3):
+        q.x.bound[kind, 0] = 0.0
+    q.x.bound[ROUNDING, 0] = q.reset_err + dropped(0.0, q.reset_lo, like)
+    if t.symbols:
+        next_row(q, t.rows)
+    for j in range(1, p.count + 1):
+        if p.jump[j - 1] != 0.0:
+            own_jump(t, n, k, j, r, like)
+    q.ref_hi, q.ref_lo, q.ref_off = c.hi, c.lo, 0.0
+    q.free_hi, q.free_lo, q.free_off = c.hi, c.lo, p.t_ref
+    q.last, q.origin, q.busy = k, -1, 1
+    q.held = q.owes = 0
+    q.reach = q.near = 0.0
+
+
+@inline_kernel
+def own_jump(t, n, k, j, r, like):
+    """What a spike adds to a component of its own neuron, at its true time."""
+    p, q = t.net[n], t.st[n]
+    jump, own = p.jump[j - 1], p.decay_hi[j - 1]
+    raise_by(t.b, q, j, jump, 0.0, like)
+    linear = abs(jump) * own * r * UP
+    second = linear * own * r
+    q.x.bound[DEVIATION, j] += linear + second
+    q.x.bound[REST, j] += second + COEFFICIENT * linear
+    if t.symbols:
+        jump_row(p, q, n, j, t.src[k].slot, t.rows, r)

@@ -1,0 +1,200 @@
+"""Where the proof stands: the centre of every neuron at its last event, and its bounds."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from evsim.jit import apart, inline_kernel, kernel
+from evsim.models.linear import DRIVER, THRESHOLD
+from evsim.numerics import two_sum
+from evsim.proof.bounds import TINY, UP
+from evsim.proof.flow import DEVIATION, REST, ROUNDING
+from evsim.proof.layout import STATE, records
+from evsim.proof.numbers import add, dropped, lower, number, pair_add, sub, upper
+from evsim.proof.problem import STEP, VOLTAGE, Problem
+
+
+def initial(problem: Problem) -> tuple[np.recarray, np.recarray]:
+    """Neurons before their first event, and sources of which only the inputs are known."""
+    net, q = problem.neurons, records(STATE, problem.size)
+    q.x.hi[:], q.x.lo[:] = problem.start[:, :, 0], problem.start[:, :, 1]
+    for n in problem.membranes:
+        q.x.bound[n, ROUNDING, 0] = 2.0**-105 * abs(q.x.hi[n, 0])
+    for name in ("theta_hi", "theta_lo", "theta_err", "reset_hi", "reset_lo", "reset_err"):
+        q[name] = net[name]
+    q.first[:] = q.next[:] = problem.bounds[:-1]
+    q.end[:] = problem.bounds[1:]
+    q.last[:] = q.origin[:] = -1
+    q.gap[:] = np.inf
+    return q, problem.sources.copy()
+
+
+@kernel
+def excess(p, b, q, x, like):
+    """(F, error): the distance above threshold of a state, and a bound of its rounding."""
+    apart()
+    f = number(x.hi[0], x.lo[0], like)
+    error, size = x.bound[ROUNDING, 0], 0.0
+    for c in range(1, p.count + 1):
+        if p.kind[c - 1] == THRESHOLD:
+            f = sub(f, number(x.hi[c], x.lo[c], like))
+            error += x.bound[ROUNDING, c]
+            size += abs(upper(f))
+    f = sub(f, number(q.theta_hi, q.theta_lo, like))
+    size += abs(upper(f))
+    error += q.theta_err + dropped(0.0, q.theta_lo, like) + b.unit * b.add * size
+    return f, error * UP + TINY
+
+
+@inline_kernel
+def spread(p, x):
+    """Bound of the deviation of F."""
+    total = x.bound[DEVIATION, 0]
+    for c in range(1, p.count + 1):
+        if p.kind[c - 1] == THRESHOLD:
+            total += x.bound[DEVIATION, c]
+    return total * UP
+
+
+class Shape(NamedTuple):
+    """Slope of F at a state, and bounds of what may happen from there on.
+
+    `current` bounds the sum of the currents, `steep` the slope, `bend` the curvature of F, each
+    of the true trajectory; `loose` the deviation of the slope at the state itself.
+    """
+
+    slope: float
+    curvature: float
+    current: float
+    steep: float
+    bend: float
+    loose: float
+
+
+@kernel
+def shape(p, x, ahead):
+    """`Shape` over the next `ahead`, and up to `NEAR` time constants back."""
+    apart()
+    gain, rate = p.gain_hi, p.rate_hi
+    drive = turn = size = move = loose = 0.0
+    fade = fade_2 = sink = sink_2 = 0.0
+    for c in range(1, p.count + 1):
+        kind = p.kind[c - 1]
+        own, value = p.decay_hi[c - 1], x.hi[c]
+        off = x.bound[ROUNDING, c] + x.bound[DEVIATION, c]
+        most = abs(value) + off
+        if kind == THRESHOLD:
+            fade += value * own
+            fade_2 += value * own * own
+            sink += most * own
+            sink_2 += most * own * own
+            loose += off * own
+        elif kind == DRIVER:
+            turn += value
+            size += most * min(ahead + 0.02 * p.shortest, 1.0 / own)
+            move += 2.0 * most
+        else:
+            drive += value
+            turn -= value * own
+            size += most
+            move += most * own
+            loose += gain * off
+    u_off = x.bound[ROUNDING, 0] + x.bound[DEVIATION, 0]
+    most = abs(x.hi[0]) + u_off
+    slope = gain * drive - rate * x.hi[0]
+    curvature = gain * turn - rate * slope - fade_2
+    reach = gain * size + rate * (most + size)
+    noise = 4e-15 * (gain * size + rate * most + sink)
+    return Shape(
+        slope + fade, curvature, size * 1.1, (reach + sink) * 1.1,
+        (gain * move + rate * reach + sink_2) * 1.1, (loose + rate * u_off) * UP + noise,
+    )  # fmt: skip
+
+
+@inline_kernel
+def take(p, q, x, hi, lo, off, rho):
+    """Make the values `x` those of a neuron, at the time hi + lo + off."""
+    q.hi, q.lo, q.off, q.rho = hi, lo, off, rho
+    for c in range(p.count + 1):
+        q.x.hi[c], q.x.lo[c] = x.hi[c], x.lo[c]
+        for k in range(3):
+            q.x.bound[k, c] = x.bound[k, c]
+
+
+@inline_kernel
+def raise_by(b, q, c, value_hi, value_lo, like):
+    """Add a number to a variable, with its rounding."""
+    total = add(number(q.x.hi[c], q.x.lo[c], like), number(value_hi, value_lo, like))
+    q.x.hi[c], q.x.lo[c] = upper(total), lower(total)
+    q.x.bound[ROUNDING, c] += (
+        b.unit * b.add * abs(upper(total)) + dropped(0.0, value_lo, like)
+    ) * UP
+
+
+@kernel
+def receive(p, b, q, port, weight, r, like):
+    """An arrival whose time has the radius `r`: the jump, and what carrying it back leaves."""
+    apart()
+    rate, gain = p.rate_hi, p.gain_hi
+    bound, busy, size = q.x.bound, q.busy != 0, abs(weight)
+    if port == STEP:
+        old, q.drive = q.drive, weight
+        change = two_sum(weight, -old)
+        size = abs(change[0])
+        if p.drive >= 0:
+            raise_by(b, q, 1 + p.drive, change[0], change[1], like)
+        else:
+            raise_by(b, q, 0, -change[0], -change[1], like)
+            shift_levels(p, q)
+        linear, square = size * gain, size * gain * rate
+    elif port == VOLTAGE:
+        if busy:
+            return
+        raise_by(b, q, 0, weight, 0.0, like)
+        linear, square = size * rate, size * rate * rate
+    else:
+        raise_by(b, q, 1 + port, weight, 0.0, like)
+        own = p.decay_hi[port]
+        linear, square = size * gain, size * gain * (rate + own)
+        first, second = size * own * r, size * own * own * r * r
+        bound[DEVIATION, 1 + port] += (first + second) * UP
+        bound[REST, 1 + port] += second * UP
+        if p.kind[port] == DRIVER:
+            bound[DEVIATION, port] += (size * r + 2.0 * size * own * r * r) * UP
+            bound[REST, port] += 2.0 * size * own * r * r * UP
+            linear, square = 0.0, size * gain
+    if not busy:
+        bound[DEVIATION, 0] += (linear * r + square * r * r) * UP
+        bound[REST, 0] += square * r * r * UP
+
+
+@inline_kernel
+def shift_levels(p, q):
+    """Threshold and reset relative to the rest that the external current makes."""
+    drive = q.drive
+    theta = pair_add((p.theta_hi, p.theta_lo), (-drive, 0.0))
+    reset = pair_add((p.reset_hi, p.reset_lo), (-drive, 0.0))
+    q.theta_hi, q.theta_lo = theta
+    q.reset_hi, q.reset_lo = reset
+    q.theta_err = p.theta_err + 4.0 * 2.0**-106 * abs(theta[0])
+    q.reset_err = p.reset_err + 4.0 * 2.0**-106 * abs(reset[0])
+
+
+@kernel
+def release(p, q, r):
+    """The membrane is free from here on: its deviation by that of the last spike."""
+    apart()
+    bound = q.x.bound
+    now = shape(p, q.x, 0.0)
+    sink = 0.0
+    for c in range(1, p.count + 1):
+        if p.kind[c - 1] == THRESHOLD:
+            sink += q.x.hi[c] * p.decay_hi[c - 1]
+    slope = now.slope - sink
+    # Of the slope in time bound by the bend, and of the slope itself.
+    rest = (0.55 * now.bend * r * r + 1.06 * now.loose * r) * UP
+    bound[DEVIATION, 0] += (abs(slope) * r + rest) * UP
+    bound[REST, 0] += rest
+    q.slope, q.busy, q.owes, q.rho = slope, 0, 1, r
