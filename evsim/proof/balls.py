@@ -115,8 +115,6 @@ class Pass:
             growth_of(self.rows, k), gaps,
         )  # fmt: skip
 
-    # ------------------------------------------------------------------------------- events
-
     def next_event(self, q: Cell, k: int):
         """(kind, time): None, "arrival" or "release"; the earliest arrival is put first."""
         m, at = q.next, None
@@ -221,8 +219,6 @@ class Pass:
             if last:
                 return
             self.do_arrival(q, k, at, state)
-
-    # ------------------------------------------------------------------------------- spikes
 
     def spike(self, k: int) -> None:
         """Bring the neuron of claim `k` to that spike."""
