@@ -69,21 +69,23 @@ def _layer(table, b):
 @kernel
 def flow_on(p, d, port, weight, before, after):
     """Every neuron over an interval and the event at its end."""
+    common = verbs.prepare(p, d)
     for n in range(weight.size):
         q = verbs.pick(p, n)
-        x, _ = verbs.step(q, verbs.interval(q, d), verbs.load(before, n))
+        x, _ = verbs.step(q, verbs.own(p, q, common), verbs.load(before, n))
         verbs.store(after, n, verbs.receive(q, x, port, weight[n]))
 
 
 @kernel
 def heights(p, d, before, silent, flags):
     """The greatest heights so far, raised by those in this interval."""
-    any_one = False
+    common, some = verbs.prepare(p, d), 0
     for n in range(silent.size):
         q = verbs.pick(p, n)
-        flags[n] = adjoint.crest(q, verbs.interval(q, d), verbs.load(before, n)) > silent[n]
-        any_one |= flags[n] != 0
-    if any_one:
+        flags[n] = adjoint.crest(q, verbs.own(p, q, common), verbs.load(before, n)) > silent[n]
+    for n in range(silent.size):
+        some += flags[n]
+    if some:
         for n in range(silent.size):
             if flags[n]:
                 q = verbs.pick(p, n)
@@ -174,9 +176,10 @@ def mark(p, lay, weights, start, kept):
 @kernel
 def pull_all(p, d, before, lam, flow):
     """Every costate back over an interval."""
+    common = adjoint.prepare(p, d)
     for n in range(lam[0].size):
         q = verbs.pick(p, n)
-        back, by_flow = adjoint.pull(q, d, verbs.load(before, n), verbs.load(lam, n))
+        back, by_flow = adjoint.pull_own(q, common, verbs.load(before, n), verbs.load(lam, n))
         verbs.store(lam, n, back)
         add_to(flow, n, by_flow)
 

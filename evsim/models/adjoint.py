@@ -27,10 +27,12 @@ its flow depends on in `FLOW` of its kernel class, and those of its reset in `RE
 
 from __future__ import annotations
 
+import numpy as np
 from numba.extending import overload
 
 from evsim.dispatch import INLINE, generic
 from evsim.models.tuples import dot
+from evsim.models.verbs import has_arrays
 
 
 def _unknown(p):
@@ -112,6 +114,43 @@ def peak(p, x, d, best):
 def crest(p, c, x):
     """A bound of `peak` over the interval of coefficients `c`, branch-free; inf: not known."""
     _unknown(p)
+
+
+@generic
+def change(p, d):
+    """Coefficients of `pull` over `d`; of a model whose kernel class has `SHARED`."""
+    _unknown(p)
+
+
+@generic
+def pull_by(p, c, x, lam):
+    """`pull` over an interval of coefficients `c`; of a model with `change`."""
+    _unknown(p)
+
+
+def prepare(p, d):
+    """What all neurons have in common in `pull` over `d`: coefficients, or `d` itself."""
+    arrays = any(isinstance(member, np.ndarray) for member in p)
+    return change(p, d) if hasattr(p, "SHARED") and not arrays else (d,)
+
+
+def pull_own(q, common, x, lam):
+    """`pull` of one neuron, from what `prepare` has answered."""
+    return pull_by(q, common, x, lam) if len(common) > 1 else pull(q, common[0], x, lam)
+
+
+@overload(prepare, jit_options=INLINE)
+def _prepare(p, d):
+    if hasattr(p.instance_class, "SHARED") and not has_arrays(p):
+        return lambda p, d: change(p, d)
+    return lambda p, d: (d,)
+
+
+@overload(pull_own, jit_options=INLINE)
+def _pull_own(q, common, x, lam):
+    if len(common) > 1:
+        return lambda q, common, x, lam: pull_by(q, common, x, lam)
+    return lambda q, common, x, lam: pull(q, common[0], x, lam)
 
 
 def crossed(p, d, x, y, z, lam, total, at_once):

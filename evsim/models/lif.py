@@ -273,11 +273,25 @@ LIFKernel.FLOW = ("tau_mem", "tau_syn")  # type: ignore[attr-defined]
 LIFKernel.RESET = ("u_reset", "drop")  # type: ignore[attr-defined]
 
 
+LIFKernel.SHARED = True  # type: ignore[attr-defined]
+
+
+@adjoint.change.implement(LIFKernel)
+def change(p, d):
+    em, es, kappa, by_mem, by_syn = response_change(p.rate_mem, p.rate_syn, p.rate_gap, d)
+    fall, fade = d * p.rate_mem * p.rate_mem * em, d * p.rate_syn * p.rate_syn * es
+    return em, es, kappa, by_mem, by_syn, fall, fade
+
+
 @adjoint.pull.implement(LIFKernel)
 def pull(p, d, x, lam):
-    em, es, kappa, by_mem, by_syn = response_change(p.rate_mem, p.rate_syn, p.rate_gap, d)
-    fade = d * p.rate_syn * p.rate_syn * es
-    tau_mem = lam[0] * (x[0] * (d * p.rate_mem * p.rate_mem * em) + x[1] * by_mem)
+    return adjoint.pull_by(p, adjoint.change(p, d), x, lam)
+
+
+@adjoint.pull_by.implement(LIFKernel)
+def pull_by(p, c, x, lam):
+    em, es, kappa, by_mem, by_syn, fall, fade = c
+    tau_mem = lam[0] * (x[0] * fall + x[1] * by_mem)
     tau_syn = (lam[0] * by_syn + lam[1] * fade) * x[1]
     return (lam[0] * em, lam[0] * kappa + lam[1] * es), (tau_mem, tau_syn)
 
