@@ -82,7 +82,7 @@ def __getattr__(name: str) -> Any:
     globals()[name] = value
     # A module that bears the name of its function has taken its place on being imported.
     for other, home in _HOME.items():
-        if home == f"{__name__}.{other}" and home in sys.modules:
+        if home == f"{__name__}.{other}" and globals().get(other) is sys.modules.get(home, ""):
             globals()[other] = getattr(sys.modules[home], other)
     return value
 
