@@ -190,6 +190,8 @@ def test_a_chaotic_network_in_double_double_and_at_80_bits():
     assert found.status == "PROVED" and found.tier == "double-double"
     assert found.outcome.proved == 3738 and found.spikes["p"].radius.max() < 3e-12
     assert 47.0 < found.outcome.growth.max() < 48.0
+    few = doubles.run(found.problem, "double-double", 1e-9, 1e-9, True, 600)
+    assert (few.radius >= 0.999 * found.outcome.radius).all()
     coarse = evsim.certify_spikes(*args, 1600.0, 1e-6, precision=80)
     assert coarse.status == "PROVED" and coarse.tier == "balls"
     fine = dict(enumerate(found.outcome.times))
