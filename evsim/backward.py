@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,16 @@ from evsim.adjoint import Notes, Sums, Way, backward, ends, replay
 from evsim.network import Network
 from evsim.neuron import Books, new_books
 from evsim.record import Record
-from evsim.tape import feeds_of, parts_of, tape_of, train_of
+from evsim.tape import Feed, feeds_of, parts_of, tape_of, train_of
+
+#: Derivatives by the weights and delays onto each population, gathered over a whole batch.
+Shared = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
 class Leg:
     """One population of one record, ready to be gone back through."""
 
-    def __init__(self, record: Record, name: str, bases: dict[str, int]) -> None:
+    def __init__(self, record: Record, name: str, bases: dict[str, int], shared: Shared) -> None:
         network = record.network
         population = network.populations[name]
         self.name, self.n = name, population.n
@@ -25,8 +29,6 @@ class Leg:
         self.base = bases[name]
         n = self.n
         self.p = self.model.compile(n, True)
-        current = record.inputs.get(name)
-        self.feeds = feeds_of(network, name, record._trains(), bases, current)
         self.train = train_of(record.spikes[name], n, bases[name])
         self.state = tuple(values.copy() for values in record.initial[name])
         self.books = new_books(n)
@@ -49,15 +51,18 @@ class Leg:
             place = self.flow.index("tau_syn")
             self.flow = (*self.flow[:place], *self.model.ports, *self.flow[place + 1 :])
         self.reset = kernel.RESET
-        synapses = sum(p.weight.size for p in network.projections.values() if p.post == name)
+        if name not in shared:
+            synapses = sum(p.weight.size for p in network.projections.values() if p.post == name)
+            shared[name] = np.zeros(synapses), np.zeros(synapses)
+        weight, delay = shared[name]
         self.sums = Sums(
             costate=tuple(np.zeros(n) for _ in self.state),
             flow=tuple(np.zeros(n) for _ in self.flow),
             reset=tuple(np.zeros(n) for _ in self.reset),
             theta=np.zeros(n),
             t_ref=np.zeros(n),
-            weight=np.zeros(synapses),
-            delay=np.zeros(synapses),
+            weight=weight,
+            delay=delay,
             last=tuple(np.zeros(n) for _ in self.state),
             rate=np.zeros(n),
         )
@@ -65,6 +70,13 @@ class Leg:
         self.starts: list[tuple[Any, Books, np.ndarray]] = []
         self.tape: Any = None
         self.way: Any = None
+
+    @cached_property
+    def feeds(self) -> list[Feed]:
+        """Everything that reaches it."""
+        record = self.record
+        current = record.inputs.get(self.name)
+        return feeds_of(record.network, self.name, record._trains(), self.bases, current)
 
     def open(self, since, until) -> None:
         """Lay out the arrivals of a part of the run."""

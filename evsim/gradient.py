@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
+from evsim.backward import Shared
 from evsim.margins import STATUS
 from evsim.network import Network, Projection
 from evsim.record import Record
@@ -104,14 +105,16 @@ def gradient(record, cotangents, *, room: int = ROOM) -> Gradient:
             )
     if not records:
         raise ValueError("a batch must hold at least one record")
-    samples = [Sample(one, seeds, room) for one, seeds in zip(records, given, strict=True)]
+    shared: Shared = {}
+    samples = [Sample(one, seeds, room, shared) for one, seeds in zip(records, given, strict=True)]
     for sample in samples:
         sample.run()
     network = records[0].network
     weight: dict[str, Any] = {}
     delay: dict[str, Any] = {}
     for name, projection in network.projections.items():
-        by_weight, total = np.sum([sample.synapses(projection) for sample in samples], axis=0)
+        mine = synapses_of(network, projection)
+        by_weight, total = (sums[mine] for sums in shared[projection.post])
         weight[name] = shaped(network, projection, by_weight)
         delay[name] = (
             total.sum() if np.ndim(projection.delay) == 0 else shaped(network, projection, total)
@@ -134,6 +137,16 @@ def gradient(record, cotangents, *, room: int = ROOM) -> Gradient:
         sorted({note for sample in samples for note in sample.notes}),
         lambda: min(sample.trust() for sample in samples),
     )  # fmt: skip
+
+
+def synapses_of(network: Network, projection: Projection) -> slice:
+    """Where the synapses of a projection are among all onto its population."""
+    first = 0
+    for other in network.projections.values():
+        if other.name == projection.name:
+            break
+        first += other.weight.size if other.post == projection.post else 0
+    return slice(first, first + projection.weight.size)
 
 
 def shaped(network: Network, projection: Projection, values: np.ndarray):

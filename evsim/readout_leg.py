@@ -25,8 +25,8 @@ from evsim.record import Record
 class ReadoutLeg(Leg):
     """A population of readouts and one loss of its voltages, `c` by what is read."""
 
-    def __init__(self, record: Record, name: str, bases, kind: type, c: np.ndarray) -> None:
-        super().__init__(record, name, bases)
+    def __init__(self, record: Record, name: str, bases, shared, kind: type, c) -> None:
+        super().__init__(record, name, bases, shared)
         self.kind, self.c = kind, c
         if self.model.spiking:
             raise ValueError(

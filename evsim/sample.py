@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from evsim.backward import Leg, go_back
+from evsim.backward import Leg, Shared, go_back
 from evsim.dense_leg import DenseLeg, simple
 from evsim.losses import Final, FirstSpikes, Reading, SpikeCount
 from evsim.margins import conditioning, status, trust
-from evsim.network import Projection
 from evsim.readout_leg import ReadoutLeg
 from evsim.record import Record
 from evsim.spikes import Spikes
@@ -40,8 +39,9 @@ def checked(label: str, values, n: int, per: str) -> np.ndarray:
 class Sample:
     """One record and what its loss asks of it."""
 
-    def __init__(self, record: Record, cotangents, room: int) -> None:
+    def __init__(self, record: Record, cotangents, room: int, shared: Shared) -> None:
         self.record, self.room, network = record, room, record.network
+        self.shared = shared
         trains = record._trains()
         counts = {name: len(train) for name, train in trains.items()}
         ends = np.cumsum(list(counts.values()))
@@ -49,7 +49,7 @@ class Sample:
         #: derivatives by every spike time of the network; the last one is nobody's
         self.totals = np.zeros(int(ends[-1] if ends.size else 0) + 1)
         self.legs: dict[str, Leg] = {
-            name: (DenseLeg if simple(record, name) else Leg)(record, name, self.bases)
+            name: (DenseLeg if simple(record, name) else Leg)(record, name, self.bases, shared)
             for name in network.populations
         }
         if not isinstance(cotangents, dict):
@@ -85,7 +85,9 @@ class Sample:
             leg.sums.costate[0][:] += c
             leg.by_rest += c
         else:
-            self.readouts.append(ReadoutLeg(self.record, name, self.bases, type(seed), c))
+            self.readouts.append(
+                ReadoutLeg(self.record, name, self.bases, self.shared, type(seed), c)
+            )
 
     def run(self) -> None:
         """The backward pass, group by group."""
@@ -97,20 +99,6 @@ class Sample:
                 legs[0].sweep_back(lay, self.totals)
                 continue
             go_back(self.record.network, legs, self.record, self.totals, self.room)
-
-    def synapses(self, projection: Projection) -> tuple[np.ndarray, np.ndarray]:
-        """Derivatives by the weights and delays of a projection, one per synapse."""
-        first = 0
-        for other in self.record.network.projections.values():
-            if other.name == projection.name:
-                break
-            first += other.weight.size if other.post == projection.post else 0
-        mine = slice(first, first + projection.weight.size)
-        legs = self.of(projection.post)
-        return (
-            sum((leg.sums.weight[mine] for leg in legs), np.zeros(projection.weight.size)),
-            sum((leg.sums.delay[mine] for leg in legs), np.zeros(projection.weight.size)),
-        )
 
     def of(self, name: str) -> list[Leg]:
         """Every leg of a population: one for its spikes, one per reading."""
