@@ -27,7 +27,9 @@ def spikes_of(log: Log, first: int, n: int) -> Spikes:
     unit = log.unit[:k]
     mine = np.flatnonzero((unit >= first) & (unit < first + n))
     hi, lo, unit = log.hi[mine], log.lo[mine], unit[mine] - first
-    order = np.lexsort((unit, lo, hi))
+    order = np.argsort(hi)  # much faster than by three keys, and mostly enough
+    if not (hi[order[1:]] > hi[order[:-1]]).all():
+        order = np.lexsort((unit, lo, hi))
     return Spikes(hi[order], unit[order], times_lo=lo[order])
 
 

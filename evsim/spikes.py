@@ -86,8 +86,10 @@ class Spikes:
             times, lo = two_sum_of_arrays(times, lo)
             if (times < 0).any():
                 raise ValueError(f"times_lo[{int(np.argmax(times < 0))}] makes the time negative")
-        order = np.lexsort((lo, times))
-        self._set(times[order], lo[order], units[order], None, None)
+        if not (times[1:] > times[:-1]).all():
+            order = np.lexsort((lo, times))
+            times, lo, units = times[order], lo[order], units[order]
+        self._set(times, lo, units, None, None)
 
     def _set(self, times, lo, units, steps, dt):
         self.times, self.times_lo, self.units = times, lo, units
