@@ -379,7 +379,9 @@ def test_a_closed_pipe_is_no_error(folder):
 
 
 SLOW = """
-import sys, time, types
+import signal, sys, time, types
+# A test run in the background of a shell ignores the signal, and so would its children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 module = types.ModuleType("validation.verify")
 def verify_file(path, progress=None):
     print("working", flush=True)
