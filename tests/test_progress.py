@@ -43,8 +43,8 @@ def test_a_callable_is_told_how_far_a_run_has_come(delay, often):
     done = [entry[0] for entry in told]
     assert done == sorted(done) and done[-1] == pytest.approx(6.0)
     assert {entry[1] for entry in told} == {6} and {entry[2] for entry in told} == {"a", "b"}
-    if delay:  # within the run, window by window
-        assert len(told) > 20
+    if delay:  # within the run, where its windows have been left; a short run is one stretch
+        assert any(0.0 < x % 1.0 < 1.0 for x in done) and len(told) > 6
 
 
 def test_the_default_is_silent_and_a_bar_is_for_terminals_only(capfd, often):
