@@ -52,6 +52,7 @@ class Frame(NamedTuple):
     last: int  # number of the last window
     reach: int  # number of the last window whose arrivals from outside are known
     arrival_first: bool
+    breath: float  # work (arrivals, visits, stages) after which a run comes up for air
 
 
 @inner_kernel

@@ -34,6 +34,8 @@ from evsim.windows import BEYOND
 SHORTER = 1.0 - 1e-7
 #: Slots of the ring, at most: for delays of still more different sizes the queue is better.
 MOST_SLOTS = 2**22
+#: Work after which a run of windows reports and lets Ctrl-C through: about a second.
+BREATH = 2e7
 
 
 def _slots(longest: float, width: float) -> int:
@@ -73,7 +75,7 @@ class Windows(Run):
         self.late = late
         self.width = SHORTER * shortest if shortest < np.inf else max(self.until[0], 1e-300) / 8
         last = slot_of(*self.until, self.width)
-        frame = Frame(self.width, self.until, last, last, self.first)
+        frame = Frame(self.width, self.until, last, last, self.first, BREATH)
         window = 0 if job.since is None else slot_of(job.since, 0.0, self.width)
         bounds = bounds_of(group.n, job.threads)
         fibres, parts = divided(group.fibres, bounds)

@@ -112,12 +112,7 @@ def simulate(
     scan. Spike times are those of float64 arithmetic on the states at a neuron's own events;
     decisions that lie within its rounding are listed in `record.undecided`.
     """
-    if isinstance(until, bool) or not isinstance(until, Real):
-        raise TypeError(f"until must be a number; got {until!r}")
-    if not 0 <= until < np.inf:
-        raise ValueError(f"until must be finite and non-negative; got {until}")
-    if threads is not None and (not isinstance(threads, int) or threads < 1):
-        raise ValueError(f"threads must be a positive integer; got {threads!r}")
+    _check_numbers(until, threads)
     policies = {"tie": tie, "multi": multi}
     network = network.copy()
     check_policies(network, policies)
@@ -128,6 +123,7 @@ def simulate(
     starts = initial_states(network, initial)
 
     def run(pair):
+        """One sample, and the record that it goes on from, if any."""
         sample, before = pair
         whole, since, at = sample, None, starts
         if before is not None:
@@ -154,6 +150,16 @@ def simulate(
 
         records = [replace(record, certificate=proof_of(record)) for record in records]
     return records if isinstance(inputs, list | tuple) else records[0]
+
+
+def _check_numbers(until: float, threads: int | None) -> None:
+    """Refuse an end, or a number of threads, that cannot be."""
+    if isinstance(until, bool) or not isinstance(until, Real):
+        raise TypeError(f"until must be a number; got {until!r}")
+    if not 0 <= until < np.inf:
+        raise ValueError(f"until must be finite and non-negative; got {until}")
+    if threads is not None and (not isinstance(threads, int) or threads < 1):
+        raise ValueError(f"threads must be a positive integer; got {threads!r}")
 
 
 def _in_parallel(run, samples, workers: int) -> list[Record]:

@@ -40,8 +40,6 @@ SEND, COLLECT, LIST, ADVANCE, POST, MEET = range(6)
 #: Statuses besides those of neurons: there is more to do; others are not as far; the arrivals
 #: from outside are not known any further.
 GOING, WAITING, BEYOND = -1, -2, -3
-#: Work (arrivals, visits, stages) after which a run comes up for air.
-BREATH = 2e7
 
 
 class Late(NamedTuple):
@@ -309,7 +307,7 @@ def run_windows(
 ):  # fmt: skip
     """A part of a network, as far as room and the other parts allow; a status."""
     stage, phase, work = progress.stage, progress.phase, 0.0
-    while work < BREATH:
+    while work < frame.breath:
         final, end = progress.window[0] == frame.last, (progress.window[0] + 1) * frame.width
         status = DONE
         if stage[0] == COLLECT and progress.window[0] > frame.reach:
