@@ -46,6 +46,7 @@ __all__ = [
     "mean_squared_error",
     "running_statistics",
     "softmax_cross_entropy",
+    "summed",
 ]
 
 Pull = Callable[[np.ndarray], Any]
@@ -166,25 +167,19 @@ def batch_norm(
         inner = gradient
         if fixed is None:
             inner = gradient - by_beta / count - normed * (by_gamma / count)
-        like = _like(small, over, shape)
-        return g * scale * inner, like(by_gamma, gamma), like(by_beta, beta)
+        by_gamma, by_beta = by_gamma.reshape(small), by_beta.reshape(small)
+        by_both = summed(by_gamma, np.shape(gamma)), summed(by_beta, np.shape(beta))
+        return g * scale * inner, *by_both
 
     answer = Statistics(mean.reshape(small), var.reshape(small), count)
     return g * normed + spread(beta), pull, answer
 
 
-def _like(small, over, shape):
-    """Gradients by parameters that may have been broadcast to the kept axes."""
-
-    def like(total, parameter):
-        total = total.reshape(small)
-        wanted = np.shape(parameter)
-        lead = tuple(range(total.ndim - len(wanted)))
-        total = total.sum(axis=lead)
-        narrow = tuple(k for k, n in enumerate(wanted) if n == 1 and total.shape[k] != 1)
-        return total.sum(axis=narrow, keepdims=True)
-
-    return like
+def summed(total: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Sum over everything that a parameter of `shape` was broadcast along."""
+    total = total.sum(axis=tuple(range(total.ndim - len(shape))))
+    narrow = tuple(k for k, n in enumerate(shape) if n == 1 and total.shape[k] != 1)
+    return total.sum(axis=narrow, keepdims=True) if narrow else total
 
 
 def running_statistics(running, found: Statistics, momentum: float = 0.1):
