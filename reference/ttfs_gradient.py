@@ -1,0 +1,159 @@
+r"""Gradients of networks of single spikes: exact, layer by layer, in times.
+
+Windows constant, thresholds tied to weights and drifts by `reference.ttfs` (2) or free, and
+:math:`M_i` whether neuron i spikes,
+
+.. math::
+    \frac{\partial t_i}{\partial t_j} = M_i \frac{W_{ij}}{B_i}, \qquad
+    \frac{\partial t_i}{\partial D_i} = -M_i \frac{\tau_c}{B_i}, \qquad
+    \frac{\partial t_i}{\partial \vartheta_i} = M_i \frac{\tau_c}{B_i},               \tag{1} \\
+    \frac{\partial t_i}{\partial W_{ij}} = -M_i \frac{\tau_c x_j}{B_i}
+        \;\text{(B constant)}, \quad
+    M_i \frac{\tau_c (x_i - x_j)}{B_i} \;\text{(alpha, tied)}, \quad
+    M_i \frac{t_j - t_i}{B_i} \;\text{(alpha, free)},                                  \tag{2} \\
+    \frac{\partial t_i}{\partial B_i} = M_i \frac{\tau_c x_i}{B_i}, \quad
+    \frac{\partial t_i}{\partial A_i} = 0 \;\text{(tied)}, \qquad
+    -M_i \frac{t_i - t_{min}}{B_i}, \quad
+    -M_i \frac{\Delta^{(n-1)}}{B_i} \;\text{(free)},                                   \tag{3}
+
+and of the readout :math:`\partial V_k/\partial t_j = -W_{kj}/\tau_c`. So the Jacobian of a layer
+is M w, that of the ReLU network, whatever the model (the chain rule of Stanojevic et al. 2024,
+methods; (2) and (3) for tied and free thresholds derived here).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from reference.losses import softmax_cross_entropy
+from reference.ttfs_network import Network, Pool
+from reference.ttfs_run import Step, trace
+
+THRESHOLDS = ("tied", "free")
+
+
+def gradient(
+    net: Network, x, labels, *, semantics: str = "closed", threshold: str = "tied",
+    sparsity: float = 0.0,
+):  # fmt: skip
+    """Mean cross entropy of the logits, and its gradient.
+
+    Parameters
+    ----------
+    net : Network
+        Of floats.
+    x : array_like, shape (batch, ..)
+    labels : array_like of int, shape (batch,)
+    semantics : {"closed", "clamped"}
+        With `clamped`, a spike held back to the opening of its window does not move.
+    threshold : {"tied", "free"}
+        Whether a threshold follows weights and drifts, or is a parameter of its own.
+    sparsity : float
+        Adds that much times the sum of all hidden activations x, averaged over the batch.
+
+    Returns
+    -------
+    loss : float
+    gradients : dict of lists of ndarray
+        `"W"` and `"D"`, readout last. Per hidden layer, summed over the neurons that share them:
+        `"A"`, `"B"` (of the alpha model: by alpha, in `"A"`, and zeros), and with free
+        thresholds `"v_th"`; then `"D"` of hidden layers is zero.
+
+    Raises
+    ------
+    ValueError
+        If an option is unknown, or the shapes do not fit.
+    """
+    if threshold not in THRESHOLDS:
+        raise ValueError(f"threshold must be 'tied' or 'free'; got {threshold!r}")
+    if semantics == "event":
+        raise ValueError("semantics='event' is differentiated by evsim.gradient; use 'closed'")
+    steps = list(trace(net, x, semantics))
+    readout = steps[-1]
+    loss, pull_loss = softmax_cross_entropy(readout.times, labels)
+    g = pull_loss(1.0)
+    found: dict[str, list[np.ndarray]] = {name: [] for name in ("W", "D", "A", "B", "v_th")}
+    by_x, by_weight = readout.pull(g)
+    found["W"].append(by_weight)
+    found["D"].append(g.sum(axis=0))
+    by_t = -by_x / net.tau_c
+    for step in reversed(steps[:-1]):
+        by_t = by_t.reshape(step.times.shape)
+        if isinstance(step.layer, Pool):
+            by_t = step.pull(by_t)
+            continue
+        moves = step.active & ~step.premature if semantics == "clamped" else step.active
+        if sparsity:
+            share = sparsity / (net.tau_c * len(by_t))
+            loss += share * float((step.window.t_max - step.times).sum())
+            by_t = by_t - share
+        by_t = _pulled(step, np.where(moves, by_t, 0.0), threshold, found)
+    return loss, {name: values[::-1] for name, values in found.items() if values}
+
+
+def _pulled(step: Step, by_t, threshold: str, found):
+    """Through one hidden layer: enters the gradients of its parameters, answers that by t_in."""
+    layer, window = step.layer, step.window
+    slope = layer.slopes()
+    reach = by_t / layer.along(slope)  # dL/dt_i M_i / B_i
+    by_x, by_weight = step.pull(-window.tau_c * reach)
+    tied = threshold == "tied"
+    # dt/dB times B: of the tied threshold tau_c x_i, of a free one -(t_i - t_min).
+    lever = (window.t_max if tied else window.t_min) - step.times
+    over = tuple(k for k in range(by_t.ndim) if k != 1)
+    by_slope = (reach * lever).sum(axis=over)
+    if layer.model == "alpha":
+        by_weight = by_weight + by_slope.reshape(-1, *[1] * (by_weight.ndim - 1))
+    by_drive = window.tau_c * reach.sum(axis=0)
+    if layer.drift.ndim < by_drive.ndim:
+        by_drive = by_drive.sum(axis=(1, 2))
+    before = window.t_min - window.start
+    by_a = 0.0 * by_slope if tied else -before * reach.sum(axis=over)
+    if layer.model == "alpha":  # alpha is both slopes
+        by_a, by_slope = by_a + by_slope, 0.0 * by_slope
+    found["W"].append(by_weight)
+    found["D"].append(-by_drive if tied else 0.0 * by_drive)
+    found["A"].append(by_a)
+    found["B"].append(by_slope)
+    if not tied:
+        found["v_th"].append(by_drive)
+    return -by_x / window.tau_c
+
+
+def local_derivatives(net: Network, x, n: int, *, threshold: str = "tied") -> dict[str, np.ndarray]:
+    """Derivatives of the spike times of dense hidden layer `n` (from 1), for one sample.
+
+    Parameters
+    ----------
+    net : Network
+    x : array_like, shape (1, ..)
+    n : int
+    threshold : {"tied", "free"}
+
+    Returns
+    -------
+    dict of ndarray
+        `"t_in"` and `"W"` (n_out, n_in), the latter of `t_i` by `W[i, j]`; `"D"`, `"v_th"`,
+        `"B"`, `"A"` (n_out,), of `t_i` by the neuron's own (alpha model: B and A as if free of
+        W); `"t_max"` (n_out,), by the end of the window with the threshold tied to it.
+    """
+    step = [s for s in trace(net, x, "closed") if s.window is not None][n - 1]
+    layer, w, tau = step.layer, step.window, step.window.tau_c
+    m, t_i = step.active[0].astype(float), step.times[0]
+    t_j = step.t_in[0].reshape(-1)
+    slope, x_j = layer.slopes(), (w.t_min - t_j) / tau
+    reach = m / slope
+    lever = (w.t_max if threshold == "tied" else w.t_min) - t_i
+    by_weight = -reach[:, None] * tau * x_j
+    if layer.model == "alpha":
+        by_weight = by_weight + (reach * lever)[:, None]
+    tied = threshold == "tied"
+    return {
+        "t_in": reach[:, None] * layer.weight,
+        "W": by_weight,
+        "D": -reach * tau if tied else 0.0 * reach,
+        "v_th": reach * tau,
+        "B": reach * lever,
+        "A": 0.0 * reach if tied else -reach * (w.t_min - w.start),
+        "t_max": np.ones_like(t_i),
+    }
