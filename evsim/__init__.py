@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from evsim.models.lif import LIF
     from evsim.models.quadratic import QIF
     from evsim.models.readout import LI
+    from evsim.models.ttfs import TTFS
     from evsim.network import Network
     from evsim.nir import from_nir
     from evsim.nir_out import to_nir
@@ -37,6 +38,7 @@ __all__ = [
     "LI",
     "LIF",
     "QIF",
+    "TTFS",
     "AdaptiveLIF",
     "AlphaLIF",
     "Certificate",
@@ -65,6 +67,7 @@ _HOME = {
     "AdaptiveLIF": "evsim.models.adaptive",
     "AlphaLIF": "evsim.models.alpha",
     "QIF": "evsim.models.quadratic",
+    "TTFS": "evsim.models.ttfs",
     "Certificate": "evsim.proof.certify",
     "Current": "evsim.delivery",
     "DeltaLIF": "evsim.models.delta",

@@ -109,6 +109,18 @@ class Record:
         moving = self.state(name, unit, t).get("th", np.zeros(np.shape(t)))
         return _of_unit(getattr(model, "v_th", np.inf), unit) + moving  # type: ignore[arg-type]
 
+    @property
+    def premature(self) -> dict[str, Spikes]:
+        """By population of `TTFS`: its spikes before `t_min`, which are in `spikes` too.
+
+        Where there is one, a network is not the ReLU network that its weights make.
+        """
+        return {
+            name: population.model.premature(self.spikes[name])
+            for name, population in self.network.populations.items()
+            if hasattr(population.model, "premature")
+        }
+
     def maximum(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Greatest voltage of every neuron of a readout (`LI`) over [0, until], and when.
 

@@ -124,7 +124,9 @@ class _Walk:
 
     def __init__(self, shape, input_range, dtype) -> None:
         low, high = input_range
-        self.shape, self.fused, self.dtype = tuple(shape), [], dtype
+        self.shape: tuple[int, ...] = tuple(shape)
+        self.fused: list[Fused] = []
+        self.dtype = dtype
         self.unit = (high - low) / (high - low)  # of the type of the weights
         self.factor = np.full(shape[0], high - low, dtype)
         self.shift = np.full(shape[0], low, dtype)
@@ -154,7 +156,8 @@ class _Walk:
             image = image * _wide(self.factor, shape)
             if p > 1:
                 image = image.repeat(p, axis=2).repeat(p, axis=3) / (p * p)
-            weight, out = image.reshape(len(weight), -1), (len(weight),)
+            weight = image.reshape(len(weight), -1)
+            out: tuple[int, ...] = (len(weight),)
         else:
             if np.any(self.shift != 0):
                 ground = np.broadcast_to(_wide(self.shift, shape), shape)[None]
@@ -177,8 +180,9 @@ class _Walk:
         """A batch norm: into the weights before it, or waiting for those after it."""
         values = [np.asarray(v) for v in (layer.gamma, layer.beta, layer.mean, layer.var)]
         if self.raw is not None:
-            folded = fold_batch_norm(*self.raw[:2], *values, layer.eps)
-            self.raw[:2] = folded
+            gamma, beta, mean, var = values
+            weight, bias = self.raw[:2]
+            self.raw[:2] = fold_batch_norm(weight, bias, gamma, beta, mean, var, layer.eps)
             return
         gamma, beta, mean, var = values
         kappa = gamma / np.sqrt(var + layer.eps)
@@ -225,9 +229,8 @@ def fuse(layers, weights, biases, in_shape, input_range) -> list[Fused]:
             k = next(taken, None)
             if k is None:
                 raise ValueError(f"{label} is one layer more than there are weights")
-            bare = isinstance(layer, Dense)
-            stride, padding = (1, 0) if bare else (layer.stride, layer.padding)
-            wanted = 2 if bare else 4
+            stride, padding = getattr(layer, "stride", 1), getattr(layer, "padding", 0)
+            wanted = 4 if isinstance(layer, Conv2d) else 2
             if np.ndim(weights[k]) != wanted:
                 raise ValueError(f"weights[{k}] of {label} must have {wanted} axes")
             walk.weighted(weights[k], biases[k], stride, padding, label)

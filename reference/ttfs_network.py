@@ -80,8 +80,8 @@ class Weighted:
 
     weight: np.ndarray
     drift: np.ndarray
-    a: np.ndarray | None
-    b: np.ndarray | None
+    a: Any  # ndarray, or None for a readout
+    b: Any
     in_shape: tuple[int, ...]
     model: str = "b1"
     stride: int = 1
@@ -225,7 +225,7 @@ class Network:
 
     def parameters(self) -> dict[str, np.ndarray]:
         """The arrays that training moves: `W0`, `D0`, `W1` ..; changing them changes the net."""
-        found = {}
+        found: dict[str, np.ndarray] = {}
         for k, layer in enumerate(self.weighted):
             found |= {f"W{k}": layer.weight, f"D{k}": layer.drift}
         return found

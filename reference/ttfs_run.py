@@ -65,7 +65,7 @@ class Step:
     times: np.ndarray
     active: np.ndarray
     premature: np.ndarray
-    window: Window | None
+    window: Any  # Window of a spiking layer, else None
 
 
 def forward(net: Network, x, semantics: str = "closed", *, perturb: Perturb | None = None) -> Run:
@@ -148,7 +148,8 @@ def _hidden(net, layer: Weighted, n: int, t, window: Window, semantics: str) -> 
     v_th, a, b = net.threshold(n), layer.a, layer.slopes()
     if semantics == "event":
         answer = _crossings(layer, t, Cells(v_th, a, b, layer.drift), window)
-        return Step(layer, t, _no_pull, *answer, window)
+        times, active, premature = answer
+        return Step(layer, t, _no_pull, times, active, premature, window)
     drive, pull = layer.drive((window.t_min - t) / window.tau_c)
     rest = layer.along(v_th) - layer.along(a * (window.t_min - window.start) / window.tau_c)
     times = window.t_min + layer.along(window.tau_c / b) * (rest - drive)

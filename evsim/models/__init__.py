@@ -5,32 +5,11 @@ that it has seen, and reading it would import their modules, hence new bodies of
 Numba is in the middle of typing a kernel that calls them.
 """
 
-from evsim.models import (
-    adaptive,
-    alpha,
-    delta,
-    held,
-    integrate,
-    integrate_exp,
-    integrate_ramp,
-    lif,
-    linear,
-    mixed,
-    quadratic,
-    readout,
-)
+from importlib import import_module
+from pkgutil import iter_modules
 
-__all__ = [
-    "adaptive",
-    "alpha",
-    "delta",
-    "held",
-    "integrate",
-    "integrate_exp",
-    "integrate_ramp",
-    "lif",
-    "linear",
-    "mixed",
-    "quadratic",
-    "readout",
-]
+#: Every module of this folder: a new model is one file more.
+__all__ = sorted(found.name for found in iter_modules(__path__))
+
+for _name in __all__:
+    import_module(f"{__name__}.{_name}")

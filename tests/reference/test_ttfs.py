@@ -1,5 +1,6 @@
 """Networks of single spikes: mapping, three readings, exact numbers, conditions, gradients."""
 
+import itertools
 from dataclasses import replace
 from fractions import Fraction
 
@@ -18,7 +19,7 @@ EPS = 2.0**-52
 
 def mlp(seed, sizes=(64, 50, 40, 30, 10), samples=32, bias=0.1):
     rng = np.random.default_rng(seed)
-    pairs = list(zip(sizes, sizes[1:], strict=False))
+    pairs = list(itertools.pairwise(sizes))
     weights = [rng.normal(size=(o, i)) * np.sqrt(2 / i) for i, o in pairs]
     biases = [bias * rng.normal(size=o) for _, o in pairs]
     x = rng.random((samples, sizes[0]))
@@ -116,7 +117,6 @@ def test_three_readings_of_a_window_that_is_too_short():
     assert all(r.premature[0].all() for r in runs.values())
     # Excitation before inhibition: the closed form alone sees nothing (C3).
     net = ttfs.from_relu([[[4.0, -4.0]], [[1.0]]], [[0.0], [0.0]], x_max=[1.0], zeta=0.0)
-    x = [[0.75, 0.5]]
     # Excitation before stronger inhibition: only the dynamics know (C3).
     net = ttfs.from_relu([[[4.0, -16.0]], [[1.0]]], [[0.0], [0.0]], x_max=[1.0], zeta=0.0)
     found = ttfs.conditions(net, [[1.0, 0.7]])
@@ -156,7 +156,7 @@ def test_safe_windows_are_safe_and_short_ones_are_reported():
 def test_exact_numbers_have_no_rounding(model, dtype):
     rng = np.random.default_rng(8)
     sizes = (6, 5, 4, 3)
-    weights = [rng.integers(-40, 41, (o, i)) / 32 for i, o in zip(sizes, sizes[1:], strict=False)]
+    weights = [rng.integers(-40, 41, (o, i)) / 32 for i, o in itertools.pairwise(sizes)]
     biases = [rng.integers(-8, 9, o) / 8 for o in sizes[1:]]
     x = rng.integers(0, 17, (4, 6)) / 16
     logits, activations = ttfs.relu_forward(weights, biases, x)

@@ -1,0 +1,176 @@
+"""Neurons of a single spike: windows, premature spikes, exactness, and whole networks."""
+
+import numpy as np
+import pytest
+import scipy.sparse
+
+import evsim
+from reference import ttfs
+from validation.ttfs_network import run_in_engine, spike_times
+
+WINDOW = {"t_start": 1.0, "t_min": 2.0, "t_max": 5.0}
+
+
+def alone(times, weights, until=6.0, **parameters):
+    """One neuron that hears one spike of every input."""
+    net = evsim.Network()
+    net.add_input("in", len(times))
+    net.add_population("p", 1, evsim.TTFS(**(WINDOW | parameters)))
+    net.connect("in", "p", np.reshape(weights, (-1, 1)))
+    return evsim.simulate(net, {"in": evsim.Spikes(times, np.arange(len(times)))}, until)
+
+
+def test_a_neuron_by_hand():
+    # Slope 2 from 1.25, slope 1.5 from 1.5: v(2) = 0.25 * 2 + 0.5 * 1.5 = 1.25, then slope 1.
+    record = alone([1.25, 1.5], [2.0, -0.5], v_th=3.0)
+    assert record.spikes["p"].times == [3.75] and record.undecided == []
+    assert len(record.premature["p"]) == 0
+    v = record.voltage("p", 0, [0.0, 1.25, 1.5, 1.75, 2.0, 3.0, 3.75, 5.0])
+    assert (v == [0.0, 0.0, 0.5, 0.875, 1.25, 2.25, 0.0, 0.0]).all()
+    assert record.state("p", 0, [1.75])["r"] == [1.5]
+
+
+@pytest.mark.parametrize(
+    ("v_th", "when", "early"),
+    [
+        (0.25, 1.375, True),  # while it integrates
+        (0.5, 1.5, True),  # where an arrival ends the rise
+        (0.625, None, False),  # excitation is over
+        (-1.0, 1.0, True),  # at once
+        (0.0, 1.0, True),
+    ],
+)
+def test_premature_spikes_are_found_and_named(v_th, when, early):
+    record = alone([1.25, 1.5, 1.75], [2.0, -2.0, -40.0], v_th=v_th)
+    assert list(record.spikes["p"].times) == ([] if when is None else [when])
+    assert list(record.premature["p"].times) == ([when] if early else [])
+
+
+def test_the_borders_of_the_window():
+    # Just at t_min: not premature. Just at t_max: silent, and known to be.
+    at_min = alone([1.5], [2.0], v_th=1.0)
+    assert at_min.spikes["p"].times == [2.0] and len(at_min.premature["p"]) == 0
+    at_max = alone([5.5], [1.0], v_th=3.0)
+    assert len(at_max.spikes["p"]) == 0 and at_max.undecided == []
+    assert alone([5.5], [1.0], v_th=3.0 - 2.0**-40).spikes["p"].times == [5.0 - 2.0**-40]
+    # What float64 cannot tell from the end is said.
+    doubt = alone([5.5], [1.0], v_th=np.nextafter(3.0, 0.0)).undecided
+    assert [kind for *_, kind in doubt] == ["graze"]
+    # Before the start an arrival has been there all the time, at t_min it has no effect.
+    assert alone([0.5], [1.0], v_th=2.0).spikes["p"].times == [3.0]
+    assert alone([2.0], [9.0], v_th=2.0).spikes["p"].times == [4.0]
+    assert len(alone([1.5], [1.0], v_th=1.0, b=-1.0).spikes["p"]) == 0
+
+
+def test_it_fires_once():
+    record = alone([1.0, 1.25, 2.5, 3.0], [5.0, 50.0, 9.0, 9.0], v_th=1.0)
+    assert record.spikes["p"].times == [1.2]
+
+
+def network(seed=0, zeta=0.5, model="b1", tau_c=1.0, signed=False):
+    rng = np.random.default_rng(seed)
+    sizes = (20, 16, 12, 5)
+    pairs = list(zip(sizes, sizes[1:], strict=False))
+    weights = [rng.normal(size=(o, i)) * np.sqrt(2 / i) for i, o in pairs]
+    biases = [0.1 * rng.normal(size=o) for _, o in pairs]
+    x = rng.random((6, 20))
+    x[0], x[1, :15] = 0.0, 0.0
+    logits, activations = ttfs.relu_forward(weights, biases, x)
+    slopes = {
+        "A": [rng.normal(size=o) * 0.3 if signed else 0.2 for _, o in pairs[:-1]],
+        "B": [np.exp(0.3 * rng.normal(size=o)) for _, o in pairs[:-1]],
+    }
+    peaks = [a.max() for a in activations]
+    net = ttfs.from_relu(weights, biases, peaks, model, zeta, tau_c=tau_c, **slopes)
+    return net, x, logits
+
+
+@pytest.mark.parametrize("model", ["b1", "alpha", "general"])
+@pytest.mark.parametrize(("zeta", "tau_c"), [(0.5, 1.0), (9.0, 0.02), (-0.6, 1.0)])
+def test_layers_are_those_of_the_closed_form_and_of_the_dynamics(model, zeta, tau_c):
+    net, x, logits = network(zeta=zeta, tau_c=tau_c, model=model, signed=zeta < 0)
+    run = ttfs.forward(net, x, "event")
+    records = run_in_engine(net, run.inputs)
+    early = 0
+    for i, record in enumerate(records):
+        for got, wanted in zip(spike_times(net, record), run.times, strict=True):
+            assert abs(got - wanted[i]).max() <= 1e-12
+        for k in range(len(net.hidden)):
+            units = np.flatnonzero(run.premature[k][i])
+            assert (np.sort(record.premature[f"h{k + 1}"].units) == units).all()
+            active = np.flatnonzero(run.active[k][i])
+            assert (np.sort(record.spikes[f"h{k + 1}"].units) == active).all()
+            early += units.size
+    assert (early > 0) == (zeta < 0)
+    if zeta > 0:  # the ReLU network itself, read out from the engine's last spikes
+        last = np.array([spike_times(net, record)[-1] for record in records])
+        readout = net.weighted[-1]
+        assert abs((net.latency - last) / net.tau_c @ readout.weight.T + readout.drift
+                   - logits).max() <= 1e-10  # fmt: skip
+
+
+def test_convolutions_and_pools_in_the_engine():
+    rng = np.random.default_rng(1)
+    norm = ttfs.BatchNorm([0.5, -0.7, 0.4], *rng.normal(size=(2, 3)), rng.random(3) + 0.5)
+    layers = [ttfs.Conv2d(1, 1), ttfs.ReLU(), norm, ttfs.MaxPool(2), ttfs.Conv2d(1, 1),
+              ttfs.ReLU(), ttfs.Dense()]  # fmt: skip
+    weights = [rng.normal(size=s) * 0.4 for s in ((3, 1, 3, 3), (2, 3, 3, 3), (4, 18))]
+    biases = [0.1 * rng.normal(size=len(w)) for w in weights]
+    x = rng.random((3, 1, 6, 6))
+    _, activations = ttfs.relu_forward(weights, biases, x, layers)
+    net = ttfs.from_relu(weights, biases, [a.max() for a in activations], layers=layers,
+                         input_shape=(1, 6, 6))  # fmt: skip
+    run = ttfs.forward(net, x)
+    for i, record in enumerate(run_in_engine(net, run.inputs)):
+        for got, wanted in zip(spike_times(net, record), run.times, strict=True):
+            assert abs(got - wanted[i]).max() <= 1e-12
+
+
+def test_dyadic_networks_are_exact_on_every_path():
+    rng = np.random.default_rng(2)
+    weight, v_th = rng.integers(-32, 48, (12, 9)) / 32, rng.integers(8, 80, 9) / 16
+    train = evsim.Spikes(np.sort(rng.integers(0, 130, 12)) / 64, np.arange(12))
+    seen = set()
+    for form in (np.asarray, scipy.sparse.csr_array):
+        for path in ("auto", "window", "queue"):
+            net = evsim.Network()
+            net.add_input("in", 12)
+            net.add_population("p", 9, evsim.TTFS(v_th=v_th, **WINDOW))
+            net.connect("in", "p", form(weight))
+            record = evsim.simulate(net, {"in": train}, 6.0, path=path)
+            s = record.spikes["p"]
+            seen.add(s.times.tobytes() + s.times_lo.tobytes() + s.units.tobytes())
+            half = evsim.simulate(net, {"in": train}, 2.5, path=path)
+            again = evsim.simulate(net, {}, 6.0, path=path, resume=half)
+            assert (again.spikes["p"].times == s.times).all()
+    assert len(seen) == 1
+    # In 106 bits: every crossing is the fraction that hand arithmetic gives.
+    assert len(s) > 3 and len(record.premature["p"]) < len(s)
+
+
+def test_an_external_current_adds_to_the_slope():
+    net = evsim.Network()
+    net.add_population("p", 2, evsim.TTFS(v_th=3.0, **WINDOW))
+    record = evsim.simulate(net, {"p": evsim.Current([0.0], [[1.0, 0.0]])}, 6.0)
+    assert list(record.spikes["p"].times) == [4.0] and list(record.spikes["p"].units) == [0]
+
+
+def test_bad_parameters_are_refused():
+    with pytest.raises(ValueError, match=r"t_min must lie behind t_start, 1.0; got 1.0"):
+        evsim.TTFS(v_th=1.0, t_start=1.0, t_min=1.0, t_max=2.0)
+    with pytest.raises(ValueError, match=r"t_max\[1\] must lie behind t_min, 2.0; got 1.5"):
+        evsim.TTFS(v_th=1.0, t_start=1.0, t_min=2.0, t_max=[3.0, 1.5])
+    with pytest.raises(ValueError, match="tau_c must be positive and finite; got 0.0"):
+        evsim.TTFS(v_th=1.0, tau_c=0.0, **WINDOW)
+    with pytest.raises(ValueError, match="takes no pulses"):
+        net = evsim.Network()
+        net.add_input("in", 1)
+        net.add_population("p", 1, evsim.TTFS(v_th=1.0, **WINDOW))
+        net.connect("in", "p", [[1.0]], pulse_width=1.0)
+
+
+def test_networks_keep_it_in_files(tmp_path):
+    record = alone([1.25], [2.0], v_th=1.0)
+    evsim.save(record, tmp_path / "run.npz")
+    again = evsim.load(tmp_path / "run.npz")
+    assert again.spikes["p"].times == record.spikes["p"].times == again.premature["p"].times
