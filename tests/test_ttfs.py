@@ -1,5 +1,7 @@
 """Neurons of a single spike: windows, premature spikes, exactness, and whole networks."""
 
+import itertools
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -70,7 +72,7 @@ def test_it_fires_once():
 def network(seed=0, zeta=0.5, model="b1", tau_c=1.0, signed=False):
     rng = np.random.default_rng(seed)
     sizes = (20, 16, 12, 5)
-    pairs = list(zip(sizes, sizes[1:], strict=False))
+    pairs = list(itertools.pairwise(sizes))
     weights = [rng.normal(size=(o, i)) * np.sqrt(2 / i) for i, o in pairs]
     biases = [0.1 * rng.normal(size=o) for _, o in pairs]
     x = rng.random((6, 20))
@@ -160,7 +162,7 @@ def test_bad_parameters_are_refused():
         evsim.TTFS(v_th=1.0, t_start=1.0, t_min=1.0, t_max=2.0)
     with pytest.raises(ValueError, match=r"t_max\[1\] must lie behind t_min, 2.0; got 1.5"):
         evsim.TTFS(v_th=1.0, t_start=1.0, t_min=2.0, t_max=[3.0, 1.5])
-    with pytest.raises(ValueError, match="tau_c must be positive and finite; got 0.0"):
+    with pytest.raises(ValueError, match=r"tau_c must be positive and finite; got 0.0"):
         evsim.TTFS(v_th=1.0, tau_c=0.0, **WINDOW)
     with pytest.raises(ValueError, match="takes no pulses"):
         net = evsim.Network()
