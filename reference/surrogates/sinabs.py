@@ -19,7 +19,8 @@ def SingleExponential(
 def Heaviside(window: float = 1.0, spike_threshold: float = 1.0) -> Shape:
     """1 / spike_threshold for v >= -window.
 
-    Window is documented as relative to the threshold and subtracted as it is.
+    Window is documented as relative to the threshold and subtracted as it is; what comes back is
+    float32.
     """
     return shapes.constant(0.0, 1.0 / spike_threshold, start=-window)
 
@@ -31,7 +32,10 @@ def _normal(v, mean: float, sigma: float, amount: float):
 
 
 def Gaussian(mu: float = 0.0, sigma: float = 0.5, grad_scale: float = 1.0) -> Shape:
-    """grad_scale N(v; mu, sigma)."""
+    """grad_scale N(v; mu, sigma).
+
+    Pi is a float32 number, 3e-8 off.
+    """
 
     def derivative(v):
         return _normal(v, mu, sigma, grad_scale)
@@ -44,7 +48,7 @@ def MultiGaussian(
 ) -> Shape:
     """grad_scale ((1 + h) N(v; mu, sigma) - h N(v; sigma, s sigma) - h N(v; -sigma, s sigma)).
 
-    Mu moves the positive part only.
+    Mu moves the positive part only; pi is a float32 number, 3e-8 off.
     """
 
     def derivative(v):

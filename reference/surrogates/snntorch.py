@@ -24,7 +24,8 @@ def fast_sigmoid(slope: float = 25) -> Shape:
 def sigmoid(slope: float = 25) -> Shape:
     """slope s(slope v) s(-slope v).
 
-    Nan for slope v below -88.7 in float32 (-709 in float64), where exp(-slope v) overflows.
+    Nan where slope exp(-slope v) overflows: below v = -3.42 in float32, -28.3 in float64, at the
+    default.
     """
     return shapes.logistic(slope / 4, slope)
 

@@ -8,6 +8,7 @@ import pytest
 from reference import bptt
 from reference.finite_difference import check
 from reference.surrogates import get
+from reference.tape import lif_gradients
 
 T, B, N = 20, 2, 5
 RESETS = list(product(("hard", "soft", "none"), ("same_step", "next_step")))
@@ -111,66 +112,6 @@ def test_smooth_neurons_have_the_gradient_of_what_they_compute(reset, timing):
     assert table.ok, str(table)
 
 
-class Tape:
-    """Scalars that remember how they came about: reverse mode in thirty lines."""
-
-    def __init__(self, value, parents=()):
-        self.value, self.parents, self.grad = value, parents, 0.0
-
-    def __add__(self, other):
-        other = other if isinstance(other, Tape) else Tape(other)
-        return Tape(self.value + other.value, ((self, 1.0), (other, 1.0)))
-
-    def __mul__(self, other):
-        other = other if isinstance(other, Tape) else Tape(other)
-        parents = ((self, other.value), (other, self.value))
-        return Tape(self.value * other.value, parents)
-
-    def __sub__(self, other):
-        return self + other * -1.0
-
-    def fires(self, g):
-        return Tape(float(self.value > 0), ((self, float(g.derivative(self.value))),))
-
-    def backward(self):
-        order, seen, waiting = [], set(), [(self, False)]
-        while waiting:
-            node, done = waiting.pop()
-            if done:
-                order.append(node)
-            elif id(node) not in seen:
-                seen.add(id(node))
-                waiting += [(node, True), *((p, False) for p, _ in node.parents)]
-        self.grad = 1.0
-        for node in reversed(order):
-            for parent, slope in node.parents:
-                parent.grad += slope * node.grad
-
-
-def taped(x, reset, timing, g, detach, c, last):
-    """Gradients of sum(c s) + last v[-1] of one neuron, by the tape."""
-    leaf = {k: Tape(float(v)) for k, v in x.items() if k != "current"}
-    inputs = [Tape(float(i)) for i in x["current"]]
-    beta, th, vr, gain = (leaf[k] for k in ("beta", "v_th", "v_reset", "gain"))
-    one, v, loss = Tape(1.0), leaf["v_init"], Tape(0.0)
-    r = Tape(float(v.value > th.value))
-    for t, i in enumerate(inputs):
-        if timing == "next_step" and reset == "hard":
-            v = (one - r) * v + r * vr
-        v = beta * v + (one - beta) * leaf["v_rest"] + gain * i
-        if timing == "next_step" and reset == "soft":
-            v = v - th * r
-        s = (v - th).fires(g)
-        r = Tape(s.value) if detach else s
-        loss = loss + s * float(c[t])
-        if timing == "same_step" and reset == "hard":
-            v = (one - r) * v + r * vr
-        if timing == "same_step" and reset == "soft":
-            v = v - th * r
-    (loss + v * float(last)).backward()
-    return {"current": np.array([i.grad for i in inputs]), **{k: v.grad for k, v in leaf.items()}}
-
-
 @pytest.mark.parametrize("detach", [False, True])
 @pytest.mark.parametrize(("reset", "timing"), RESETS)
 def test_spiking_neurons_have_the_gradient_of_the_tape(reset, timing, detach):
@@ -182,9 +123,12 @@ def test_spiking_neurons_have_the_gradient_of_the_tape(reset, timing, detach):
     run = forward({**wide, "current": CURRENT}, reset, timing)
     found = bptt.lif_backward(run, c, g, detach=detach, grad_v=last)
     assert run.spikes.sum() > 20
+    options = dict(reset=reset, reset_timing=timing, detach=detach)
     for b, n in np.ndindex(B, N):
-        one = {k: v[b, n] for k, v in wide.items()} | {"current": CURRENT[:, b, n]}
-        expected = taped(one, reset, timing, g, detach, c[:, b, n], last[b, n])
+        one = {k: float(v[b, n]) for k, v in wide.items()}
+        expected = lif_gradients(
+            CURRENT[:, b, n], one, c[:, b, n], g.derivative, grad_v=last[b, n], **options
+        )
         for key, value in expected.items():
             got = found[key][:, b, n] if key == "current" else found[key][b, n]
             assert np.allclose(got, value, rtol=1e-12, atol=1e-12), key
