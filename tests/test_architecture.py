@@ -19,6 +19,11 @@ TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FIL
 FRAMEWORKS = {"torch", "snntorch", "spikingjelly", "norse", "sinabs", "nirtorch"}
 #: The two rooms of `evsim` with a door to the others, and what may come through it.
 DOORS = {"evsim/cli.py": ("validation", "reference"), "evsim/files.py": ("validation.evtrace",)}
+#: Kernels outside `evsim` whose point is their speed, each beside its plain twin; in the sparse
+#: ones sums may be taken in any order, and products fused with them.
+COMPILED = ("reference/sparse_backward.py", "reference/ttfs_event.py")
+SPARSE_KERNELS = ("reference/sparse_backward.py",)
+REORDERED = {"reassoc", "contract"}
 LONGEST_MODULE, LONGEST_FUNCTION, LONGEST_TEST = 400, 50, 600
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -147,6 +152,20 @@ def test_compilation_happens_in_one_place(name):
         assert getattr(node, "arg", None) != "fastmath", f"{name}:{node.lineno}"
         assert getattr(node, "value", None) != "fastmath", f"{name}: fastmath"
         assert getattr(node, "attr", None) != "jitclass"
+
+
+@pytest.mark.parametrize("name", [name for name in TREES if not name.startswith("evsim/")])
+def test_closed_forms_and_oracles_are_not_compiled(name):
+    """But for a few kernels, of which the sparse ones may reorder arithmetic and no more."""
+    modules = {module.partition(".")[0] for module, _ in imported(TREES[name])}
+    assert "numba" not in modules or name in COMPILED
+    nodes = list(ast.walk(TREES[name]))
+    options = [n.value for n in nodes if isinstance(n, ast.keyword) and n.arg == "fastmath"]
+    allowed = {"FAST"} if name in SPARSE_KERNELS else set()
+    assert {ast.unparse(option) for option in options} == allowed
+    for node in nodes:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "FAST":
+            assert ast.literal_eval(node.value) == REORDERED
 
 
 @pytest.mark.parametrize("name", TREES)
