@@ -1,4 +1,4 @@
-"""The command line: `evsim demo`, `verify`, `run`, `certify`, `reproduce` and `bench`.
+"""The command line: `evsim demo`, `verify`, `run`, `certify`, `conform`, `reproduce`, `bench`.
 
 Exit codes: 0 all is well; 1 a layer fails or cannot be verified; 2 bad input, with one line on
 standard error; 130 interrupted. Heavy modules are imported inside the commands, so that help
@@ -18,6 +18,7 @@ import typer
 
 from evsim.proof.command import certify
 from validation.cases.command import reproduce
+from validation.conform.command import conform
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -368,5 +369,5 @@ def _console() -> Console:
 
 
 app.callback(invoke_without_command=True, help=_help(_evsim))(_evsim)
-for _command in (demo, verify, run, certify, reproduce, bench):
+for _command in (demo, verify, run, certify, conform, reproduce, bench):
     app.command(help=_help(_command))(_command)

@@ -36,11 +36,11 @@ def flipped(d: Declared, chosen: Iterable[Flip], **where) -> Declared | None:
         # Those that derive parameters from the graph go first: the others change the result.
         for flip in sorted(chosen, key=lambda flip: not flip.derives):
             d, late = flip.apply(d), late + flip.shift
+        part = d.cut(**where)
+        assert part.x is not None
+        return shifted(part, late) if abs(late) < part.x.shape[0] else None
     except (ValueError, TypeError):
         return None
-    part = d.cut(**where)
-    assert part.x is not None
-    return shifted(part, late) if abs(late) < part.x.shape[0] else None
 
 
 class _Search:

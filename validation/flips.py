@@ -217,12 +217,20 @@ def _ignored(d: Declared) -> Iterator[Flip]:
                 yield Flip(cause, words, params=((name, fixed),))
         elif name in d.model.defaults and name not in d.model.time:
             yield Flip(cause, words, params=((name, None),))
+        if name in d.model.time and default is None and _optional(d, name):
+            without = tuple((n, None) for n in d.params if n.endswith(name.rpartition("_")[2]))
+            yield Flip(cause, words, params=without)
         if name in d.model.time and default is not None and np.any(given != default):
             yield Flip(
                 cause,
                 f"{name} has no effect: the default {default:g} acts",
                 params=((name, np.asarray(default, given.dtype)),),
             )
+
+
+def _optional(d: Declared, name: str) -> bool:
+    """Whether a time constant is that of a synapse which the model can be without."""
+    return name == "tau_syn" and d.params[name] is not None and name in d.model.defaults
 
 
 def _added(d: Declared) -> Iterator[Flip]:

@@ -331,6 +331,24 @@ def _provenance(framework: str, x: Any, device: Any) -> dict[str, Any]:
     }
 
 
+def stepped(call: Callable[[Any, Any], Any], x: Array) -> Array:
+    """Output [T, B, ...] of a model that takes a step and a state, and may return a new state."""
+    import torch
+
+    state, found = None, []
+    with torch.no_grad():
+        for now in torch.as_tensor(x):
+            out = call(now, state)
+            out, state = out if isinstance(out, tuple) else (out, None)
+            found.append(np.array(tensor_of(out)))
+    return np.stack(found)
+
+
+def tensor_of(output: Any) -> Any:
+    """The tensor that a module returns, perhaps before its states."""
+    return tensor_of(output[0]) if isinstance(output, tuple | list) else output.detach()
+
+
 def array_of(value: Any) -> Array | None:
     """A parameter as an array; Python numbers are stored as float64."""
     if value is None:

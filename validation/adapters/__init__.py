@@ -1,7 +1,8 @@
 """One module per framework: the discrete update it documents, and how to record it.
 
 A framework is added by adding a file that holds `MODELS`, a tuple of `validation.model.Model`,
-and `record(model, input, *, dt, device)`; nothing else lists it.
+and `record(model, input, *, dt, device)`; nothing else lists it. For a conformance run it also
+offers `imported`, `exported`, `played`, `natives` and `travellers` (`docs/conformance.md`).
 """
 
 from __future__ import annotations

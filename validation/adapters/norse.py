@@ -14,11 +14,12 @@ Time constants are given as inverses, dt is explicit, and both are Euler steps:
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from validation.hooks import Neuron, Probe, array_of, record_model
+from validation.hooks import Neuron, Probe, array_of, record_model, stepped
 from validation.model import (
     Array,
     Constants,
@@ -28,6 +29,7 @@ from validation.model import (
     factor_of_tau,
     node_values,
 )
+from validation.native import Native, Traveller
 
 _HARD = Semantics(compare=">", reset="value", decay="euler", input_gain="dt/tau")
 
@@ -195,3 +197,84 @@ def _given(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
 
 def _step(model: Any, x: Any, state: Any) -> Any:
     return model(x, state)[1]
+
+
+# ------------------------------------------------------------------------------------------ NIR
+
+
+def imported(graph: Any, dt: float, x: Array) -> Array:
+    """What the importer makes of a NIR graph: its output on `x` [T, B, ...]."""
+    import norse.torch
+
+    return stepped(norse.torch.from_nir(graph, dt=dt), x)
+
+
+def exported(model: Any, dt: float, x: Array) -> Any:
+    """What the exporter makes of a model."""
+    import norse.torch
+    import torch
+
+    return norse.torch.to_nir(model, torch.as_tensor(x[0, :1]), dt=dt)
+
+
+def natives() -> Iterator[Native]:
+    """Its neuron cells, with other values of every parameter."""
+    import norse.torch
+    import torch
+    from norse.torch.functional.reset import reset_subtract
+    from norse.torch.module import snn
+
+    shared: dict[str, Any] = {
+        "tau_mem_inv": [torch.tensor(200.0), torch.linspace(50.0, 200.0, 8)],
+        "v_leak": [torch.tensor(0.25)],
+        "v_th": [torch.tensor(0.5)],
+        "v_reset": [torch.tensor(-0.25)],
+        "method": ["tanh", "triangle", "heavi_erfc", "heaviside"],
+        "alpha": [torch.tensor(1.0)],
+        "dt": [5e-4],
+    }
+    own = {"LIFBoxCell": {"reset_method": [reset_subtract]}}
+    own["LIFCell"] = {"tau_syn_inv": [torch.tensor(100.0)]}
+    for kind, more in own.items():
+        yield Native(kind, _maker(kind), {}, {**shared, **more}, {"dt": 5e-4})
+    for name, found in vars(norse.torch).items():
+        if isinstance(found, type) and issubclass(found, (snn.SNNCell, snn.SNNRecurrentCell)):
+            if name not in own:
+                yield Native(name)
+
+
+def _maker(kind: str) -> Any:
+    import norse.torch
+
+    def make(dt: float = 1e-3, **p: Any) -> Any:
+        parameters = getattr(norse.torch, kind.replace("Cell", "Parameters"))(**p)
+        return getattr(norse.torch, kind)(p=parameters, dt=dt)
+
+    return make
+
+
+def travellers() -> Iterator[Traveller]:
+    """Parameters per neuron, which an exported graph needs."""
+    import norse.torch
+    import torch
+
+    def of(kind: str, **other: float) -> Any:
+        def neuron(n: int) -> Any:
+            values = {"tau_mem_inv": 100.0, "v_leak": 0.0, "v_th": 1.0, "v_reset": 0.0}
+            values |= {"tau_syn_inv": 200.0} if kind == "LIFCell" else {}
+            if kind == "IAFCell":
+                values = {"v_th": 1.0, "v_reset": 0.0}
+            p = {name: torch.full((n,), value) for name, value in {**values, **other}.items()}
+            parameters = kind.replace("Cell", "Parameters")
+            return getattr(norse.torch, kind)(p=getattr(norse.torch, parameters)(**p))
+
+        return neuron
+
+    for kind in ("LIFBoxCell", "LIFCell", "IAFCell"):
+        yield Traveller(kind, "", of(kind))
+    yield Traveller("LIFBoxCell", "v_reset=-0.25", of("LIFBoxCell", v_reset=-0.25))
+
+
+def played(model: Any, x: Array) -> Array:
+    """Output of a model from rest, step by step."""
+    return stepped(model, x)

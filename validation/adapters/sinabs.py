@@ -23,7 +23,14 @@ from typing import Any
 
 import numpy as np
 
-from validation.hooks import Neuron, Probe, array_of, attributes_restored, record_model
+from validation.hooks import (
+    Neuron,
+    Probe,
+    array_of,
+    attributes_restored,
+    record_model,
+    tensor_of,
+)
 from validation.model import (
     Array,
     Constants,
@@ -33,6 +40,7 @@ from validation.model import (
     factor_of_tau,
     node_values,
 )
+from validation.native import Native, Traveller
 
 _SOFT = Semantics(
     compare=">=", reset="subtract", decay="exp", input_gain="1-decay", max_spikes_per_step=None
@@ -261,3 +269,92 @@ def _fresh(model: Any) -> Iterator[None]:
         finally:
             for module, name, buffer in saved:
                 module._buffers[name] = buffer
+
+
+# ------------------------------------------------------------------------------------------ NIR
+
+
+def imported(graph: Any, dt: float, x: Array) -> Array:
+    """What the importer makes of a NIR graph: its output on `x` [T, B, ...].
+
+    It knows no step: time constants are taken as numbers of steps.
+    """
+    import sinabs.nir
+    import torch
+
+    model = sinabs.nir.from_nir(graph, num_timesteps=len(x))
+    with torch.no_grad():
+        out = model(torch.as_tensor(x).transpose(0, 1).flatten(0, 1))
+    found = tensor_of(out)
+    return np.array(found.unflatten(0, (x.shape[1], x.shape[0])).transpose(0, 1))
+
+
+def exported(model: Any, dt: float, x: Array) -> Any:
+    """What the exporter makes of a model."""
+    import sinabs.nir
+    import torch
+
+    return sinabs.nir.to_nir(model, torch.as_tensor(x[:, :1]).transpose(0, 1))
+
+
+def natives() -> Iterator[Native]:
+    """Its neuron layers, with other values of every argument."""
+    import torch
+    from sinabs import layers
+    from sinabs.activation import Heaviside as Boxcar
+    from sinabs.activation import MaxSpike, MembraneReset, MembraneSubtract, SingleSpike
+
+    shared: dict[str, Any] = {
+        "spike_threshold": [torch.tensor(0.5), torch.linspace(0.5, 1.5, 8)],
+        "spike_fn": [SingleSpike, MaxSpike(2)],
+        "reset_fn": [MembraneReset(), MembraneSubtract(0.5), MembraneReset(0.25)],
+        "surrogate_grad_fn": [Boxcar(0.5)],
+        "tau_syn": [5.0],
+        "min_v_mem": [-0.25],
+        "shape": [torch.Size([8])],
+        "record_states": [True],
+    }
+    settable = {"spike_threshold": torch.tensor(0.5), "min_v_mem": torch.tensor(-0.25)}
+    own = {"tau_mem": [4.0, torch.linspace(5.0, 20.0, 8)], "train_alphas": [True]}
+    values = {**own, "norm_input": [False], **shared}
+    yield Native("LIF", layers.LIF, {"tau_mem": 10.0}, values, {"norm_input": False, **settable})
+    yield Native("IAF", layers.IAF, {}, shared, settable)
+    for name, found in vars(layers).items():
+        if isinstance(found, type) and issubclass(found, layers.StatefulLayer):
+            if name not in ("StatefulLayer", "LIF", "IAF", "LIFSqueeze", "IAFSqueeze"):
+                yield Native(name)
+
+
+def travellers() -> Iterator[Traveller]:
+    """Parameters per neuron, which an exported graph needs; time is in steps."""
+    import torch
+    from sinabs import layers
+    from sinabs.activation import MembraneReset, SingleSpike
+
+    def lif(**options: Any) -> Any:
+        def neuron(n: int) -> Any:
+            each = {"tau_mem": torch.full((n,), 10.0), "spike_threshold": torch.ones(n)}
+            return layers.LIF(**each, **options)
+
+        return neuron
+
+    yield Traveller("LIF", "", lif(), 1.0)
+    yield Traveller("LIF", "norm_input=False", lif(norm_input=False), 1.0)
+    single = {"norm_input": False, "spike_fn": SingleSpike}
+    yield Traveller("LIF", "norm_input=False spike_fn=SingleSpike", lif(**single), 1.0)
+    hard = {"norm_input": False, "reset_fn": MembraneReset()}
+    yield Traveller("LIF", "norm_input=False reset_fn=MembraneReset", lif(**hard), 1.0)
+    synapse = {"norm_input": False, "tau_syn": 5.0}
+    yield Traveller("LIF", "norm_input=False tau_syn=5", lif(**synapse), 1.0)
+    yield Traveller("IAF", "", lambda n: layers.IAF(), 1.0)
+    yield Traveller("ExpLeak", "", lambda n: layers.ExpLeak(tau_mem=torch.full((n,), 10.0)), 1.0)
+
+
+def played(model: Any, x: Array) -> Array:
+    """Output of a model from rest."""
+    import sinabs
+    import torch
+
+    sinabs.reset_states(model)
+    with torch.no_grad():
+        return np.array(tensor_of(model(torch.as_tensor(x).transpose(0, 1))).transpose(0, 1))

@@ -17,12 +17,13 @@ There is no dt: alpha and beta are factors per step.
 from __future__ import annotations
 
 import contextlib
+import io
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from validation.hooks import Neuron, Probe, array_of, closure_of, record_model
+from validation.hooks import Neuron, Probe, array_of, closure_of, record_model, stepped
 from validation.model import (
     Array,
     Constants,
@@ -32,6 +33,7 @@ from validation.model import (
     factor_of_raw,
     node_values,
 )
+from validation.native import Native, Traveller
 
 _DELAYED = Semantics(
     compare=">",
@@ -220,3 +222,97 @@ def _fresh(model: Any) -> Iterator[None]:
             vars(module).pop("reset", None)
             if reset is not None:
                 module.reset = reset
+
+
+# ------------------------------------------------------------------------------------------ NIR
+
+
+def imported(graph: Any, dt: float, x: Array) -> Array:
+    """What the importer makes of a NIR graph: its output on `x` [T, B, ...].
+
+    It knows no step; it takes every graph to be meant for 0.1 ms.
+    """
+    import snntorch.utils
+    from snntorch.import_nir import import_from_nir
+
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does
+        model = import_from_nir(graph)
+    snntorch.utils.reset(model)
+    return stepped(model, x)
+
+
+def exported(model: Any, dt: float, x: Array) -> Any:
+    """What the exporter makes of a model."""
+    import torch
+    from snntorch.export_nir import export_to_nir
+
+    played(model, x[:1])
+    with contextlib.redirect_stdout(io.StringIO()):
+        return export_to_nir(model, torch.as_tensor(x[0, 0]))
+
+
+def played(model: Any, x: Array) -> Array:
+    """Output of a model from rest, step by step."""
+    import snntorch.utils
+
+    snntorch.utils.reset(model)
+    return stepped(lambda now, state: (model(now), None), x)
+
+
+def natives() -> Iterator[Native]:
+    """Its neuron classes, with other values of every argument."""
+    import snntorch
+    import torch
+    from snntorch import surrogate
+
+    each = torch.linspace(0.5, 0.95, 8)
+    shared: dict[str, Any] = {
+        "threshold": [0.5, each],
+        "spike_grad": [surrogate.fast_sigmoid(), surrogate.sigmoid()],
+        "surrogate_disable": [True],
+        "init_hidden": [False],
+        "inhibition": [True],
+        "learn_threshold": [True],
+        "reset_mechanism": ["zero", "none"],
+        "state_quant": [lambda v: torch.round(v * 8) / 8],
+        "output": [True],
+        "reset_delay": [False],
+    }
+    settable = {"reset_mechanism": "zero", "threshold": torch.tensor(0.5), "inhibition": True}
+    graded = {"graded_spikes_factor": [2.0], "learn_graded_spikes_factor": [True]}
+    leaky = {"beta": [0.5, each], "learn_beta": [True], **shared, **graded}
+    hidden = {"init_hidden": True}
+    yield Native("Leaky", snntorch.Leaky, {"beta": 0.9, **hidden}, leaky, settable)
+    both = {"alpha": [0.25, each], "learn_alpha": [True], "beta": [0.5], "learn_beta": [True]}
+    base = {"alpha": 0.75, "beta": 0.9, **hidden}
+    yield Native("Synaptic", snntorch.Synaptic, base, {**both, **shared}, settable)
+    for name, found in vars(snntorch).items():
+        if isinstance(found, type) and issubclass(found, snntorch.SpikingNeuron):
+            if name not in ("SpikingNeuron", "LIF", "Leaky", "Synaptic"):
+                yield Native(name)
+
+
+def travellers() -> Iterator[Traveller]:
+    """Its exporter wants parameters per neuron."""
+    import snntorch
+    import torch
+
+    def layer(kind: str, n: int, **options: Any) -> Any:
+        whole = {"beta": torch.full((n,), 0.875), "threshold": torch.ones(n), "init_hidden": True}
+        if kind.endswith("Synaptic"):
+            whole["alpha"] = torch.full((n,), 0.5)
+        if kind.startswith("R"):
+            whole["linear_features"] = n
+        return getattr(snntorch, kind)(**whole, **options)
+
+    def of(kind: str, **options: Any) -> Any:
+        return lambda n: layer(kind, n, **options)
+
+    for kind in ("Leaky", "Synaptic"):
+        for reset in ("subtract", "zero", "none"):
+            variant = f"reset_mechanism={reset}"
+            yield Traveller(kind, variant, of(kind, reset_mechanism=reset), 1e-4)
+            late = of(kind, reset_mechanism=reset, reset_delay=False)
+            yield Traveller(kind, f"{variant} reset_delay=False", late, 1e-4)
+    yield Traveller("RLeaky", "reset_mechanism=subtract", of("RLeaky"), 1e-4)
+    yield Traveller("RSynaptic", "reset_mechanism=subtract", of("RSynaptic"), 1e-4)

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from validation.hooks import Neuron, Probe, array_of, record_model
+from validation.hooks import Neuron, Probe, array_of, record_model, stepped
 from validation.model import (
     Array,
     Constants,
@@ -30,6 +30,7 @@ from validation.model import (
     factor_of_tau,
     node_values,
 )
+from validation.native import Native, Traveller
 
 _HARD = Semantics(compare=">=", reset="value", decay="euler", input_gain="1/tau")
 
@@ -204,3 +205,70 @@ def _fresh(model: Any) -> Iterator[None]:
         for module, stored, sequence in sequences:
             module.store_v_seq = stored
             module.v_seq = sequence
+
+
+# ------------------------------------------------------------------------------------------ NIR
+
+
+def imported(graph: Any, dt: float, x: Array) -> Array:
+    """What the importer makes of a NIR graph: its output on `x` [T, B, ...]."""
+    from spikingjelly.activation_based.nir_exchange.from_nir import import_from_nir
+
+    return stepped(import_from_nir(graph, dt=dt), x)
+
+
+def exported(model: Any, dt: float, x: Array) -> Any:
+    """What the exporter makes of a model that takes single steps."""
+    import torch
+    from spikingjelly.activation_based.nir_exchange.to_nir import export_to_nir
+
+    return export_to_nir(model, torch.as_tensor(x[0]), dt=dt)
+
+
+def natives() -> Iterator[Native]:
+    """Its neuron classes, with other values of every argument."""
+    from spikingjelly.activation_based import base, neuron, surrogate
+
+    shared: dict[str, Any] = {
+        "v_threshold": [0.5],
+        "v_reset": [None, -0.25],
+        "surrogate_function": [surrogate.ATan(), surrogate.Rect()],
+        "detach_reset": [True],
+        "step_mode": ["s"],
+        "store_v_seq": [True],
+    }
+    settable = {"v_threshold": 0.5, "v_reset": None, "detach_reset": True}
+    whole = {"step_mode": "m"}
+    yield Native("IFNode", neuron.IFNode, whole, shared, settable)
+    own = {"tau": [4.0, 1.5], "decay_input": [False], **shared}
+    yield Native("LIFNode", neuron.LIFNode, whole, own, {"tau": 4.0, **settable})
+    for name in dir(neuron):
+        found = getattr(neuron, name)
+        if isinstance(found, type) and issubclass(found, base.MemoryModule):
+            if name not in ("BaseNode", "SimpleBaseNode", "AdaptBaseNode", "IFNode", "LIFNode"):
+                yield Native(name)
+
+
+def travellers() -> Iterator[Traveller]:
+    """Those that its exporter knows."""
+    from spikingjelly.activation_based import neuron
+
+    def of(kind: str, **options: Any) -> Any:
+        return lambda n: getattr(neuron, kind)(**options)
+
+    yield Traveller("IFNode", "", of("IFNode"))
+    yield Traveller("IFNode", "v_reset=None", of("IFNode", v_reset=None))
+    yield Traveller("LIFNode", "", of("LIFNode", tau=4.0))
+    yield Traveller("LIFNode", "decay_input=False", of("LIFNode", tau=4.0, decay_input=False))
+    yield Traveller("LIFNode", "v_reset=-0.25", of("LIFNode", tau=4.0, v_reset=-0.25))
+    yield Traveller("LIFNode", "v_reset=None", of("LIFNode", tau=4.0, v_reset=None))
+    yield Traveller("ParametricLIFNode", "", of("ParametricLIFNode", init_tau=4.0))
+    yield Traveller("CUBALIFNode", "", of("CUBALIFNode"))
+
+
+def played(model: Any, x: Array) -> Array:
+    """Output of a model that takes single steps, from rest."""
+    from spikingjelly.activation_based import functional
+
+    functional.reset_net(model)
+    return stepped(lambda now, state: (model(now), None), x)

@@ -1,0 +1,60 @@
+"""`evsim conform`: every NIR node and neuron variant against frameworks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def conform(
+    framework: Annotated[
+        list[str],
+        typer.Option(metavar="NAME", help="Which; may be given several times. It must be there."),
+    ],
+    json: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the rows as JSON.")
+    ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a page, the frameworks side by side."),
+    ] = None,
+) -> None:
+    """Ask a framework what it makes of NIR graphs and of its own neurons.
+
+    Imports every node of NIR in many variants, sends the framework's own models through its
+    exporter and importer, and varies every argument of its neurons; says what is identical,
+    discretised, refused, deviating (with the cause) or silently dropped.
+
+    Exit code: 0 it ran, whatever was found; 2 bad input.
+
+    Example: [cyan]evsim conform --framework norse --html norse.html[/]
+    """
+    from evsim.cli import _check_output, _console
+    from evsim.progress import bar
+    from validation.conform import answer, page, table
+
+    for output in (json, html):
+        _check_output(output, [])
+    for name in framework:
+        answer.adapter_of(name)
+    answers = []
+    for name in framework:
+        with bar("asking") as progress:
+            answers.append(answer.conform(name, progress))
+        table.print_table(answers[-1], _console())
+    if json is not None:
+        _write(json, [one.as_json() for one in answers])
+    if html is not None:
+        page.write_html(answers, html)
+
+
+def _write(path: Path, found: list[dict]) -> None:
+    """One object for one framework, a list for several."""
+    import json
+
+    from validation.evtrace import replacing
+
+    with replacing(path) as file:
+        file.write(json.dumps(found[0] if len(found) == 1 else found, indent=1).encode() + b"\n")

@@ -1,0 +1,206 @@
+"""What follows from a NIR graph on a grid of steps, whoever computes it.
+
+A spike is a value of 1 that lasts one step, and a recurrent edge takes one step: the conventions
+of every importer. A neuron has several right readings, one for each discretisation that some
+framework documents (Euler, exponential); each is a `Declared` layer, so that `validation.causes`
+can say why none of them fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from evsim.nir_linear import LINEAR, matrix_of
+from validation import adapters
+from validation.declared import Declared
+from validation.discrete import check
+from validation.model import Model
+
+#: Neurons that fire, and what those that do not are with a threshold.
+SPIKING = ("IF", "LIF", "CubaLIF")
+SILENT = {"I": "IF", "LI": "LIF", "CubaLI": "CubaLIF"}
+#: A threshold that no input here reaches. A larger one would make its own rounding, within which
+#: a membrane before its reset may lie, as large as what is looked for.
+NEVER = 2.0**12
+
+
+def chain_of(graph: Any) -> list[tuple[str, Any]]:
+    """The nodes of a graph without branches, in order, its ports left out."""
+    after = dict(graph.edges)
+    name, found = "input", []
+    while (name := after[name]) != "output":
+        found.append((name, graph.nodes[name]))
+    return found
+
+
+def received(graph: Any, x: np.ndarray, dt: float, node: str) -> np.ndarray:
+    """What a node of a chain receives, [T, B, ...] in float32."""
+    for name, one in chain_of(graph):
+        if name == node:
+            return x
+        x = _sent(name, one, x, dt)
+    raise ValueError(f"the graph has no node {node!r}")
+
+
+def _sent(name: str, node: Any, x: np.ndarray, dt: float) -> np.ndarray:
+    """What a node makes of its input."""
+    kind = type(node).__name__
+    if kind in SPIKING:
+        d = readings(node, x, dt)[0]
+        return d.run(forced=False, bound=False).spikes.reshape(x.shape).astype(np.float32)
+    known = stateless(name, node, x, dt)
+    if known is None:
+        raise ValueError(f"a {kind} has no output of its own here")
+    return known
+
+
+def stateless(name: str, node: Any, x: np.ndarray, dt: float) -> np.ndarray | None:
+    """The output of a node without state, or None for a neuron."""
+    kind = type(node).__name__
+    if kind in LINEAR:
+        matrix, bias, shape = matrix_of(name, node, x.shape[2:])
+        flat = x.reshape(x.shape[0] * x.shape[1], -1).astype(np.float64)
+        out = flat if matrix is None else (matrix @ flat.T).T
+        return (out + bias).reshape(*x.shape[:2], *shape).astype(np.float32)
+    if kind == "Threshold":
+        return (x > np.asarray(node.threshold)).astype(np.float32)
+    if kind == "Delay":
+        return _delayed(x, np.rint(np.asarray(node.delay) / dt).astype(int))
+    return None
+
+
+def _delayed(x: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    out = np.zeros_like(x)
+    for unit in np.ndindex(x.shape[2:]):
+        late = int(steps[unit])
+        out[(slice(late, None), slice(None), *unit)] = x[(slice(len(x) - late), slice(None), *unit)]
+    return out
+
+
+def readings(node: Any, x: np.ndarray, dt: float, first: str = "") -> list[Declared]:
+    """A neuron node as a layer, in every discretisation that is documented somewhere.
+
+    Parameters
+    ----------
+    node : a NIR neuron
+    x : ndarray, shape (T, B, ...)
+        What it receives.
+    dt : float
+    first : str
+        Framework whose own discretisation comes first.
+    """
+    spiking = as_spiking(node)
+    flat = x.reshape(*x.shape[:2], -1)
+    names = sorted(adapters.names(), key=lambda name: not name.startswith(f"{first}."))
+    found = (_reading(adapters.model(name), spiking, flat, dt) for name in names)
+    return [d for d in found if d is not None]
+
+
+def starts(d: Declared) -> Iterator[Declared]:
+    """A reading with every initial voltage that NIR allows, the framework's own first."""
+    assert d.x is not None
+    yield d
+    levels = [np.zeros(()), d.node.v_reset, getattr(d.node, "v_leak", np.zeros(()))]
+    for level in {np.asarray(level, np.float32).tobytes(): level for level in levels}.values():
+        v = np.broadcast_to(np.asarray(level, d.x.dtype), d.x.shape[1:])
+        yield replace(d, initial={"v": v})
+
+
+def _reading(model: Model, node: Any, x: np.ndarray, dt: float) -> Declared | None:
+    try:
+        params, semantics = model.from_nir_node(node, dt)
+        model.constants(model.resolve(params, x.shape[2]), semantics, dt, np.float64)
+    except ValueError:
+        return None
+    return Declared(
+        name="node",
+        model=model,
+        params=params,
+        semantics=semantics,
+        dt=dt,
+        x=x,
+        spikes=None,
+        membrane=None,
+        synaptic_current=None,
+        initial={},
+        arithmetic=None,
+        node=node,
+    )
+
+
+def as_spiking(node: Any) -> Any:
+    """A neuron that only integrates, as one with a threshold that nothing reaches."""
+    import nir
+
+    kind = type(node).__name__
+    if kind not in SILENT:
+        return node
+    names = ("tau", "tau_mem", "tau_syn", "r", "v_leak", "w_in")
+    fields = {name: getattr(node, name) for name in names if hasattr(node, name)}
+    silent = {"v_threshold": np.full(node.r.shape, NEVER), "v_reset": np.zeros(node.r.shape)}
+    return getattr(nir, SILENT[kind])(**fields, **silent)
+
+
+def observed(d: Declared, y: np.ndarray, analog: bool) -> Declared | None:
+    """The layer with an observed output; None where spikes are asked for and `y` holds none."""
+    assert d.x is not None
+    flat = y.reshape(d.x.shape)
+    if analog:  # the rounding of the threshold must not count
+        switches = {"reset": "none", "reset_timing": "same_step", "membrane_point": "post_reset"}
+        integrating = d.semantics.updated(switches)
+        silent = np.zeros(d.x.shape, np.int64)
+        return replace(d, membrane=flat, spikes=silent, semantics=integrating)
+    whole = np.isfinite(flat).all() and np.array_equal(flat, np.rint(flat)) and flat.min() >= 0
+    return replace(d, spikes=flat.astype(np.int64)) if whole else None
+
+
+# ---------------------------------------------------------------------------------------- loops
+
+
+def loop_parts(graph: Any) -> tuple[Any, Any, Any]:
+    """First matrix, neuron and recurrent matrix of a loop, flat or nested."""
+    within = graph.nodes.get("rnn", graph)
+    return graph.nodes["fc"], within.nodes["lif"], within.nodes["w_rec"]
+
+
+def loops(graph: Any, x: np.ndarray, dt: float, kind: str, first: str) -> Iterator[Loop]:
+    """A loop in every discretisation, as the graph says ("whole"), or as it is misread.
+
+    "cut" leaves the recurrent edges out; "rewired" sends the input through the recurrent matrix.
+    """
+    matrix, lif, back = loop_parts(graph)
+    fed = stateless("fc", matrix, x, dt)
+    assert fed is not None
+    through = np.asarray(back.weight, np.float32).T
+    if kind == "rewired":
+        fed = fed @ through
+    gain = np.float32(0.0 if kind == "cut" else 1.0)
+    silent = np.zeros(fed.shape, np.int64)
+    for d in readings(lif, fed, dt, first):
+        yield Loop(replace(d, spikes=silent), gain * through)
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A layer, and the matrix through which its spikes come back one step later."""
+
+    layer: Declared
+    through: np.ndarray
+
+    def run(self) -> np.ndarray:
+        """Its spikes [T, B, N]."""
+        assert self.layer.x is not None
+        x = np.array(self.layer.x)
+        for t in range(1, len(x)):
+            sent = replace(self.layer, x=x[:t]).run(forced=False, bound=False).spikes[-1]
+            x[t] += sent.astype(np.float32) @ self.through
+        return replace(self.layer, x=x).run(forced=False, bound=False).spikes
+
+
+def fits(d: Declared) -> Declared | None:
+    """The reading from the initial voltage with which it accounts for everything observed."""
+    return next((started for started in starts(d) if check(started).agrees), None)

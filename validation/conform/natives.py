@@ -1,0 +1,46 @@
+"""Does a neuron class compute the update that its arguments declare?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from validation.conform.graphs import SAMPLES, N
+from validation.conform.rows import Row
+from validation.evtrace import one_line
+from validation.native import Native
+from validation.recorder import record
+from validation.verify import verify
+
+STEPS = 60
+VERDICTS = {"identical": "identical", "tie": "identical", "discretised": "discretised"}
+
+
+def current() -> np.ndarray:
+    """Input current [T, B, N] that makes most neurons fire, and some fall below rest."""
+    rng = np.random.default_rng(30)
+    drawn = rng.normal(0.3, 0.6, (STEPS, SAMPLES, N))
+    return (np.round(drawn * 64) / 64).astype(np.float32)
+
+
+def ask(native: Native, dt: float | None) -> Iterator[Row]:
+    """A row for every variant of a class, or one that says that evsim has no twin of it."""
+    if native.make is None:
+        yield Row("native", native.subject, "", "refused", [], "evsim has no twin of it")
+        return
+    for variant, make in native.variants():
+        yield _row(native.subject, variant, make, dt)
+
+
+def _row(subject: str, variant: str, make: Any, dt: float | None) -> Row:
+    try:
+        result = verify(record(make(), current(), dt=dt)).layers[0]
+    except Exception as error:  # a framework may raise anything
+        return Row("native", subject, variant, "refused", [], one_line(error)[:150])
+    if result.verdict == "unverifiable":
+        return Row("native", subject, variant, "refused", [], result.reason)
+    verdict = VERDICTS.get(result.verdict, "deviating")
+    note = result.reason if verdict == "deviating" else ""
+    return Row("native", subject, variant, verdict, result.cause, note)

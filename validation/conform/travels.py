@@ -1,0 +1,87 @@
+"""Does a model of the framework's own survive its exporter and importer?"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from validation.conform.graphs import N_IN, SAMPLES, N, weights
+from validation.conform.rows import Row
+from validation.conform.search import causes_of
+from validation.declared import Declared, declare
+from validation.discrete import check
+from validation.evtrace import one_line
+from validation.native import Traveller
+from validation.networks import KITS
+from validation.recorder import record
+
+STEPS = 80
+#: Sizes of weights tried until a layer fires, but not always.
+SIZES = (0.25, 1.0, 4.0, 16.0)
+
+
+def ask(traveller: Traveller, framework: str, adapter: Any) -> Row:
+    """Run a model, send it through the framework's own NIR, run it again."""
+    about = ("roundtrip", traveller.subject, traveller.variant)
+    rng = np.random.default_rng(31)
+    x = (rng.random((STEPS, SAMPLES, N_IN)) < 0.4).astype(np.float32)
+    try:
+        model, before = _lively(traveller, framework, adapter, x)
+        declared = _declared(model, x)
+        graph = adapter.exported(model, traveller.dt, x)
+        after = np.asarray(adapter.imported(graph, traveller.dt, x))
+    except Exception as error:  # a framework may raise anything
+        words = f"{type(error).__name__}: {one_line(error)}"
+        return Row(*about, "refused", [], words[:150])
+    if after.size != before.size:
+        return Row(*about, "deviating", [], f"its output has shape {list(after.shape)}")
+    after = after.reshape(before.shape)
+    if np.allclose(before, after, rtol=1e-5, atol=1e-6):
+        return Row(*about, "identical")
+    note = f"{before.sum():.0f} spikes before, {after.sum():.0f} after"
+    if declared is None or not np.array_equal(after, np.rint(after)):
+        return Row(*about, "deviating", [], note)
+    d = replace(declared, spikes=after.astype(np.int64), membrane=None, synaptic_current=None)
+    checked = check(d)
+    if checked.agrees:
+        return Row(*about, "identical", [], note)
+    return Row(*about, "deviating", causes_of(d, checked), note)
+
+
+def _lively(
+    traveller: Traveller, framework: str, adapter: Any, x: np.ndarray
+) -> tuple[Any, np.ndarray]:
+    """A model whose neurons fire, but not in every step, and its output from rest."""
+    import torch
+
+    for size in SIZES:
+        linear = torch.nn.Linear(N_IN, N, bias=False)
+        with torch.no_grad():
+            linear.weight.copy_(torch.tensor(weights(32, N, N_IN, size=size)))
+        modules = OrderedDict(fc=linear, neuron=traveller.neuron(N))
+        model = _joined(framework, modules)
+        y = np.asarray(adapter.played(model, x))
+        if np.mean(y != 0) > 0.05:
+            break
+    return model, y
+
+
+def _joined(framework: str, modules: OrderedDict[str, Any]) -> Any:
+    """Behind one another, taking single steps where the framework knows both ways."""
+    import torch
+
+    if framework == "spikingjelly":
+        return torch.nn.Sequential(modules)
+    return KITS[framework].join(modules)
+
+
+def _declared(model: Any, x: np.ndarray) -> Declared | None:
+    """The layer as it was before the journey, or None where evsim has no twin of it."""
+    try:
+        recording = record(model, x)
+    except ValueError:
+        return None
+    return declare(recording, recording.layers()[0], None)
