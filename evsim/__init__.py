@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from evsim.delivery import Current
+    from evsim.feedforward import FeedForward, Trains
     from evsim.files import load, save
     from evsim.gradient import Gradient, gradient
     from evsim.models.adaptive import AdaptiveLIF
@@ -44,10 +45,12 @@ __all__ = [
     "Certificate",
     "Current",
     "DeltaLIF",
+    "FeedForward",
     "Gradient",
     "Network",
     "Record",
     "Spikes",
+    "Trains",
     "ZenoError",
     "certify",
     "certify_spikes",
@@ -71,10 +74,12 @@ _HOME = {
     "Certificate": "evsim.proof.certify",
     "Current": "evsim.delivery",
     "DeltaLIF": "evsim.models.delta",
+    "FeedForward": "evsim.feedforward",
     "Gradient": "evsim.gradient",
     "Network": "evsim.network",
     "Record": "evsim.record",
     "Spikes": "evsim.spikes",
+    "Trains": "evsim.feedforward",
     "ZenoError": "evsim.outcome",
     "certify": "evsim.proof.certify",
     "certify_spikes": "evsim.proof.certify",

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from evsim.adjoint import Notes, Sums, Way, backward, ends, replay
+from evsim.adjoint import Notes, Sums, Tape, Way, backward, ends, replay
 from evsim.network import Network
 from evsim.neuron import Books, new_books
 from evsim.record import Record
@@ -15,6 +15,80 @@ from evsim.tape import Feed, feeds_of, parts_of, tape_of, train_of
 
 #: Derivatives by the weights and delays onto each population, gathered over a whole batch.
 Shared = dict[str, tuple[np.ndarray, np.ndarray]]
+
+
+def new_notes(variables: int, n: int, spikes: int) -> Notes:
+    """Room for what `replay` keeps of so many spikes."""
+    return Notes(
+        after=tuple(np.empty(spikes) for _ in range(variables)),
+        stop=np.zeros(spikes, np.int64),
+        current=np.zeros(spikes),
+        pulse=np.zeros(spikes),
+        pulse_lo=np.zeros(spikes),
+        peak=np.full(spikes, np.inf),
+        gap=np.full(spikes, np.inf),
+        slope=np.full(spikes, np.inf),
+        silent=np.full(n, -np.inf),
+    )
+
+
+def new_sums(variables: int, flow: int, reset: int, n: int, by_synapse) -> Sums:
+    """Sums of so many derivatives per neuron; `by_synapse` are those by weight and delay."""
+    return Sums(
+        costate=tuple(np.zeros(n) for _ in range(variables)),
+        flow=tuple(np.zeros(n) for _ in range(flow)),
+        reset=tuple(np.zeros(n) for _ in range(reset)),
+        theta=np.zeros(n),
+        t_ref=np.zeros(n),
+        weight=by_synapse[0],
+        delay=by_synapse[1],
+        last=tuple(np.zeros(n) for _ in range(variables)),
+        rate=np.zeros(n),
+    )
+
+
+def way_through(tape: Tape, variables: int) -> Way:
+    """Room for the own events of any one neuron of a tape."""
+    room = int(np.diff(tape.start).max(initial=0)) + 3
+    return Way(
+        tuple(np.empty(room) for _ in range(variables)), np.zeros(room),
+        np.zeros(room, np.int64), np.zeros(room, np.bool_), np.zeros(room),
+    )  # fmt: skip
+
+
+def flow_of(model, kernel) -> tuple[str, ...]:
+    """Names of the parameters of a model's flow, those of its synapse types one by one."""
+    if not model.ports:
+        return kernel.FLOW
+    place = kernel.FLOW.index("tau_syn")
+    return *kernel.FLOW[:place], *model.ports, *kernel.FLOW[place + 1 :]
+
+
+def params_of(model, flow_names, reset_names, sums: Sums, by_rest) -> dict[str, Any]:
+    """Derivatives by the parameters of a model under their public names, from sums over time.
+
+    `by_rest` (n,) are those of voltages that are read from the resting level.
+    """
+    flow: dict[str, Any] = dict(zip(flow_names, sums.flow, strict=True))
+    if model.ports:
+        flow["tau_syn"] = {key: flow.pop(key) for key in model.ports}
+    reset = dict(zip(reset_names, sums.reset, strict=True))
+    found = flow | reset | {"t_ref": sums.t_ref}
+    u_reset, drop = found.pop("u_reset"), found.pop("drop", 0.0)
+    found |= {"v_th": sums.theta + drop, "v_reset": u_reset - drop}
+    if hasattr(model, "v_leak"):  # the levels are counted from rest
+        shift = by_rest - (sums.theta + u_reset + sums.costate[0])
+        found["v_leak"] = found["bias"] = shift
+    names = {name.partition("[")[0] for name in model.numbers()}
+    return {name: value for name, value in found.items() if name in names}
+
+
+def initial_of(model, sums: Sums) -> dict[str, Any]:
+    """Derivatives by the state at time 0."""
+    found: dict[str, Any] = dict(zip(model.state, sums.costate, strict=True))
+    if model.ports:
+        found["i"] = {key: found.pop(f"i_{key}") for key in model.ports}
+    return {name: value for name, value in found.items() if not name.endswith("_lo")}
 
 
 class Leg:
@@ -33,38 +107,13 @@ class Leg:
         self.state = tuple(values.copy() for values in record.initial[name])
         self.books = new_books(n)
         self.until = np.full(n, record.until)
-        spikes = self.train.hi.size
-        self.notes = Notes(
-            after=tuple(np.empty(spikes) for _ in self.state),
-            stop=np.zeros(spikes, np.int64),
-            current=np.zeros(spikes),
-            pulse=np.zeros(spikes),
-            pulse_lo=np.zeros(spikes),
-            peak=np.full(spikes, np.inf),
-            gap=np.full(spikes, np.inf),
-            slope=np.full(spikes, np.inf),
-            silent=np.full(n, -np.inf),
-        )
-        kernel = type(self.p)
-        self.flow = kernel.FLOW
-        if self.model.ports:
-            place = self.flow.index("tau_syn")
-            self.flow = (*self.flow[:place], *self.model.ports, *self.flow[place + 1 :])
-        self.reset = kernel.RESET
+        self.notes = new_notes(len(self.state), n, self.train.hi.size)
+        self.flow = flow_of(self.model, type(self.p))
         if name not in shared:
             synapses = sum(p.weight.size for p in network.projections.values() if p.post == name)
             shared[name] = np.zeros(synapses), np.zeros(synapses)
-        weight, delay = shared[name]
-        self.sums = Sums(
-            costate=tuple(np.zeros(n) for _ in self.state),
-            flow=tuple(np.zeros(n) for _ in self.flow),
-            reset=tuple(np.zeros(n) for _ in self.reset),
-            theta=np.zeros(n),
-            t_ref=np.zeros(n),
-            weight=weight,
-            delay=delay,
-            last=tuple(np.zeros(n) for _ in self.state),
-            rate=np.zeros(n),
+        self.sums = new_sums(
+            len(self.state), len(self.flow), len(type(self.p).RESET), n, shared[name]
         )
         self.by_rest = np.zeros(n)  # of voltages that are read from the resting level
         self.starts: list[tuple[Any, Books, np.ndarray]] = []
@@ -81,11 +130,7 @@ class Leg:
     def open(self, since, until) -> None:
         """Lay out the arrivals of a part of the run."""
         self.tape = tape_of(self.feeds, self.n, since, until)
-        room = int(np.diff(self.tape.start).max(initial=0)) + 3
-        self.way = Way(
-            tuple(np.empty(room) for _ in self.state), np.zeros(room), np.zeros(room, np.int64),
-            np.zeros(room, np.bool_), np.zeros(room),
-        )  # fmt: skip
+        self.way = way_through(self.tape, len(self.state))
 
     def forward(self, until: float, arrival_first: bool) -> None:
         """Replay the part that is open, and remember where it started."""
@@ -115,27 +160,11 @@ class Leg:
 
     def params(self) -> dict[str, Any]:
         """Derivatives by the parameters of the model, under their public names."""
-        model, sums = self.model, self.sums
-        flow: dict[str, Any] = dict(zip(self.flow, sums.flow, strict=True))
-        if model.ports:
-            flow["tau_syn"] = {key: flow.pop(key) for key in model.ports}
-        reset = dict(zip(self.reset, sums.reset, strict=True))
-        found = flow | reset | {"t_ref": sums.t_ref}
-        u_reset, drop = found.pop("u_reset"), found.pop("drop", 0.0)
-        found |= {"v_th": sums.theta + drop, "v_reset": u_reset - drop}
-        if hasattr(model, "v_leak"):  # the levels are counted from rest
-            shift = self.by_rest - (sums.theta + u_reset + sums.costate[0])
-            found["v_leak"] = found["bias"] = shift
-        known = model.numbers()
-        names = {name.partition("[")[0] for name in known}
-        return {name: value for name, value in found.items() if name in names}
+        return params_of(self.model, self.flow, type(self.p).RESET, self.sums, self.by_rest)
 
     def initial(self) -> dict[str, Any]:
         """Derivatives by the state at time 0."""
-        found: dict[str, Any] = dict(zip(self.model.state, self.sums.costate, strict=True))
-        if self.model.ports:
-            found["i"] = {key: found.pop(f"i_{key}") for key in self.model.ports}
-        return {name: value for name, value in found.items() if not name.endswith("_lo")}
+        return initial_of(self.model, self.sums)
 
 
 def parts(legs: list[Leg], until: float, room: int) -> list[tuple[float | None, float]]:

@@ -56,25 +56,45 @@ class FirstSpikes:
     def value(self, record: Record, name: str) -> float:
         """The loss of one record."""
         times, _ = self.times(record, name)
-        x = -times / self.tau
-        shifted = x - x.max()
-        extra = self.early * np.expm1(times[self.label] / self.tau_early) if self.early else 0.0
-        return float(np.log(np.exp(shifted).sum()) - shifted[self.label] + extra)
+        return float(self._of(times)[0][0])
 
     def cotangent(self, record: Record, name: str) -> np.ndarray:
         """Derivatives by the spike times of `name`."""
         times, first = self.times(record, name)
-        x = -times / self.tau
-        share = np.exp(x - x.max())
-        by_time = -share / share.sum() / self.tau
-        by_time[self.label] += 1.0 / self.tau
-        if self.early:
-            rise = np.exp(times[self.label] / self.tau_early)
-            by_time[self.label] += self.early / self.tau_early * rise
         out = np.zeros(len(record.spikes[name]))
         fired = first >= 0
-        out[first[fired]] = by_time[fired]
+        out[first[fired]] = self._of(times)[1][0][fired]
         return out
+
+    def _of(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        label = np.array([self.label])
+        return first_spike_entropy(times[None], label, self.tau, self.early, self.tau_early)
+
+
+def first_spike_entropy(times, labels, tau: float, early: float = 0.0, tau_early: float = np.inf):
+    """The loss of `FirstSpikes` for a batch, and its derivatives.
+
+    Parameters
+    ----------
+    times : ndarray, shape (samples, n)
+        First spike times [s]; the end of the run where there is none.
+    labels : ndarray of int, shape (samples,)
+    tau, early, tau_early : float
+        As of `FirstSpikes`.
+
+    Returns
+    -------
+    loss : ndarray, shape (samples,)
+    by_time : ndarray, shape (samples, n)
+    """
+    rows = np.arange(len(times))
+    loss, by_value = softmax_cross_entropy(-times / tau, labels)
+    by_time = -by_value / tau
+    if early:
+        rise = times[rows, labels] / tau_early
+        loss = loss + early * np.expm1(rise)
+        by_time[rows, labels] += early / tau_early * np.exp(rise)
+    return loss, by_time
 
 
 @dataclass(frozen=True)
@@ -109,11 +129,17 @@ class Integral(Reading):
     """Of the integrals of the voltage over [0, until], `record.integral(name)`, of an `LI`."""
 
 
-def softmax_cross_entropy(values: np.ndarray, label: int) -> tuple[float, np.ndarray]:
-    """Loss and derivatives for one sample: of maxima of readouts, say, for `Maximum`."""
-    shifted = values - np.max(values)
+def softmax_cross_entropy(values, labels):
+    """Loss and derivatives: of maxima of readouts, say, for `Maximum`.
+
+    `values` are (n,) with one label, or (samples, n) with (samples,); the answers fit.
+    """
+    rows, label = np.atleast_2d(values), np.atleast_1d(labels)
+    shifted = rows - rows.max(axis=1, keepdims=True)
     share = np.exp(shifted)
-    total = share.sum()
-    by_value = share / total
-    by_value[label] -= 1.0
-    return float(np.log(total) - shifted[label]), by_value
+    total = share.sum(axis=1)
+    every = np.arange(len(rows))
+    loss = np.log(total) - shifted[every, label]
+    by_value = share / total[:, None]
+    by_value[every, label] -= 1.0
+    return (loss, by_value) if np.ndim(values) == 2 else (float(loss[0]), by_value[0])

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from evsim.adjoint import Sums, Tape
 from evsim.backward import Leg, go_back
 from evsim.losses import Integral, Maximum
 from evsim.record import Record
@@ -47,19 +48,7 @@ class ReadoutLeg(Leg):
         super().open(since, until)
         if self.kind is not Maximum:
             return
-        tape = self.tape
-        target = np.repeat(np.arange(self.n), np.diff(tape.start))
-        t = self.until[target]
-        # At its very time: a jump up is what has made it, anything else comes after it.
-        jumps = (self.model.tau_syn is None) & (tape.value > 0.0) & (tape.kind >= 0)
-        keep = (tape.hi < t) | ((tape.hi == t) & jumps)
-        self.at_end = [
-            (int(target[a]), int(tape.source[a]), int(tape.synapse[a]))
-            for a in np.flatnonzero((tape.hi == t) & (tape.source >= 0))
-        ]
-        start = np.concatenate([[0], np.cumsum(np.bincount(target[keep], minlength=self.n))])
-        columns = {f: getattr(tape, f)[keep] for f in tape._fields[1:-1]}
-        self.tape = tape._replace(start=start.astype(np.int64), **columns)
+        self.tape, self.at_end = up_to_maximum(self.model, self.tape, self.until)
 
     def go(self, totals: np.ndarray, room: int) -> None:
         """The backward pass of this loss alone."""
@@ -70,16 +59,7 @@ class ReadoutLeg(Leg):
         if self.kind is Integral:
             self._constant_part()
         else:
-            self._moves_with_arrivals(totals)
-
-    def _moves_with_arrivals(self, totals: np.ndarray) -> None:
-        """A maximum that an arrival makes, or cuts short, moves with it."""
-        seen: set[int] = set()
-        for n, source, synapse in self.at_end:
-            if n not in seen:
-                seen.add(n)
-                totals[source] += self.sums.rate[n]
-                self.sums.delay[synapse] += self.sums.rate[n]
+            moves_with_arrivals(self.at_end, self.sums, totals)
 
     def _taus(self) -> tuple[np.ndarray, np.ndarray]:
         ones = np.ones(self.n)
@@ -113,3 +93,29 @@ class ReadoutLeg(Leg):
             self.sums.flow[1][:] += self.c * x
         self.sums.costate[0][:] += self.c * mem
         self.sums.costate[1][:] += self.c * syn
+
+
+def up_to_maximum(model, tape: Tape, until: np.ndarray):
+    """The arrivals of every neuron up to its maximum at `until` (n,), and those at its very time.
+
+    The latter as (target, source, synapse), one of each target.
+    """
+    n = until.size
+    target = np.repeat(np.arange(n), np.diff(tape.start))
+    t = until[target]
+    # At its very time: a jump up is what has made it, anything else comes after it.
+    jumps = (model.tau_syn is None) & (tape.value > 0.0) & (tape.kind >= 0)
+    keep = (tape.hi < t) | ((tape.hi == t) & jumps)
+    with_it = np.flatnonzero((tape.hi == t) & (tape.source >= 0))
+    who, where = np.unique(target[with_it], return_index=True)
+    at_end = who, tape.source[with_it[where]], tape.synapse[with_it[where]]
+    start = np.concatenate([[0], np.cumsum(np.bincount(target[keep], minlength=n))])
+    columns = {f: getattr(tape, f)[keep] for f in tape._fields[1:-1]}
+    return tape._replace(start=start.astype(np.int64), **columns), at_end
+
+
+def moves_with_arrivals(at_end, sums: Sums, totals: np.ndarray) -> None:
+    """A maximum that an arrival makes, or cuts short, moves with it."""
+    who, source, synapse = at_end
+    np.add.at(totals, source, sums.rate[who])
+    np.add.at(sums.delay, synapse, sums.rate[who])

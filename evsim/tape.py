@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -42,16 +42,27 @@ class Feed:
         return np.diff(self.indptr)[self.units]
 
 
+class Senders(NamedTuple):
+    """Spikes that cause rows of arrivals, in order of time."""
+
+    hi: Any
+    lo: Any
+    row: Any  # of the weights
+    shift: Any  # added to the targets of the row: where the neurons of its sample begin
+    number: Any  # of the spike among all of the network, or -1
+
+
 @kernel
-def lay(hi, lo, units, first, last, indptr, targets, weight, kind, base, offset, place, tape):
-    """Write the arrivals of the rows `first` to `last` at their targets' next places."""
-    for k in range(first, last):
-        for s in range(indptr[units[k]], indptr[units[k] + 1]):
-            m = place[targets[s]]
-            place[targets[s]] = m + 1
-            tape.hi[m], tape.lo[m], tape.kind[m], tape.value[m] = hi[k], lo[k], kind, weight[s]
-            tape.source[m] = base + k if base >= 0 else -1
-            tape.synapse[m] = offset + s
+def lay(senders, indptr, targets, weight, kind, offset, place, tape):
+    """Write the arrivals that these spikes cause at their targets' next places."""
+    for k in range(senders.hi.size):
+        hi, lo, shift = senders.hi[k], senders.lo[k], senders.shift[k]
+        row, number = senders.row[k], senders.number[k]
+        for s in range(indptr[row], indptr[row + 1]):
+            m = place[shift + targets[s]]
+            place[shift + targets[s]] = m + 1
+            tape.hi[m], tape.lo[m], tape.kind[m], tape.value[m] = hi, lo, kind, weight[s]
+            tape.source[m], tape.synapse[m] = number, offset + s
 
 
 def feeds_of(
@@ -129,22 +140,32 @@ def tape_of(feeds: list[Feed], n: int, since: float | None, until: float) -> Tap
         else:
             counts += np.bincount(feed.singles[2][first:last], minlength=n)
     start = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    size = int(start[-1])
-    driven = int(any(feed.kind < 0 for feed in feeds))
-    tape = Tape(
-        start, np.empty(size), np.empty(size), np.empty(size, np.int64), np.empty(size),
-        np.empty(size, np.int64), np.empty(size, np.int64), driven,
-    )  # fmt: skip
+    tape = blank(start, int(any(feed.kind < 0 for feed in feeds)))
     place = start[:-1].copy()
     for feed, (first, last) in zip(feeds, ranges, strict=True):
         if feed.singles is None:
-            lay(
-                feed.hi, feed.lo, feed.units, first, last, feed.indptr, feed.targets, feed.weight,
-                np.int64(feed.kind), np.int64(feed.base), np.int64(feed.offset), place, tape,
+            number = (
+                feed.base + np.arange(first, last) if feed.base >= 0 else np.full(last - first, -1)
+            )
+            rows = slice(first, last)
+            senders = Senders(
+                feed.hi[rows], feed.lo[rows], feed.units[rows], np.zeros(last - first, np.int64),
+                number,
             )  # fmt: skip
+            lay(senders, feed.indptr, feed.targets, feed.weight, np.int64(feed.kind),
+                np.int64(feed.offset), place, tape)  # fmt: skip
         else:
             _lay_singles(feed, first, last, place, tape)
-    return _sorted(tape)
+    return in_order(tape)
+
+
+def blank(start: np.ndarray, driven: int) -> Tape:
+    """A tape with room for `start[-1]` arrivals."""
+    size = int(start[-1])
+    return Tape(
+        start, np.empty(size), np.empty(size), np.empty(size, np.int64), np.empty(size),
+        np.empty(size, np.int64), np.empty(size, np.int64), driven,
+    )  # fmt: skip
 
 
 def _lay_singles(feed: Feed, first: int, last: int, place, tape: Tape) -> None:
@@ -161,7 +182,7 @@ def _lay_singles(feed: Feed, first: int, last: int, place, tape: Tape) -> None:
     place += counts
 
 
-def _sorted(tape: Tape) -> Tape:
+def in_order(tape: Tape) -> Tape:
     """Every target's arrivals in time; those at one time stay in their order."""
     target = np.repeat(np.arange(tape.start.size - 1), np.diff(tape.start))
     hi, lo = tape.hi, tape.lo
