@@ -82,10 +82,11 @@ class Layer:
         sent = []
         for projection, indptr, targets, offset in self.rows:
             spikes, n_pre = fired[projection.pre], np.int64(projection.n_pre)
-            if np.ndim(projection.delay) == 0:
-                hi, lo = spikes.hi, spikes.lo
-                if projection.delay:
-                    hi, lo = add_delay(hi, lo, float(projection.delay))
+            hi, lo = spikes.hi, spikes.lo
+            common = float(projection.delay) if np.ndim(projection.delay) == 0 else 0.0
+            if common:
+                hi, lo = add_delay(hi, lo, common)
+            # What comes after the end is on the tape too where delays differ, and cut off below.
             keep = (hi < until) | ((hi == until) & (lo <= 0.0))
             columns = [c if keep.all() else c[keep] for c in (hi, lo, spikes.cell, spikes.number)]
             count(columns[2], n_pre, np.int64(self.n), indptr, targets, counts)
@@ -97,7 +98,24 @@ class Layer:
         for senders, projection, indptr, targets, offset in sent:
             weight = weights[projection.name].reshape(-1)
             lay(senders, indptr, targets, weight, np.int64(projection.port), offset, place, tape)
-        return tape if len(sent) < 2 else in_order(tape)
+        if any(np.ndim(projection.delay) for projection, *_ in self.rows):
+            return self._delayed(tape, until)
+        return in_order(tape) if len(sent) > 1 else tape
+
+    def _delayed(self, tape: Tape, until: float) -> Tape:
+        """With the delays of those synapses that have their own; none after the end."""
+        for projection, _, _, offset in self.rows:
+            if np.ndim(projection.delay):
+                here = tape.synapse - offset
+                mine = (here >= 0) & (here < projection.weight.size)
+                delay = np.ravel(projection.delay)[here[mine]]
+                tape.hi[mine], tape.lo[mine] = add_delay(tape.hi[mine], tape.lo[mine], delay)
+        keep = (tape.hi < until) | ((tape.hi == until) & (tape.lo <= 0.0))
+        target = np.repeat(np.arange(tape.start.size - 1), np.diff(tape.start))[keep]
+        counts = np.bincount(target, minlength=tape.start.size - 1)
+        columns = {name: getattr(tape, name)[keep] for name in tape._fields[1:-1]}
+        start = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        return in_order(tape._replace(start=start, **columns))
 
 
 class Leg:

@@ -15,9 +15,9 @@ def network(rng):
     taus = {"tau_mem": 20e-3, "tau_syn": rng.uniform(4e-3, 7e-3, 5)}
     net.add_population("h", 5, evsim.LIF(**taus, t_ref=1e-3, bias=0.1), initial={"v": 0.2})
     net.add_population("o", 3, evsim.LI(tau_mem=15e-3, tau_syn=5e-3, v_leak=0.1))
-    net.connect("in", "h", rng.normal(1.0, 0.8, (6, 5)), 1e-3)
+    net.connect("in", "h", rng.normal(2.0, 0.8, (6, 5)), 1e-3)
     net.connect("h", "o", rng.normal(0.2, 0.5, (5, 3)), rng.uniform(0, 2e-3, (5, 3)))
-    net.connect("in", "o", [0.3, -0.2, 0.5], pre_units=[5, 0, 3], post_units=[0, 0, 2], name="skip")
+    net.connect("in", "o", [-0.2, 0.5, 0.3], pre_units=[0, 3, 5], post_units=[0, 2, 0], name="skip")
     return net
 
 
