@@ -16,7 +16,7 @@ the range of floats: `profile` rescales the gradient at every layer and adds up 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -226,50 +226,18 @@ def total(log_norm: np.ndarray) -> np.ndarray:
         return 0.5 * np.log(np.exp(2.0 * (log_norm - safe)).sum(axis=-1)) + safe[:, 0]
 
 
-def gain(log_norm: np.ndarray, *, skip: int = 5) -> float:
+#: Layers at the end of a stack in which the gradient still takes on its shape in time.
+SKIPPED = 5
+
+
+def gain(log_norm: np.ndarray, *, skip: int = SKIPPED) -> float:
     """Geometric mean of the gains G_l of a profile, without the `skip` last layers of the stack.
 
-    There the gradient still takes on its shape in time. The first layer never counts: what it
+    The first layer never counts: what it
     reads are no spikes.
     """
     size = total(log_norm)
     return float(np.exp((size[0] - size[-1 - skip]) / (len(size) - 1 - skip)))
-
-
-def mean_field_gain(
-    run: StackRun,
-    derivative: Callable[[np.ndarray], np.ndarray],
-    params: Mapping[str, np.ndarray],
-    *,
-    skip: int = 5,
-) -> float:
-    r"""What a layer's gain is expected to be where gradients of different steps are independent.
-
-    With the decay beta of a detached soft reset and :math:`\Sigma = (1-\beta^{2T})/(1-\beta^2)`
-    (T where beta is 1), independent weights of variance :math:`\sigma^2/N` give
-
-    .. math::
-        G^2 = \kappa^2 \gamma^2\, \frac{\sigma^2}{s_I^2}\, E[g^2]\, \Sigma, \qquad
-        s_I^2 = \sigma^2\, \overline{\mathrm{Var}(s)},                                   \tag{2}
-
-    the variance of the incoming spikes being a mean over neurons; without batch norm
-    :math:`s_I = 1`. The answer is the geometric mean over the layers that `gain` counts.
-    """
-    logs = []
-    for k in range(1, len(run.layers) - skip):
-        layer = run.layers[k]
-        beta, kappa = float(layer.params["beta"]), float(layer.params["gain"])
-        n_steps = len(layer.h)
-        decays = float(np.sum(beta ** (2.0 * np.arange(n_steps))))
-        second = np.mean(np.asarray(derivative(layer.h - layer.of("v_th")), np.float64) ** 2)
-        weight = params[f"{k}.weight"]
-        spread = float(np.var(weight)) * weight.shape[1]
-        if run.statistics:
-            incoming = run.layers[k - 1].spikes.reshape(-1, weight.shape[1])
-            scale = float(np.mean(params[f"{k}.gamma"].astype(float) ** 2))
-            spread = scale / max(float(incoming.var(axis=0).mean()), 1e-30)
-        logs.append(0.5 * np.log(kappa**2 * spread * second * decays))
-    return float(np.exp(np.mean(logs)))
 
 
 def tune(gain_of: Callable[[float], float], low: float, high: float, rtol: float = 1e-2) -> float:
@@ -278,8 +246,8 @@ def tune(gain_of: Callable[[float], float], low: float, high: float, rtol: float
     Parameters
     ----------
     gain_of : callable
-        From the parameter of a surrogate to the gain of a layer, as `gain` or `mean_field_gain`
-        measure it on the initialised network.
+        From the parameter of a surrogate to the gain of a layer, as `gain` measures it on
+        the initialised network, or `reference.mean_field` predicts it.
     low, high : float
         Between which the gain crosses 1.
     rtol : float

@@ -1,0 +1,83 @@
+"""The claims about surrogate gradients: exact ones whole, those about depth on a small network."""
+
+import numpy as np
+import pytest
+
+from reference import mean_field, stack, surrogates
+from validation import cases
+from validation.cases.claims import Run, measure
+
+pytest.importorskip("sklearn")
+PAPER = cases.load("surrogate")
+EXACT = ("S1", "S2", "S9", "S10", "S14")
+
+
+def test_claims_stand_in_their_order():
+    assert list(PAPER.claims) == [f"S{k}" for k in range(1, 15)]
+
+
+@pytest.mark.parametrize("claim", EXACT)
+def test_exact_claims_hold(claim, tmp_path):
+    (row,) = measure(PAPER.chosen([claim]), Run(tmp_path, quick=True))
+    assert row.verdict == "pass", row.measured
+
+
+def test_recorded_surrogates_are_all_there():
+    from validation.cases.surrogate import frameworks
+
+    kept = frameworks.recorded()
+    recorded = {key[2:] for key in kept if key.startswith("g/")}
+    assert recorded == set(surrogates.names()) - set(frameworks.UNDEFINED)
+    points = np.array(frameworks.POINTS)
+    for name in recorded:
+        tolerance = 1e-7 if name in frameworks.SINGLE_PI else 1e-12
+        off = np.abs(surrogates.get(name).derivative(points) - kept[f"g/{name}"]).max()
+        assert off <= tolerance, name
+
+
+def test_a_wrong_gradient_does_not_pass(tmp_path, monkeypatch):
+    from validation.cases.surrogate import exact
+
+    right = exact.bptt.lif_backward
+
+    def wrong(*args, **options):
+        found = right(*args, **options)
+        return {**found, "v_th": found["v_th"] * (1 + 1e-8)}
+
+    monkeypatch.setattr(exact.bptt, "lif_backward", wrong)
+    (row,) = measure(PAPER.chosen(["S1"]), Run(tmp_path, quick=True))
+    assert row.verdict == "fail"
+
+
+def test_wide_explodes_narrow_vanishes_and_area_reverses_it():
+    """S4, S6, S7 and S11 on ten layers of 128."""
+    from validation.cases.surrogate import depth
+
+    done = depth.ran(depth.Setup(depth=10, width=128, batch=32))
+    wide, narrow = done.gain(depth.height(1.0)), done.gain(depth.height(100.0))
+    assert wide > 1.5 and narrow < 0.2
+    assert done.gain(depth.area(100.0)) > 3 > done.gain(depth.area(1.0))
+    assert done.gain(depth.height(1.0), detach=False) < 0.8 * wide
+    star = depth.tuned(done)
+    assert 2.0 < star < 6.0
+    g = depth.height(star)
+    found = mean_field.gains(done.net, done.run, g, detach=True)[: -stack.SKIPPED]
+    assert np.isclose(np.exp(np.mean(np.log(found))), 1.0, atol=0.1)
+
+
+def test_training_goes_on_from_what_it_kept(tmp_path, monkeypatch):
+    from validation.cases.surrogate import training
+
+    calls = []
+    monkeypatch.setattr(training, "accuracy", lambda run, recipe: calls.append(recipe) or 0.5)
+    run = Run(tmp_path)
+    assert training.accuracies(run, 1.0) == [0.5] * 3
+    assert training.accuracies(Run(tmp_path), 1.0) == [0.5] * 3
+    assert [recipe.seed for recipe in calls] == [0, 1, 2]
+
+
+def test_a_shallow_network_learns(tmp_path):
+    from validation.cases.surrogate import training
+
+    recipe = training.Recipe(2.0, 0, depth=2, width=64, n_steps=5, epochs=4, rate=5e-3)
+    assert training.accuracy(Run(tmp_path), recipe) > 0.9
