@@ -87,7 +87,7 @@ def first_crossings(t_in, weight, cells, window, times, active, premature):
                     drive[i] += w[i] * x
         for i in range(n_out):
             early[i] = out[i] < t_min
-            active[row, i] = early[i] or drive[i] + drift[i] > 0.0
+            active[row, i] = early[i] or (drive[i] + drift[i] > 0.0 and cells.b[i] > 0.0)
             if not early[i]:
                 late = t_min + max((v_th[i] - v[i]) * tau_c / cells.b[i], 0.0)
                 out[i] = min(late, t_max) if active[row, i] else t_max
@@ -122,8 +122,10 @@ def first_crossings_plain(t_in, weight, cells, window):
         wait = np.where(ramp, left * tau_c / np.where(ramp, slope, 1), 0 * left)
         t_early = np.where(v_th <= 0, start, np.minimum(begins[first] + wait, ends[first]))
         premature[row] = fires & (t_early < t_min)
-        active[row] = premature[row] | ((x[row][:, None] * w).sum(axis=0) + drift > 0)
-        wait = (v_th - v[-1]) * tau_c / cells.b
+        active[row] = premature[row] | (
+            ((x[row][:, None] * w).sum(axis=0) + drift > 0) & (cells.b > 0)
+        )
+        wait = (v_th - v[-1]) * tau_c / np.where(cells.b > 0, cells.b, 1)
         late = np.minimum(t_min + np.maximum(wait, 0 * wait), t_max)
         times[row] = np.where(premature[row], t_early, np.where(active[row], late, t_max))
     return times, active, premature

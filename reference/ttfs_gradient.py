@@ -64,6 +64,12 @@ def gradient(
     ValueError
         If an option is unknown, or the shapes do not fit.
     """
+    loss, found, _ = gradient_of_steps(net, x, labels, semantics, threshold, sparsity)
+    return loss, found
+
+
+def gradient_of_steps(net: Network, x, labels, semantics="closed", threshold="tied", sparsity=0.0):
+    """As `gradient`; answers (loss, gradients, the steps of `reference.ttfs_run.trace`)."""
     if threshold not in THRESHOLDS:
         raise ValueError(f"threshold must be 'tied' or 'free'; got {threshold!r}")
     if semantics == "event":
@@ -88,13 +94,14 @@ def gradient(
             loss += share * float((step.window.t_max - step.times).sum())
             by_t = by_t - share
         by_t = _pulled(step, np.where(moves, by_t, 0.0), threshold, found)
-    return loss, {name: values[::-1] for name, values in found.items() if values}
+    return loss, {name: values[::-1] for name, values in found.items() if values}, steps
 
 
 def _pulled(step: Step, by_t, threshold: str, found):
     """Through one hidden layer: enters the gradients of its parameters, answers that by t_in."""
     layer, window = step.layer, step.window
     slope = layer.slopes()
+    slope = np.where(slope > 0, slope, 1.0)  # else silent, and by_t is zero
     reach = by_t / layer.along(slope)  # dL/dt_i M_i / B_i
     by_x, by_weight = step.pull(-window.tau_c * reach)
     tied = threshold == "tied"

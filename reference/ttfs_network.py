@@ -122,18 +122,23 @@ class Weighted:
         r"""(:math:`\sum_j W_{ij} x_j`, its pull), of `x` (batch, *in_shape)."""
         if self.weight.ndim == 2:
             y, pull = dense(x.reshape(len(x), -1), self.weight)
-            return y, lambda g: (pull(g)[0].reshape(x.shape), pull(g)[1])
+
+            def back(g):
+                by_x, by_weight, _ = pull(g)
+                return by_x.reshape(x.shape), by_weight
+
+            return y, back
         pad = ((0, 0), (0, 0), *[(self.padding, self.padding)] * 2)
         # Padded here: with zeros of the type of x, which may be fractions.
         x = np.pad(x, pad, constant_values=x.flat[0] * 0)
         y, pull = conv2d(x, self.weight, stride=self.stride)
         p = self.padding
 
-        def back(g):
+        def cropped(g):
             by_x, by_weight, _ = pull(g)
             return by_x[..., p : by_x.shape[-2] - p, p : by_x.shape[-1] - p], by_weight
 
-        return y, back
+        return y, cropped
 
     def rows(self, t, null):
         """What each neuron hears: times (batch * places, inputs) and weights (inputs, n_out).

@@ -152,9 +152,10 @@ def _hidden(net, layer: Weighted, n: int, t, window: Window, semantics: str) -> 
         return Step(layer, t, _no_pull, times, active, premature, window)
     drive, pull = layer.drive((window.t_min - t) / window.tau_c)
     rest = layer.along(v_th) - layer.along(a * (window.t_min - window.start) / window.tau_c)
-    times = window.t_min + layer.along(window.tau_c / b) * (rest - drive)
+    rises = b > 0  # where it does not, the ramp comes to no threshold, whatever (3) says
+    times = window.t_min + layer.along(window.tau_c / np.where(rises, b, 1)) * (rest - drive)
     # By the sign of the sum, which is exact without input, and not by rounded times.
-    active = drive + layer.along(layer.drift) > 0
+    active = (drive + layer.along(layer.drift) > 0) & layer.along(rises)
     times = np.where(active, np.minimum(times, window.t_max), window.t_max)
     premature = active & (times < window.t_min)
     if semantics == "clamped":
