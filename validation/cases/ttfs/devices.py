@@ -48,6 +48,7 @@ def listed(values) -> str:
              expected="64-128-64-10, penalty 1e-3: at most 0.30 spikes per hidden neuron, test "
              "accuracy at least 0.97")  # fmt: skip
 def sparsity(run: Run) -> Measured:
+    """Measure T14."""
     d, texts, holds, points = data(), [], True, []
     penalties = [(0.0, run.seeds), (1e-3, run.seeds)]
     penalties += [] if run.quick else [(1e-4, (0,)), (3e-3, (0,))]
@@ -84,6 +85,7 @@ def figure_of_sparsity(run: Run, points) -> None:
              expected="margin 0.5, all spikes jittered, 10 draws: falls with sigma; 0.1: >= 0.96, "
              "0.2: >= 0.93, 0.4: in [0.75, 0.90]")  # fmt: skip
 def jittered(run: Run) -> Measured:
+    """Measure T15."""
     sigmas, table = (0.0, 0.1, 0.2, 0.4), []
     for seed in run.seeds:
         net = margin(run.once(trained, 0.0, seed), 0.5)
@@ -101,6 +103,7 @@ def jittered(run: Run) -> Measured:
              expected="margin 0.5: loss at most 1 pp at 6 bits, 2.5 pp at 4, accuracy >= 0.88 at "
              "2; 10 times the activity: 0.83..0.92 at 4 bits, <= 0.25 at 3")  # fmt: skip
 def coarse_times(run: Run) -> Measured:
+    """Measure T16."""
     rows = []
     for seed in run.seeds:
         net = run.once(trained, 0.0, seed)
@@ -121,6 +124,7 @@ def coarse_times(run: Run) -> Measured:
              expected="weights in [-1, 1]: loss at most 1.5 pp from 5 bits on, accuracy <= 0.5 at "
              "2 bits, >= 0.93 there after 20 epochs straight through")  # fmt: skip
 def coarse(run: Run) -> Measured:
+    """Measure T17."""
     rows, d = [], data()
     for seed in run.seeds:
         net = run.once(trained, 0.0, seed)
@@ -141,6 +145,7 @@ def coarse(run: Run) -> Measured:
              expected="clamped, margins -0.5, -0.7, -0.9: before 0.97..1, 0.96..1, 0.70..0.92; "
              "after 20 epochs with clipped ReLUs at least 0.97 each")  # fmt: skip
 def latency(run: Run) -> Measured:
+    """Measure T18."""
     zetas, d, before, after, latencies = (-0.5, -0.7, -0.9), data(), [], [], []
     for seed in run.seeds:
         net = run.once(trained, 0.0, seed)

@@ -41,6 +41,7 @@ def mapped(seed: int, model: str, zeta: float = 0.5, signed: bool = False, **opt
              source=f"{S23}; {S24}", expected="largest difference of logits at most 1e-12, classes "
              "identical; 64-50-40-30-10, 20 draws")  # fmt: skip
 def exact_mapping(run: Run) -> Measured:
+    """Measure T1."""
     worst, same = 0.0, True
     for seed in range(20):
         for model in MODELS:
@@ -56,6 +57,7 @@ def exact_mapping(run: Run) -> Measured:
              source=HERE, expected="at most 1e-12 apart, no crossing before its window; depth 4, "
              "width 40, margins 0.5, 2, 9; evsim's engine and the reference dynamics")  # fmt: skip
 def crossings(run: Run) -> Measured:
+    """Measure T2."""
     worst, early = 0.0, 0
     settings = [(m, z) for m in ("b1", "alpha") for z in (0.5, 2.0, 9.0)]
     for k, (model, zeta) in enumerate(settings):
@@ -77,6 +79,7 @@ def crossings(run: Run) -> Measured:
              expected="sufficient windows: none, times at most 1e-12 apart; 1.5 of the largest "
              "activation: some, all reported")  # fmt: skip
 def windows(run: Run) -> Measured:
+    """Measure T3."""
     worst, early, neurons = 0.0, {"sufficient": 0, "1.5 X": 0}, 0
     wanted = reported = 0
     for seed in range(6):
@@ -105,6 +108,7 @@ def windows(run: Run) -> Measured:
 @PAPER.claim("T4", "single-spike network to ReLU network and back gives the same parameters",
              source=HERE, expected="W, D and thresholds equal to 1e-12 relative")  # fmt: skip
 def round_trip(run: Run) -> Measured:
+    """Measure T4."""
     worst = 0.0
     for seed in range(20):
         for model in MODELS:
@@ -158,6 +162,7 @@ def differences(net, x, threshold: str, h: float = 1e-6) -> float:
              source=f"{S24} (chain rule); tied and free thresholds {HERE}",
              expected="central differences of step 1e-6 agree to 1e-7")  # fmt: skip
 def local(run: Run) -> Measured:
+    """Measure T5."""
     found = {}
     for model in MODELS:
         for threshold in ("tied", "free"):
@@ -170,6 +175,7 @@ def local(run: Run) -> Measured:
 @PAPER.claim("T6", "the gradient of the cross entropy", source=f"{S24} (chain rule)",
              expected="central differences of step 1e-5 agree to 1e-8; 64-20-15-10")  # fmt: skip
 def loss_gradient(run: Run) -> Measured:
+    """Measure T6."""
     worst, h = 0.0, 1e-5
     for model in MODELS:
         net, x, _ = mapped(1, model, sizes=(64, 20, 15, 10), samples=8)

@@ -35,6 +35,7 @@ def convolutional(seed: int):
              expected="logits equal to 1e-12; with one bias a channel, or earliest spikes "
              "everywhere, off by more than 0.1")  # fmt: skip
 def fusion(run: Run) -> Measured:
+    """Measure T19."""
     worst, flat_error, pool_error = 0.0, np.inf, np.inf
     for seed in range(3):
         net, x, logits = convolutional(seed)
@@ -57,6 +58,7 @@ def fusion(run: Run) -> Measured:
              "the latency", source=HERE, expected="windows of 1500: float32 in [1e-4, 1e-2], "
              "float64 at most 1e-10")  # fmt: skip
 def digits_lost(run: Run) -> Measured:
+    """Measure T20."""
     error = dict.fromkeys([(t, w) for t in ("float32", "float64") for w in ("1.5 X", "1500")], 0.0)
     for seed in range(20):
         weights, biases, x = mlp(seed)

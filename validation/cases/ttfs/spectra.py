@@ -18,6 +18,7 @@ NAMES = {"b1": "B1 (= ReLU)", "naive": r"$\alpha$, naive", "smart": r"$\alpha$, 
              expected="median norm behind 8 layers of 100 neurons, variance 2, 40 draws: B1 in "
              "[0.5, 1.6], naive at least 100 times that")  # fmt: skip
 def explosion(run: Run) -> Measured:
+    """Measure T7."""
     draws = 40
     median = {
         scheme: float(np.median([travelled(scheme, 100, 8, 2.0, seed) for seed in range(draws)]))
@@ -58,6 +59,7 @@ def figure_of_depth(run: Run) -> None:
              expected="340 neurons, variance 1, all spiking: radius of B1 in [0.95, 1.12], median "
              "of naive at least 3, share of B <= 0 in 0.16 +- 0.02")  # fmt: skip
 def spectrum(run: Run) -> Measured:
+    """Measure T8."""
     draws, n = 10, 340
     radius: dict[str, list[float]] = {"b1": [], "naive": []}
     dead = []

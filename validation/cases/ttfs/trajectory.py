@@ -68,6 +68,7 @@ def twins(run: Run, name: str, seed: int):
              expected="8 layers, digits, 30 epochs or more: weights at most 1e-10 apart, 1 - "
              "cosine at most 1e-12, training accuracy at least 0.99, same predictions")  # fmt: skip
 def one_trajectory(run: Run) -> Measured:
+    """Measure T9."""
     d, texts, holds, paths = data(), [], True, {}
     for name in SETTINGS:
         for seed in run.seeds:
@@ -140,6 +141,7 @@ def alpha_run(run: Run, rule: str, lr: float, seed: int, epochs: int):
              expected="SGD from rows that sum to 0, batches of 64: at 1e-2 ReLU and B1 >= 0.97, "
              "alpha <= 0.4; at 1e-3 alpha >= 0.85")  # fmt: skip
 def smaller_rate(run: Run) -> Measured:
+    """Measure T10."""
     texts, holds = [], True
     for seed in run.seeds:
         fast, _, dead = run.once(alpha_run, "SGD", 1e-2, seed, 60)
@@ -155,6 +157,7 @@ def smaller_rate(run: Run) -> Measured:
              expected="Adam 1e-4, 100 epochs: alpha training accuracy >= 0.99, cosine >= 0.99 "
              "after one epoch, <= 0.85 at the end; B1: 1 - cosine <= 1e-12")  # fmt: skip
 def turning(run: Run) -> Measured:
+    """Measure T11."""
     texts, holds, curves = [], True, []
     for seed in run.seeds:
         got, cosines, _ = run.once(alpha_run, "Adam", 1e-4, seed, 100)
@@ -185,6 +188,7 @@ def figure_of_cosines(run: Run, curves) -> None:
              "metric", source=HERE, expected="one step: relative error of the prediction at most "
              "1e-4 at rate 1e-6, and 100 times that (30 to 300) at 1e-4")  # fmt: skip
 def preconditioned(run: Run) -> Measured:
+    """Measure T12."""
     d, error = data(), {}
     weights, biases = he((64, 30, 20, 10), 0)
     biases = [b + 0.05 for b in biases]
@@ -230,6 +234,7 @@ def effective_rows(net):
              expected="weights of fixed and adaptive windows at most 1e-10 apart; every window at "
              "least 10 times what its last batch used")  # fmt: skip
 def adaptive(run: Run) -> Measured:
+    """Measure T13."""
     d, gap, least = data(), 0.0, np.inf
     for seed in run.seeds:
         weights, biases = he((64, 64, 64, 64, 10), seed)
