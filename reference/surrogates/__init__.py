@@ -26,7 +26,7 @@ import numpy as np
 from reference.surrogates import norse, shapes, sinabs, snntorch, spikingjelly
 from reference.surrogates.shapes import Shape
 
-__all__ = ["Surrogate", "get", "names"]
+__all__ = ["Surrogate", "get", "names", "table"]
 
 _LIBRARIES = {
     "snntorch": snntorch,
@@ -115,6 +115,29 @@ def get(name: str, **params: float) -> Surrogate:
         lambda v: shape.derivative(_floats(v)), shape.height, shape.area, shape.scale,
         shape.support, shape.primitive, known, values, *texts,
     )  # fmt: skip
+
+
+def table() -> str:
+    """All surrogates at their defaults, as a table in Markdown."""
+    head = (
+        "name",
+        "g(v)",
+        "defaults",
+        "height",
+        "area",
+        "scale",
+        "support",
+        "documented otherwise",
+    )
+    rows = [head, ("---",) * len(head)]
+    for name in names():
+        g = get(name)
+        defaults = ", ".join(f"{key}={value:g}" for key, value in g.params.items())
+        numbers = (f"{value:.4g}" for value in (g.height, g.area, g.scale))
+        low, high = (f"{value:g}" for value in g.support)
+        row = (name, f"`{g.formula}`", defaults, *numbers, f"[{low}, {high}]", g.deviation)
+        rows.append(tuple(cell.replace("|", "\\|") for cell in row))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _floats(v) -> np.ndarray:

@@ -1,5 +1,8 @@
 """The claims about surrogate gradients: exact ones whole, those about depth on a small network."""
 
+from dataclasses import replace
+from itertools import product
+
 import numpy as np
 import pytest
 
@@ -63,6 +66,49 @@ def test_wide_explodes_narrow_vanishes_and_area_reverses_it():
     g = depth.height(star)
     found = mean_field.gains(done.net, done.run, g, detach=True)[: -stack.SKIPPED]
     assert np.isclose(np.exp(np.mean(np.log(found))), 1.0, atol=0.1)
+
+
+def test_fifty_layers_have_a_finite_profile_however_far_their_gradients_go():
+    from validation.cases.surrogate import depth
+
+    done = depth.ran(depth.Setup(depth=50, width=64, batch=16, n_steps=10))
+    for a, sign in ((0.3, 1), (100.0, -1)):
+        grown = stack.total(done.profile(depth.height(a)))
+        assert np.isfinite(grown).all() and sign * (grown[0] - grown[-1]) > 20
+
+
+@pytest.mark.parametrize("name", ["ResNet-18", "ResNet-50"])
+def test_residual_networks_have_a_gradient_at_every_layer_and_step(name, tmp_path):
+    from validation.cases.surrogate import depth
+
+    found = depth.resnet_norms(Run(tmp_path, quick=True), name)
+    for norms in found.values():
+        assert norms.shape == ({"ResNet-18": 17, "ResNet-50": 49}[name], 4)
+        assert (norms > 0).all()
+    first, last = found[1.0], found[25.0]
+    assert np.hypot.reduce(first[0]) > np.hypot.reduce(last[0])
+
+
+def test_discrete_neurons_are_those_of_the_twins():
+    """What this room writes in textbook form is what the other writes operation by operation."""
+    from reference import bptt
+    from validation import adapters, twin
+
+    model = adapters.model("spikingjelly.LIFNode")
+    rng = np.random.default_rng(0)
+    x = rng.normal(0.7, 1.5, (60, 2, 30))
+    kinds = {"hard": "value", "soft": "subtract", "none": "none"}
+    for reset, timing, compare in product(kinds, bptt.TIMINGS, bptt.COMPARES):
+        semantics = replace(
+            model.semantics, reset=kinds[reset], reset_timing=timing, compare=compare
+        )
+        params = {"tau": 2.0, "v_threshold": 1.0, "v_reset": 0.0}
+        theirs = twin.run(model, params, semantics, x, bound=False)
+        ours = bptt.lif_forward(
+            x, beta=0.5, gain=0.5, reset=reset, reset_timing=timing, compare=compare
+        )
+        assert np.array_equal(ours.spikes, theirs.spikes), (reset, timing, compare)
+        assert np.allclose(ours.h, theirs.v_pre, rtol=0, atol=1e-12)
 
 
 def test_training_goes_on_from_what_it_kept(tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from reference import data, mean_field, stack, surrogates
+from reference.resnet import SpikingResNet, random_state
 from validation.cases.claims import Measured, Run
 from validation.cases.surrogate import figures
 from validation.cases.surrogate.paper import L20, PAPER
@@ -142,12 +143,43 @@ def _near(value: float, wanted: float, share: float = 0.1) -> bool:
 def _width_decides(run: Run) -> Measured:
     found = _standard(run)
     figures.save_widths(run, found)
+    figures.save_resnets(run, {name: resnet_norms(run, name) for name in RESNETS})
     expected = {1.0: (2.10, 13.6, 1.5), STABLE: (1.0, 0.0, 1.0), 100.0: (0.124, -34.8, 1.5)}
     holds, words = True, []
     for a, (gain, grown, slack) in expected.items():
         holds &= _near(found.gains[a], gain) and abs(found.grown(a) - grown) <= slack
         words.append(f"a = {a:g}: gain {found.gains[a]:.3f}, 10^{found.grown(a):.1f}")
     return Measured("; ".join(words), bool(holds))
+
+
+#: Blocks and stages of the published networks.
+RESNETS = {"ResNet-18": ("basic", (2, 2, 2, 2)), "ResNet-50": ("bottleneck", (3, 4, 6, 3))}
+
+
+def resnet_norms(run: Run, name: str) -> dict[float, np.ndarray]:
+    """Norms of dL/dI by layer and time of an untrained spiking ResNet, by the width.
+
+    Digits on 32 x 32 pixels, four steps, a gradient that is the same at all steps.
+    """
+    rng = np.random.default_rng(7)
+    (block, stages), width = RESNETS[name], 16 if run.quick else 64
+    state = random_state(rng, layers=stages, block=block, width=width, channels=1)
+    state = {key: value.astype(np.float32) for key, value in state.items()}
+    images = np.kron(data.digits().train.x[:8].reshape(8, 1, 8, 8), np.ones((4, 4)))
+    x = np.broadcast_to(images, (4, *images.shape))
+    gradient = np.broadcast_to(rng.standard_normal((8, 10)), (4, 8, 10))
+    found = {}
+    for a in (1.0, 5.0, 25.0):
+        surrogate = ("snntorch.fast_sigmoid", {"slope": a})
+        net = SpikingResNet(
+            state, layers=stages, block=block, beta=0.5, detach=True, surrogate=surrogate
+        )
+        done = net.forward(x)
+        currents = net.backward(done, gradient).currents
+        squares = [np.sum(currents[key].astype(float) ** 2, axis=(1, 2, 3, 4))
+                   for key in done.spikes]  # fmt: skip
+        found[a] = np.sqrt(np.array(squares))
+    return found
 
 
 @PAPER.claim(

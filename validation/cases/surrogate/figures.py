@@ -26,20 +26,26 @@ def _panels(rows: int, columns: int, width: float, height: float):
 
 
 def surrogate_figure() -> Figure:
-    """Every surrogate at its defaults, one panel a library, scaled to height or area as it is."""
-    libraries = ("snntorch", "spikingjelly", "norse", "sinabs")
-    figure, axes = _panels(2, 2, 11.0, 8.0)
+    """Every surrogate at its defaults, one panel each, all on the same axes."""
+    names, columns = surrogates.names(), 7
+    figure, axes = _panels(-(-len(names) // columns), columns, 12.0, 9.5)
     v = np.linspace(-2.0, 2.0, 2001)
-    for axis, library in zip(axes.flat, libraries, strict=True):
-        for k, name in enumerate(n for n in surrogates.names() if n.startswith(library)):
-            g = surrogates.get(name)
-            label = f"{name.partition('.')[2]}  (height {g.height:.3g}, area {g.area:.3g})"
-            axis.plot(v, g.derivative(v), label=label, ls=("-", "--", ":", "-.")[k // 10])
-        axis.axvline(0.0, color="0.8", lw=0.8, zorder=0)
-        axis.set(title=library, xlabel="membrane minus threshold", ylim=(-1.2, 3.2))
-        axis.legend(fontsize=6, loc="upper left")
-    axes[0, 0].set_ylabel("surrogate derivative")
-    axes[1, 0].set_ylabel("surrogate derivative")
+    libraries = list(dict.fromkeys(name.partition(".")[0] for name in names))
+    for axis in axes.flat:
+        axis.set(xlim=(-2, 2), ylim=(-1.2, 2.4), xticks=(-1, 0, 1), yticks=(0, 1, 2))
+        axis.tick_params(labelsize=6)
+        axis.axvline(0.0, color="0.85", lw=0.8, zorder=0)
+        axis.axhline(0.0, color="0.85", lw=0.8, zorder=0)
+    for axis, name in zip(axes.flat, names, strict=False):
+        library, _, own = name.partition(".")
+        g = surrogates.get(name)
+        axis.plot(v, g.derivative(v), f"C{libraries.index(library)}", lw=1.2)
+        axis.set_title(f"{library}\n{own}", fontsize=6.5)
+        axis.text(-1.9, -1.05, f"height {g.height:.3g}, area {g.area:.3g}", fontsize=5.5)
+    for axis in axes.flat[len(names) :]:
+        axis.set_axis_off()
+    figure.supxlabel("membrane minus threshold", fontsize=8)
+    figure.supylabel("surrogate derivative", fontsize=8)
     return figure
 
 
@@ -60,6 +66,19 @@ def save_widths(run: Run, found: Sweep) -> None:
         axis.set(xlabel="time step", ylabel="layer", title=f"share of each step, a = {a:g}")
     figure.colorbar(image, ax=axes[0, 3], label="log10")
     run.save(figure, "widths")
+
+
+def save_resnets(run: Run, found: dict[str, dict[float, np.ndarray]]) -> None:
+    """Norms by layer, the steps as thin lines, of residual networks."""
+    figure, axes = _panels(1, len(found), 5.0 * len(found), 3.8)
+    for axis, (name, norms) in zip(axes.flat, found.items(), strict=True):
+        for k, (a, by_time) in enumerate(norms.items()):
+            layers = 1 + np.arange(len(by_time))
+            axis.semilogy(layers, by_time, color=f"C{k}", lw=0.5, alpha=0.5)
+            axis.semilogy(layers, np.hypot.reduce(by_time, axis=1), f"C{k}", label=f"a = {a:g}")
+        axis.set(title=name, xlabel="layer of neurons", ylabel="norm of dL/dI")
+        axis.legend(fontsize=7)
+    run.save(figure, "resnets")
 
 
 def save_reset(run: Run, detached: Sweep, attached: Sweep) -> None:
