@@ -13,9 +13,10 @@ import math
 import time
 
 import numpy as np
-from jobs import SEED, recurrent
 
 import evsim
+from evsim.bench.jobs import recurrent
+from evsim.bench.turns import SEED
 
 #: Inputs, outputs, input spikes, scale of the weights, end [s], samples.
 DENSE = {

@@ -64,16 +64,20 @@ class Mutant:
         ValueError
             If `source` is not the text that the mutant is of.
         """
-        lines = [line.encode() for line in source.splitlines(keepends=True)]
-        starts = [0]
-        for line in lines:
-            starts.append(starts[-1] + len(line))
-        text = b"".join(lines)
+        text, starts = _by_line(source)
         first = starts[self.line - 1] + self.column
         last = starts[self.end_line - 1] + self.end_column
         if text[first:last].decode() != self.before:
             raise ValueError(f"line {self.line}: expected {self.before!r} there")
         return (text[:first] + self.after.encode() + text[last:]).decode()
+
+
+def _by_line(source: str) -> tuple[bytes, list[int]]:
+    """The text as bytes, which is what syntax trees count, and where its lines start."""
+    starts, text = [0], source.encode()
+    for line in text.splitlines(keepends=True):
+        starts.append(starts[-1] + len(line))
+    return text, starts
 
 
 def mutants(source: str, wanted: Callable[[ast.FunctionDef], bool] | None = None) -> list[Mutant]:
@@ -90,11 +94,11 @@ def mutants(source: str, wanted: Callable[[ast.FunctionDef], bool] | None = None
     -------
     list of Mutant
     """
-    found = []
+    found, lines = [], _by_line(source)
     for function in _functions(ast.parse(source)):
         if wanted is None or wanted(function):
             for node, operator, new in _changes(function):
-                found.append(_edit(source, function, node, operator, new))
+                found.append(_edit(lines, function, node, operator, new))
     return sorted(found, key=lambda m: (m.line, m.column, OPERATORS.index(m.operator), m.after))
 
 
@@ -106,12 +110,13 @@ def _functions(tree: ast.AST) -> Iterator[ast.FunctionDef]:
             yield from _functions(node)
 
 
-def _edit(source, function, node, operator, new) -> Mutant:
+def _edit(lines, function, node, operator, new) -> Mutant:
     after = ast.unparse(new)
     if isinstance(node, ast.expr) and not isinstance(new, ast.Constant):
         after = f"({after})"
-    before = ast.get_source_segment(source, node) or ""
+    text, starts = lines
     place = node.lineno, node.col_offset, node.end_lineno, node.end_col_offset
+    before = text[starts[place[0] - 1] + place[1] : starts[place[2] - 1] + place[3]].decode()
     return Mutant(operator, function.name, *place, before, after)
 
 
@@ -160,6 +165,7 @@ def _droppable(function: ast.FunctionDef) -> Iterator[ast.stmt]:
     named = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
     bound = {a.arg for a in named} | {a.arg for a in (arguments.vararg, arguments.kwarg) if a}
     ended = _ends(function.body)
+    loops = [n for n in ast.walk(function) if _is_endless(n)]
     for node in _in_order(function.body):
         new = _bound_by(node)
         fixed = isinstance(node, ast.Pass | ast.FunctionDef | ast.Global | ast.Import) or (
@@ -169,7 +175,7 @@ def _droppable(function: ast.FunctionDef) -> Iterator[ast.stmt]:
             not fixed
             and new <= bound
             and ended == _ends(function.body, without=node)
-            and not _turns_for_ever(function, node)
+            and all(n is node or _exits(n, (ast.Break, ast.Return), node) for n in loops)
         ):
             yield node
         if not isinstance(node, ast.If | ast.For | ast.While | ast.With | ast.Try):
@@ -227,12 +233,6 @@ def _exits(node: ast.AST, kinds, without: ast.AST | None) -> bool:
     if isinstance(node, kinds):
         return True
     return any(_exits(part, kinds, without) for part in ast.iter_child_nodes(node))
-
-
-def _turns_for_ever(function: ast.FunctionDef, without: ast.AST) -> bool:
-    """Whether an endless loop has no way out any more."""
-    loops = [n for n in ast.walk(function) if _is_endless(n) and n is not without]
-    return not all(_exits(n, (ast.Break, ast.Return), without) for n in loops)
 
 
 class _Replaced(importlib.abc.MetaPathFinder, importlib.abc.Loader):

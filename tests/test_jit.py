@@ -117,3 +117,15 @@ def test_the_key_depends_on_every_byte_of_these_files(copy):
 def test_an_unwritable_cache_costs_time_only(copy):
     code = "from evsim.numerics import not_before as f; print(f(1.0, 0.0, 1.0, 0.0))"
     assert run(copy, code, EVSIM_CACHE_DIR="/proc/nowhere")[0] == "True"
+
+
+def test_the_verbs_of_every_model_interpreted():
+    """`test_kernels.py` runs without compilation only."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-qx", "-p", "no:cacheprovider", "tests/test_kernels.py"],
+        env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
+        cwd=PACKAGE.parent,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0 and " passed" in done.stdout, done.stdout[-3000:]
