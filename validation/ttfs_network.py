@@ -37,17 +37,42 @@ def engine_of(net: Network) -> evsim.Network:
     return made
 
 
-def _layer(made: evsim.Network, source: str, name: str, net: Network, layer: Weighted, k: int):
+def populations(net: Network) -> list[dict[str, Any]]:
+    """What the spiking layers are: `weight` (n_out, n_in), `v_th`, `a`, `b`, `windows`, `tau_c`.
+
+    Raises
+    ------
+    ValueError
+        If the network has poolings.
+    """
+    if any(isinstance(layer, Pool) for layer in net.layers):
+        raise ValueError("poolings of spikes are no layers of single-spike neurons")
+    found = []
+    for k, layer in enumerate(net.hidden, 1):
+        weight = _matrix(layer)
+        dense = weight.toarray() if scipy.sparse.issparse(weight) else weight
+        part = {key: value for key, value in _numbers(net, layer, k).items() if key[:2] != "t_"}
+        windows = np.asarray(net.bounds[k - 1 : k + 2], float)
+        found.append(part | {"weight": np.ascontiguousarray(dense.T), "windows": windows,
+                             "tau_c": np.asarray(float(net.tau_c))})  # fmt: skip
+    return found
+
+
+def _numbers(net: Network, layer: Weighted, k: int) -> dict[str, Any]:
+    """The parameters of `evsim.TTFS` of hidden layer `k`, but tau_c."""
     shape = layer.out_shape
 
     def each(values):
-        whole = np.broadcast_to(layer.along(values), shape)
-        return np.array(whole, float).ravel()
+        return np.array(np.broadcast_to(layer.along(values), shape), float).ravel()
 
     start, t_min, t_max = (float(t) for t in net.bounds[k - 1 : k + 2])
-    model = evsim.TTFS(v_th=each(net.threshold(k)), t_start=start, t_min=t_min, t_max=t_max,
-                       a=each(layer.a), b=each(layer.slopes()), tau_c=float(net.tau_c))  # fmt: skip
-    made.add_population(name, int(np.prod(shape)), model)
+    return {"v_th": each(net.threshold(k)), "a": each(layer.a), "b": each(layer.slopes()),
+            "t_start": start, "t_min": t_min, "t_max": t_max}  # fmt: skip
+
+
+def _layer(made: evsim.Network, source: str, name: str, net: Network, layer: Weighted, k: int):
+    model = evsim.TTFS(tau_c=float(net.tau_c), **_numbers(net, layer, k))
+    made.add_population(name, int(np.prod(layer.out_shape)), model)
     made.connect(source, name, _matrix(layer))
 
 

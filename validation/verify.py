@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from validation import causes, currents, exact, reasons
+from validation import causes, currents, exact, reasons, single_spikes
 from validation.currents import Inputs, compare_input
 from validation.declared import Declared, declare, graph_of, sources
 from validation.discrete import Checked, check
@@ -25,7 +25,7 @@ def verify_file(path, progress: Progress | None = None) -> RecordingResult:
     Parameters
     ----------
     path : str or path-like
-        An evtrace of kind `grid`.
+        An evtrace of kind `grid` or `ttfs`.
     progress : callable, optional
         Called with the layers done, their number, and the name of the next one.
 
@@ -47,8 +47,12 @@ def verify(recording: Recording, progress: Progress | None = None) -> RecordingR
 
 
 def _verify(recording: Recording, progress: Progress) -> RecordingResult:
+    if recording.kind == "ttfs":
+        return single_spikes.verify(recording, progress)
     if recording.kind != "grid":
-        raise EvtraceError(f"verify wants a recording on a grid, not of kind {recording.kind!r}")
+        raise EvtraceError(
+            f"verify wants a recording on a grid or of single spikes, not {recording.kind!r}"
+        )
     run = _Run(recording)
     layers = []
     names = recording.layers()
