@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse
 from scipy.sparse.csgraph import connected_components
 
+from evsim.connections import Connection, connections
 from evsim.models.base import Neuron
 
 
@@ -175,6 +176,11 @@ class Network:
         return Network(
             dict(self.inputs), dict(self.populations), dict(self.projections), self.origin
         )
+
+    @property
+    def connections(self) -> list[Connection]:
+        """Every synapse as plain arrays: `.pre`, `.post`, `.weight` (n_pre, n_post), `.delay`."""
+        return connections(self)
 
     def stages(self) -> list[list[str]]:
         """Populations in groups such that each comes after those that it hears.

@@ -57,10 +57,12 @@ class _Arrival:
 
 def simulate(
     neuron: Neuron,
-    arrivals: Iterable[Sequence[float]],
+    arrivals: Iterable[Sequence[Any]],
     until: float,
     *,
     initial: tuple[float, float] | None = None,
+    jitter: float = 0.0,
+    most: float = math.inf,
     bits: int = 320,
     max_bits: int = 1280,
 ) -> Run:
@@ -69,12 +71,17 @@ def simulate(
     Parameters
     ----------
     neuron : Neuron
-    arrivals : iterable of (time, weight) or (time, weight, delay)
-        In any order; times >= 0.
+    arrivals : iterable of (time, weight), (time, weight, delay) or (time, weight, delay, late)
+        In any order; times >= 0, numbers of any kind that `Fraction` reads. The bounds allow
+        for an arrival that comes up to `late` from its time.
     until : float
         End of the run, included.
     initial : (v, i), optional
         State at time 0; default (v_leak, 0).
+    jitter : float, optional
+        What the bounds allow each own event to be off in time, besides its roundings.
+    most : int, optional
+        How many spikes are too many.
     bits, max_bits : int
         Precision to begin with and to end with; it doubles until every sign is certain
         and every time has 60 digits.
@@ -87,14 +94,15 @@ def simulate(
     Raises
     ------
     ValueError
-        If an arrival precedes time 0, or the neuron fires for ever at one instant.
+        If an arrival precedes time 0, the neuron fires for ever at one instant, or more than
+        `most` times.
     """
-    agenda = _agenda(neuron, arrivals, until)
+    agenda = _agenda(neuron, arrivals, until, jitter)
     while True:
         final = bits >= max_bits
         with ctx.workprec(bits):
             try:
-                walk = _Walk(neuron, agenda, until, initial, Referee(final))
+                walk = _Walk(neuron, agenda, until, initial, Referee(final), jitter, most)
                 run = walk.run()
                 if final or all(digits(arb(s.text)) >= DIGITS for s in run.spikes):
                     run.bits = bits
@@ -105,7 +113,9 @@ def simulate(
         bits *= 2
 
 
-def _agenda(neuron: Neuron, arrivals: Iterable[Sequence[float]], until: float) -> list[_Arrival]:
+def _agenda(
+    neuron: Neuron, arrivals: Iterable[Sequence[Any]], until: float, jitter: float
+) -> list[_Arrival]:
     """Arrivals and current steps by exact time, coincident ones merged exactly."""
     at: dict[Fraction, _Arrival] = {}
     for n, (t, w, *rest) in enumerate(arrivals):
@@ -115,9 +125,11 @@ def _agenda(neuron: Neuron, arrivals: Iterable[Sequence[float]], until: float) -
             raise ValueError(f"arrivals must not precede 0; at index {n}: {float(time)}")
         event = at.setdefault(time, _Arrival(time))
         event.weight += Fraction(w)
-        event.late = float(Fraction(t + delay) - time)
+        late = float(Fraction(float(t) + delay) - time)
+        more = jitter + (rest[1] if len(rest) > 1 else 0.0)
+        event.late = max(event.late, late + math.copysign(more, late), key=abs)
     for t, value in neuron.current:
-        at.setdefault(Fraction(t), _Arrival(Fraction(t))).current = value
+        at.setdefault(Fraction(t), _Arrival(Fraction(t), late=jitter)).current = value
     return [at[time] for time in sorted(at) if time <= Fraction(until)]
 
 
@@ -136,11 +148,15 @@ class _Walk:
         until: float,
         initial: tuple[float, float] | None,
         referee: Referee,
+        jitter: float,
+        most: float,
     ) -> None:
         self.p = neuron
         self.agenda = agenda
         self.until = arb(until)
         self.referee = referee
+        self.jitter = jitter
+        self.most = most
         v, i = initial if initial is not None else (neuron.v_leak, 0.0)
         self.t, self.v, self.i, self.current = arb(0), arb(v), arb(i), 0.0
         self.release: Ball | None = None
@@ -219,7 +235,7 @@ class _Walk:
         """End of the refractory time: the membrane restarts, rule (5)."""
         self.clamped_to(self.release)
         self.release, self.last = None, self.t
-        self.noise.add(t=0.5 * self.p.t_ref)
+        self.noise.add(t=0.5 * self.p.t_ref + self.jitter / EPS)
         self.restart()
 
     def restart(self) -> None:
@@ -263,8 +279,9 @@ class _Walk:
         error = self.noise.voltage_after(flow.response(passage.top))
         local = EPS * self.level(theta, flow.value(arb(0)))
         noise = EPS * float(abs(error).sum()) + local
-        if event is not None and passage.top is h:
-            noise += abs(float(flow.slope(h)) * event.late)
+        if passage.top is h:
+            late = self.jitter if event is None else event.late
+            noise += abs(float(flow.slope(h)) * late)
         end = h if passage.time is None else passage.time
         self.result.decisions.append(
             Decision(
@@ -289,13 +306,17 @@ class _Walk:
             self.noise.table[VOLTAGE] += slope * self.noise.table[TIME]
         else:
             self.noise.cross(flow.response(s), slope, bend, level, float(s))
+            if self.jitter:
+                self.noise.add(t=self.jitter / EPS)
             self.clamped_to(self.t + s)
         gap = self.gap(None if event is None else h - s)
         self.emit(theta, u0, passage, at_once, gap)
         self.reset(at_once)
 
     def guard(self, at_once: bool) -> None:
-        """Refuse a neuron that fires for ever at one instant."""
+        """Refuse a neuron that fires for ever at one instant, or too often."""
+        if len(self.result.spikes) >= self.most:
+            raise ValueError(f"more than {self.most} spikes by t={float(self.t)}")
         self.instant = self.instant + 1 if at_once and self.p.t_ref == 0.0 else 0
         if self.instant > AT_ONE_INSTANT:
             raise ValueError(f"the neuron fires for ever at t={float(self.t)}")

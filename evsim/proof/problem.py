@@ -93,7 +93,7 @@ def neurons_of(form: Linear, model, n: int) -> np.recarray:
     rate = rational_pairs(lambda r: r, [form.tau], n)
     out.rate_hi, out.rate_lo = rate
     out.gain_hi, out.gain_lo = rate if form.tau is not None else (1.0, 0.0)
-    shortest = np.full(n, np.inf if form.tau is None else 0.0) + (form.tau or 0.0)
+    shortest = np.full(n, np.inf if form.tau is None else form.tau)
     for k, (kind, tau, jump, _) in enumerate(form.components):
         out.decay_hi[:, k], out.decay_lo[:, k] = rational_pairs(lambda r: r, [tau], n)
         out.gap_hi[:, k], out.gap_lo[:, k] = rational_pairs(

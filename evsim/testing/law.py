@@ -1,0 +1,170 @@
+"""What a law is, and how it is tried: on generated cases, down to a minimal one where it breaks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from inspect import signature
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, assume, given, settings
+from hypothesis import strategies as st
+from hypothesis.errors import Unsatisfiable
+
+from evsim.testing.accuracy import Accuracy
+from evsim.testing.case import Case
+from evsim.testing.subject import Broken, NotApplicable, Subject, Unclear, as_subject
+
+EXAMPLES = 30
+SHRINK_SECONDS = 2.0  # of looking for a smaller case that breaks a law
+
+#: Every law by its id, in the order of definition.
+LAWS: dict[str, Law] = {}
+
+
+@dataclass(frozen=True)
+class Law:
+    """A statement that holds for every correct simulator.
+
+    Attributes
+    ----------
+    id : str
+        P1 to P20; T1 to T8: the spikes are the exact ones; C1: convergence of a clock; D1 to
+        D3: derivatives.
+    statement : str
+        In words.
+    why : str
+        Its proof, or source.
+    cases : callable
+        `cases(kind)`: a strategy of the arguments that `check` gets after the subject.
+    check : callable
+        `check(subject, *arguments)`, which raises `Broken`, or `Unclear`.
+    kinds : tuple of str
+        Models that it says something about; the first is the default.
+    clock : bool or None
+        Whether it is for clock-driven simulators; None: for all.
+    """
+
+    id: str
+    statement: str
+    why: str
+    cases: Callable[[str], st.SearchStrategy]
+    check: Callable[..., None]
+    kinds: tuple[str, ...] = ("lif",)
+    clock: bool | None = False
+    examples: int = EXAMPLES
+
+    def __call__(
+        self,
+        simulator: Any,
+        *,
+        accuracy: Accuracy | None = None,
+        kind: str | None = None,
+        examples: int | None = None,
+        seconds: float = SHRINK_SECONDS,
+    ) -> None:
+        """Try the law on generated cases.
+
+        Parameters
+        ----------
+        simulator : callable or Subject
+            `simulate(network, inputs, until)`.
+        accuracy : Accuracy, optional
+        kind : str, optional
+            Model; default the law's first.
+        examples : int, optional
+        seconds : float, optional
+            How long to look for a smaller case, once one breaks the law.
+
+        Raises
+        ------
+        Broken
+            If the law does not hold: with the smallest case found, and both answers.
+        NotApplicable
+            If the simulator implements none of the cases, or could decide none of them.
+        """
+        subject = as_subject(simulator, accuracy)
+        chosen = self.kinds[0] if kind is None else kind
+        if chosen not in self.kinds:
+            raise NotApplicable(f"{self.id} says nothing about {chosen!r}")
+        if self.clock is not None and self.clock != (subject.accuracy.dt > 0.0):
+            what = "clock-driven" if self.clock else "event-driven"
+            raise NotApplicable(f"{self.id} is for {what} simulators")
+        _search(self, subject, chosen, examples or self.examples, seconds)
+
+    def one(self, simulator: Any, *arguments: Any, accuracy: Accuracy | None = None) -> None:
+        """Try the law on one case.
+
+        Raises
+        ------
+        Broken, Unclear
+        """
+        try:
+            self.check(as_subject(simulator, accuracy), *arguments)
+        except Broken as broken:
+            raise Broken(message(self, arguments, str(broken))) from broken.__cause__
+
+
+def law(id: str, statement: str, why: str, cases: Callable, **more: Any) -> Callable:
+    """Make a check a law."""
+
+    def decorate(check: Callable[..., None]) -> Law:
+        LAWS[id] = Law(id, statement, why, cases, check, **more)
+        return LAWS[id]
+
+    return decorate
+
+
+def message(law: Law, arguments: tuple, what: str) -> str:
+    """A failure in words."""
+    lines = [f"{law.id} is broken: {law.statement}", "", what, "", "The case:"]
+    names = [*signature(law.check).parameters][1:]
+    for name, value in zip(names, arguments, strict=True):
+        text = repr(value) if isinstance(value, Case) else f"{name} = {value!r}"
+        lines += ["    " + line for line in text.strip().splitlines()]
+    return "\n".join(lines)
+
+
+def _search(law: Law, subject: Subject, kind: str, examples: int, seconds: float) -> None:
+    """Hypothesis over the law's cases, its shrinking cut short after a while."""
+    known: dict[str, bool] = {}  # whether a case was clear, so that replays agree
+    broken: dict[str, float] = {}
+    refused, ran = subject.refused, subject.ran
+
+    def test(arguments):
+        key = repr(arguments)
+        late = broken and time.monotonic() > min(broken.values()) + seconds
+        if key not in broken and (late or key in known):
+            assume(known.setdefault(key, False))
+            return
+        try:
+            law.one(subject, *arguments)
+            known[key] = True
+        except Unclear:
+            known[key] = False
+            assume(False)
+        except Broken:
+            broken.setdefault(key, time.monotonic())
+            raise
+
+    run = settings(
+        max_examples=examples,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        print_blob=False,
+        report_multiple_bugs=False,
+        phases=(Phase.generate, Phase.shrink),
+        suppress_health_check=list(HealthCheck),
+    )(given(law.cases(kind))(test))
+    try:
+        run()
+    except Broken as error:
+        error.__notes__ = []
+        raise
+    except Unsatisfiable:
+        pass
+    if not broken and subject.ran == ran:
+        reason = "implements none of its cases" if subject.refused > refused else "fits no case"
+        raise NotApplicable(f"{law.id}: the simulator {reason}")
