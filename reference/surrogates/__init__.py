@@ -132,7 +132,8 @@ def table() -> str:
     rows = [head, ("---",) * len(head)]
     for name in names():
         g = get(name)
-        defaults = ", ".join(f"{key}={value:g}" for key, value in g.params.items())
+        given = {key: value for key, value in g.params.items() if value is not None}
+        defaults = ", ".join(f"{key}={value:g}" for key, value in given.items())
         numbers = (f"{value:.4g}" for value in (g.height, g.area, g.scale))
         low, high = (f"{value:g}" for value in g.support)
         row = (name, f"`{g.formula}`", defaults, *numbers, f"[{low}, {high}]", g.deviation)

@@ -161,14 +161,18 @@ def PoissonPass() -> Shape:
     return shapes.constant(1.0, 1.0)
 
 
-def MultiLevelSpikeCount(max_spike_count: int = 1) -> Shape:
-    """1 for 0 <= v <= max_spike_count; forward a count, v rounded."""
+def MultiLevelSpikeCount(
+    max_spike_count: int = 1, grad_min: float = 0.0, grad_max: float | None = None
+) -> Shape:
+    """1 for grad_min <= v <= grad_max, max_spike_count if not given; forward a count, v rounded."""
+    low, high = grad_min, float(max_spike_count) if grad_max is None else grad_max
 
     def derivative(v):
-        inside = (v >= 0) & (v <= max_spike_count)
-        return np.asarray(inside, np.asarray(v).dtype)
+        return np.asarray((v >= low) & (v <= high), np.asarray(v).dtype)
 
-    top = float(max_spike_count)
+    def primitive(v):
+        return 0.5 + np.clip(v, low, high) - np.clip(0.0, low, high)
+
     return Shape(
-        derivative, 1.0, top, top, (0.0, top), lambda v: 0.5 + np.clip(v, 0.0, max_spike_count)
+        derivative, float(low <= 0 <= high), high - low, high - low, (low, high), primitive
     )

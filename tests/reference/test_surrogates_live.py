@@ -69,6 +69,21 @@ def test_the_recording_is_what_the_frameworks_do():
         assert np.allclose(frameworks.derivative(name, V), kept[f"g/{name}"], rtol=1e-14, atol=0)
 
 
+def test_what_a_recording_calls_a_surrogate_is_known_here():
+    """Constructors and their numeric attributes, as the adapters write them down."""
+    from spikingjelly.activation_based import surrogate
+
+    base, found = surrogate.SurrogateFunctionBase, 0
+    for name, kind in vars(surrogate).items():
+        if isinstance(kind, type) and issubclass(kind, base) and kind is not base:
+            made = kind(2) if name == "MultiLevelSpikeCount" else kind()
+            numbers = {k: v for k, v in vars(made).items() if type(v) in (int, float)}
+            known = surrogates.get(f"spikingjelly.{name}", **numbers).params
+            assert numbers.items() <= known.items()
+            found += 1
+    assert found == sum(name.startswith("spikingjelly.") for name in surrogates.names())
+
+
 @pytest.mark.parametrize("name", parity.pairs())
 def test_neurons_have_the_spikes_and_gradients_of_the_framework(name):
     """S2: attached and detached, every reset that the frameworks have."""
