@@ -22,6 +22,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from scipy import optimize
 
 from reference import bptt
 from reference import layers as nn
@@ -241,13 +242,13 @@ def gain(log_norm: np.ndarray, *, skip: int = SKIPPED) -> float:
 
 
 def tune(gain_of: Callable[[float], float], low: float, high: float, rtol: float = 1e-2) -> float:
-    """The width parameter a at which `gain_of(a)` is 1, by bisection in log a.
+    """The width parameter a at which `gain_of(a)` is 1.
 
     Parameters
     ----------
     gain_of : callable
-        From the parameter of a surrogate to the gain of a layer, as `gain` measures it on
-        the initialised network, or `reference.mean_field` predicts it.
+        From the parameter of a surrogate to the gain of a layer, as `gain` measures it on the
+        initialised network, or `reference.mean_field` predicts it.
     low, high : float
         Between which the gain crosses 1.
     rtol : float
@@ -256,15 +257,21 @@ def tune(gain_of: Callable[[float], float], low: float, high: float, rtol: float
     ------
     ValueError
         If it does not.
+
+    Notes
+    -----
+    Brent's method on the logarithms: gains are nearly powers of the width.
     """
-    ends = gain_of(low) > 1.0, gain_of(high) > 1.0
-    if ends[0] == ends[1]:
-        side = "above" if ends[0] else "below"
+
+    ends = float(np.log(low)), float(np.log(high))
+    known: dict[float, float] = {}
+
+    def excess(log_a: float) -> float:
+        if log_a not in known:
+            known[log_a] = float(np.log(max(gain_of(float(np.exp(log_a))), 1e-300)))
+        return known[log_a]
+
+    if excess(ends[0]) * excess(ends[1]) > 0:
+        side = "above" if excess(ends[0]) > 0 else "below"
         raise ValueError(f"the gain is {side} 1 at both {low} and {high}")
-    while high / low > 1.0 + rtol:
-        middle = float(np.sqrt(low * high))
-        if (gain_of(middle) > 1.0) == ends[0]:
-            low = middle
-        else:
-            high = middle
-    return float(np.sqrt(low * high))
+    return float(np.exp(optimize.brentq(excess, *ends, xtol=rtol)))
