@@ -1,5 +1,7 @@
 """The equations of docs/gradients.md, each by its number, on the verbs of `LIF`."""
 
+import math
+
 import mpmath
 import numpy as np
 import pytest
@@ -177,3 +179,30 @@ def test_equation_14_next_to_grazing():
     record = evsim.simulate(net, {"in": evsim.Spikes([0.0], [0])}, 60.0)
     g = evsim.gradient(record, {"n": np.eye(1, len(record.spikes["n"]))[0]})
     assert g.weight["in->n"][0, 0] * np.sqrt(eps) == pytest.approx(-0.125, rel=1e-4)
+
+
+@pytest.mark.parametrize("n", [3, 4, 11])
+@pytest.mark.parametrize("delay", [0.0, 0.3, None], ids=["no delay", "one delay", "delays"])
+def test_sum_rules_of_a_layer(n, delay):
+    """All spikes move with all inputs; all times scale together; scaling voltages moves none."""
+    rng, m = np.random.default_rng(n), 7
+    weight, v_th = rng.normal(1.0, 2.0, (m, n)), rng.uniform(0.8, 1.2, n)
+    delay = rng.uniform(0.1, 2.0, (m, n)) if delay is None else delay
+    net = evsim.Network()
+    net.add_input("in", m)
+    model = evsim.LIF(tau_mem=MEM, tau_syn=SYN, v_th=v_th, v_reset=RESET, t_ref=0.7)
+    net.add_population("n", n, model)
+    net.connect("in", "n", weight, delay)
+    times, units = np.sort(rng.uniform(0.0, 25.0, 40)), rng.integers(0, m, 40)
+    record = evsim.simulate(net, {"in": evsim.Spikes(times, units)}, 30.0)
+    spikes = record.spikes["n"]
+    c = rng.normal(size=len(spikes))
+    g = evsim.gradient(record, {"n": c})
+    p = g.params["n"]
+    assert len(spikes) > 4 * n
+    voltages = [*(weight * g.weight["in->n"]).ravel(), *(v_th * p.v_th), *(RESET * p.v_reset)]
+    own = [MEM * p.tau_mem, SYN * p.tau_syn, 0.7 * p.t_ref]
+    lengths = [*(times * g.inputs["in"]), *np.ravel(np.multiply(delay, g.delay["in->n"]))]
+    lengths += [*np.concatenate(own), *(-c * spikes.times)]
+    for terms in ([*g.inputs["in"], *-c], voltages, lengths):
+        assert abs(math.fsum(terms)) < 1e-11 * sum(map(abs, terms))
