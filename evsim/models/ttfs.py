@@ -153,21 +153,31 @@ def interval(p, d):
     return (d,)
 
 
+@inline_kernel
+def later_of(a, b):
+    """The greater one, without the care for NaN that would keep a loop from vectorising."""
+    return a if a > b else b
+
+
+@inline_kernel
+def sooner_of(a, b):
+    """The smaller one."""
+    return a if a < b else b
+
+
 @verbs.step.implement(TTFSKernel)
 def step(p, c, x):
-    d, live = c[0], x[6] == 0.0
+    d, live = c[0], 1.0 - x[6]
     start, middle, end = marks(p, x)
-    first = min(d, middle) - max(start, 0.0)
-    first = first if live and first > 0.0 else 0.0
-    second = min(d, end) - max(middle, 0.0)
-    second = second if live and second > 0.0 else 0.0
+    first = live * later_of(sooner_of(d, middle) - later_of(start, 0.0), 0.0)
+    second = live * later_of(sooner_of(d, end) - later_of(middle, 0.0), 0.0)
     slope, slope_lo = add_time(x[2], x[3], p.a)
     v, v_lo = risen(x[0], x[1], slope, slope_lo, first, p.rate)
     y, y_lo = risen(v, v_lo, p.b, 0.0, second, p.rate)
     t, t_lo = later(x, d)
-    top = max(max(v, y), x[0])
+    top = later_of(later_of(v, y), x[0])
     near = p.theta - 8.0 * EPS * (abs(p.theta) + abs(top) + abs(x[0]))
-    may = live & (top >= near) & (d >= start) & (end > 0.0)
+    may = (live > 0.0) & (top >= near) & (d >= start) & (end > 0.0)
     return (y, y_lo, x[2], x[3], t, t_lo, x[6]), may
 
 
