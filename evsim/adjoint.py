@@ -201,8 +201,11 @@ def measure(p, n, k, m, d, until, a, train, tape, way, notes):
 
 
 @kernel
-def replay(p, state, books, tape, train, until, arrival_first, way, notes):
-    """Every neuron from `state` and its clock through its events up to `until`, all known."""
+def replay(p, state, books, tape, train, until, arrival_first, to_end, way, notes):
+    """Every neuron from `state` and its clock through its events up to `until`, all known.
+
+    Without `to_end` up to its last spike only; `state` and `books` are then left as they are.
+    """
     for n in range(books.current.size):
         x, clock = verbs.load(state, n), clock_of(books, n)
         a, end = tape.start[n], tape.start[n + 1]
@@ -233,6 +236,8 @@ def replay(p, state, books, tape, train, until, arrival_first, way, notes):
             a = stop
             k += 1
         train.next[n] = k
+        if not to_end:
+            continue
         nowhere = (-np.inf, 0.0)
         m, clock, _, best = lay_out(
             p, n, x, clock, a, end, nowhere, books, tape, way, notes.silent[n]

@@ -139,7 +139,7 @@ class Leg:
         self.starts.append((at, books, self.train.next.copy()))
         replay(
             self.p, self.state, self.books, self.tape, self.train, (until, 0.0), arrival_first,
-            self.way, self.notes,
+            True, self.way, self.notes,
         )  # fmt: skip
 
     def from_end(self, part: int, final: bool, totals: np.ndarray) -> None:

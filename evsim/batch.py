@@ -175,7 +175,8 @@ class Leg:
         `final` and `maximum` (cells,) are derivatives by the voltages at the end, and by the
         greatest: one of them at most.
         """
-        layer, tape, until, at_end = self.layer, self.tape, np.full(self.cells, self.until), None
+        layer, tape, at_end = self.layer, self.tape, None
+        until = None if final is None else np.full(self.cells, self.until)
         by_synapse = np.zeros(layer.synapses), np.zeros(layer.synapses)
         resets = type(self.p).RESET
         sums = new_sums(len(self.start), len(layer.flow), len(resets), self.cells, by_synapse)
@@ -194,21 +195,37 @@ class Leg:
             *by_synapse, summed(params, layer.n), by_sample(initial_of(layer.model, sums), layer.n)
         )
 
-    def _go_back(self, tape: Tape, until: np.ndarray, sums, totals: np.ndarray) -> None:
-        """The kernels."""
+    def _go_back(self, tape: Tape, until: np.ndarray | None, sums, totals: np.ndarray) -> None:
+        """The kernels; `until` (cells,) is where voltages are read, None: nowhere."""
         start, books = new_books(self.cells), new_books(self.cells)
         state, train = tuple(v.copy() for v in self.start), self.train
+        if until is None:
+            train = wanted(train, totals)
         low = train.first[:-1].copy()
         train.next[:] = low
         way = way_through(tape, len(state))
         notes = new_notes(len(state), self.cells, train.hi.size)
         notes.silent[:] = np.nan  # margins are not asked for
-        replay(self.p, state, books, tape, train, (self.until, 0.0), False, way, notes)
-        ends(self.p, self.start, start, books, tape, train, low, until, True, way, notes, sums,
-             totals)  # fmt: skip
+        replay(self.p, state, books, tape, train, (self.until, 0.0), False, False, way, notes)
+        if until is not None:
+            ends(self.p, self.start, start, books, tape, train, low, until, True, way, notes, sums,
+                 totals)  # fmt: skip
         order = np.arange(train.hi.size)[::-1].copy()  # by neuron: none hears another
         backward(self.p, order, self.start, start, books, tape, train, low, way, notes, sums,
                  totals)  # fmt: skip
+
+
+def wanted(train: Train, totals: np.ndarray) -> Train:
+    """The spikes up to each neuron's last one that something depends on; others move nothing."""
+    index = np.arange(train.hi.size)
+    last = np.full(train.first.size - 1, -1)
+    asked = totals[train.number] != 0.0
+    last[train.unit[asked]] = index[asked]  # ascending by neuron: the last one stays
+    keep = index <= last[train.unit]
+    counts = np.bincount(train.unit[keep], minlength=last.size)
+    first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    unit, number = train.unit[keep], train.number[keep]
+    return Train(first, train.hi[keep], train.lo[keep], unit, number, first[:-1].copy())
 
 
 class Found(NamedTuple):

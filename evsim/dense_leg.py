@@ -8,10 +8,15 @@ import numpy as np
 
 from evsim.backward import Leg
 from evsim.delivery import incoming, later
+from evsim.models import adjoint, verbs
 from evsim.network import Network
 from evsim.plan import on_cycle
 from evsim.record import Record
-from evsim.unsweep import BLOCK, Kept, Layer, Spare, mark, unsweep
+from evsim.resweep import FOUR, Kept, Layer, Tables, block_on, coefficients
+from evsim.unsweep import Spare, unsweep
+
+#: Bytes for states that are kept; longer runs go through some of their events once more.
+MEMORY = 1 << 25
 
 
 def simple(record: Record, name: str) -> bool:
@@ -65,40 +70,62 @@ class DenseLeg(Leg):
             return None
         if len(spikes) and spikes.times[0] == 0.0:
             return None
-        by = np.lexsort((mine, spikes.units[mine], before))
+        # Four events are gone through at a time; see `Layer`.
+        by = np.lexsort((mine, spikes.units[mine], before // FOUR))
         mine, before = mine[by], before[by]
-        d = np.diff(np.concatenate([[0.0], hi, [until]]))
-        d += np.diff(np.concatenate([[0.0], lo, [0.0]]))
-        first = np.searchsorted(before, np.arange(hi.size + 2))
+        groups = hi.size // FOUR + 1
+        d = np.zeros(FOUR * groups)
+        d[: hi.size + 1] = np.diff(np.concatenate([[0.0], hi, [until]]))
+        d[: hi.size + 1] += np.diff(np.concatenate([[0.0], lo, [0.0]]))
+        port, rows = np.zeros(FOUR * groups, np.int64), np.full(FOUR * groups, -1)
+        port[: hi.size], rows[: hi.size] = kind[order], row[order]
+        first = np.searchsorted(before // FOUR, np.arange(groups + 1))
         return Layer(
-            d, hi, lo, kind[order].astype(np.int64), row[order].astype(np.int64), source[order],
-            first.astype(np.int64), spikes.times[mine], spikes.times_lo[mine],
-            spikes.units[mine], self.base + mine,
+            d, hi, lo, port, rows, source[order], first.astype(np.int64), spikes.times[mine],
+            spikes.times_lo[mine], spikes.units[mine], self.base + mine, before.astype(np.int64),
         )  # fmt: skip
 
-    def sweep_back(self, lay: Layer, totals: np.ndarray) -> None:
-        """The whole backward pass of the layer."""
-        n, events, spikes = self.n, lay.hi.size, lay.unit.size
-        p = self.model.compile(n, self.model.per_neuron)
+    def _room(self, p, lay: Layer) -> tuple[Tables, Kept, Spare]:
+        """What a pass over all events works with."""
+        n, spikes, groups = self.n, lay.unit.size, lay.first.size - 1
+        tables = Tables(
+            tuple(np.empty(lay.d.size) for _ in verbs.prepare(p, 0.0)),
+            tuple(np.empty(lay.d.size) for _ in adjoint.prepare(p, 0.0)),
+        )
+        room = max(1, min(groups, MEMORY // (8 * n * len(self.state))))
+        nothing = np.zeros(n)
+        nothing.setflags(write=False)
         kept = Kept(
             tuple(np.empty(spikes) for _ in self.state), np.empty(spikes), np.empty(spikes),
             np.empty(spikes), self.notes.silent,
-            tuple(np.empty((events // BLOCK + 1, n)) for _ in self.state),
-            tuple(np.empty((BLOCK + 1, n)) for _ in self.state), np.zeros(n, np.uint8), np.zeros(n),
+            tuple(np.empty((-(-groups // room), n)) for _ in self.state),
+            tuple(np.empty((room + 1, n)) for _ in self.state), np.zeros(n, np.uint8), nothing,
         )  # fmt: skip
+        for mark, values in zip(kept.mark, self.state, strict=True):
+            mark[0] = values
+        most = int(np.diff(lay.first).max(initial=0)) + 1
+        spare = Spare(
+            np.empty((FOUR, n)), np.empty((FOUR, n)), tuple(np.empty(FOUR + 1) for _ in self.state),
+            tuple(np.empty(most) for _ in self.state), tuple(np.empty(most) for _ in self.flow),
+            np.empty((FOUR, most)), np.empty((FOUR, most)), np.empty(most, np.int64),
+        )  # fmt: skip
+        return tables, kept, spare
+
+    def sweep_back(self, lay: Layer, totals: np.ndarray) -> None:
+        """The whole backward pass of the layer."""
+        spikes = lay.unit.size
+        p = self.model.compile(self.n, self.model.per_neuron)
+        tables, kept, spare = self._room(p, lay)
         weights = [p.weight for p in incoming(self.record.network, self.name)]
         stacked = weights[0] if len(weights) == 1 else np.vstack(weights)
         stacked = stacked.view()
         stacked.setflags(write=False)
         grads = self.sums.weight.reshape(stacked.shape)
-        most = int(np.diff(lay.first).max(initial=0)) + 1
-        spare = Spare(
-            tuple(np.empty(most) for _ in self.state), tuple(np.empty(most) for _ in self.flow),
-            np.empty(most, np.int64),
-        )  # fmt: skip
-        by_event = np.zeros(events)
-        mark(p, lay, stacked, self.state, kept)
-        unsweep(p, lay, stacked, grads, kept, spare, totals, by_event, self.sums)
+        by_event = np.zeros(lay.hi.size)
+        coefficients(p, lay, tables)
+        for block in range(len(kept.mark[0])):
+            block_on(p, lay, tables, stacked, block, kept, True)
+        unsweep(p, lay, tables, stacked, grads, kept, spare, totals, by_event, self.sums)
         by_rank = np.bincount(self.rank, by_event, len(weights))
         places = np.cumsum([0, *(w.size for w in weights)])
         for rank, place in enumerate(places[:-1]):

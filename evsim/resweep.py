@@ -1,0 +1,237 @@
+"""Forward again through a layer whose every input event reaches every neuron, spikes known.
+
+As `evsim.sweep` goes, but without a search: passes over all neurons that are branch-free,
+vectorise and take `FOUR` events at a time, and the few neurons with a spike among those by
+themselves. The state before every four events is kept as far as memory allows, and laid out anew
+from marks beyond. For layers without refractory period and external current, whose spikes come at
+no event's very time.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba.extending import overload
+
+from evsim.dispatch import INLINE
+from evsim.jit import inline_kernel, kernel
+from evsim.models import adjoint, verbs
+from evsim.numerics import elapsed
+
+#: Events that one pass takes: states and costates stay in registers meanwhile.
+FOUR = 4
+
+
+class Layer(NamedTuple):
+    """Input events in order, and the layer's spikes by four events, neuron and time.
+
+    The interval to the end counts as one before an event of no weight, and the number of events
+    is filled up to a multiple of four by such events that take no time.
+    """
+
+    d: Any  # (events,) time from the event before
+    hi: Any  # (given events,)
+    lo: Any
+    kind: Any  # (events,)
+    row: Any  # of the stacked weights; -1: none
+    source: Any  # number of the spike among all of the network
+    first: Any  # (events/4 + 1,) spikes among the g-th four are first[g]:first[g + 1]
+    spike_hi: Any
+    spike_lo: Any
+    unit: Any
+    number: Any
+    before: Any  # the event before which each spike comes
+
+
+class Tables(NamedTuple):
+    """What all neurons have in common over each interval, forward and backward."""
+
+    flow: Any
+    pull: Any
+
+
+class Kept(NamedTuple):
+    """States, and what is known of spikes and neurons."""
+
+    after: Any  # by spike, the state after it
+    peak: Any
+    gap: Any
+    slope: Any
+    silent: Any  # (n,)
+    mark: Any  # (blocks, n) per state variable: state at the start of each block
+    row: Any  # (groups of a block + 1, n) per state variable: before each four events of a block
+    flags: Any  # (n,) whose interval may be higher than any before
+    nothing: Any  # (n,) a row of zeros
+
+
+def layer(table, b):
+    """Row `b` of every array of a tuple."""
+    return tuple(values[b] for values in table)
+
+
+@overload(layer, jit_options=INLINE)
+def _layer(table, b):
+    if len(table) == 1:
+        return lambda table, b: (table[0][b],)
+    return lambda table, b: (table[0][b],) + layer(table[1:], b)  # noqa: RUF005
+
+
+@kernel
+def coefficients(p, lay, tables):
+    """Fill the tables."""
+    for e in range(lay.d.size):
+        verbs.store(tables.flow, e, verbs.prepare(p, lay.d[e]))
+        verbs.store(tables.pull, e, adjoint.prepare(p, lay.d[e]))
+
+
+@inline_kernel
+def weight_at(lay, weights, e, n):
+    """The weight of event `e` at neuron `n`."""
+    return weights[lay.row[e], n] if lay.row[e] >= 0 else 0.0
+
+
+@kernel
+def four_on(p, tables, e, ports, a, b, c, d, before, after, silent, flags):
+    """Every neuron through four events, and whether it may have been higher than ever."""
+    port, port_2, port_3, port_4 = ports[e], ports[e + 1], ports[e + 2], ports[e + 3]
+    first, second = verbs.load(tables.flow, e), verbs.load(tables.flow, e + 1)
+    third, fourth = verbs.load(tables.flow, e + 2), verbs.load(tables.flow, e + 3)
+    for n in range(a.size):
+        q, top = verbs.pick(p, n), silent[n]
+        x = verbs.load(before, n)
+        x, high = on(p, q, first, x, port, a[n], top)
+        x, high_2 = on(p, q, second, x, port_2, b[n], top)
+        x, high_3 = on(p, q, third, x, port_3, c[n], top)
+        x, high_4 = on(p, q, fourth, x, port_4, d[n], top)
+        verbs.store(after, n, x)
+        flags[n] = (high | high_2) | (high_3 | high_4)
+
+
+@inline_kernel
+def on(p, q, common, x, port, weight, top):
+    """State of one neuron after one event, and whether it may rise above `top` before it."""
+    c = verbs.own(p, q, common)
+    high = adjoint.crest(q, c, x) > top
+    x, _ = verbs.step(q, c, x)
+    return verbs.receive(q, x, port, weight), high
+
+
+@inline_kernel
+def time_of(lay, e):
+    """Time (hi, lo) of event `e`; -1: the start."""
+    return (lay.hi[e], lay.lo[e]) if e >= 0 else (0.0, 0.0)
+
+
+@kernel
+def spikes_before(p, lay, e, first, last, x, kept):
+    """One neuron from its state after event `e - 1` through its spikes `first` to `last`.
+
+    Returns its state after them and the time from there to event `e`, or to the end.
+    """
+    q = verbs.pick(p, lay.unit[first])
+    at, left, since = time_of(lay, e - 1), lay.d[e], 0.0
+    for k in range(first, last):
+        d = elapsed(lay.spike_hi[k], lay.spike_lo[k], at[0], at[1])
+        kept.peak[k] = adjoint.peak(q, x, left, -np.inf)
+        left -= d
+        since += d
+        kept.gap[k] = min(since if e > 0 else np.inf, left if e < lay.hi.size else np.inf)
+        x = verbs.fire(q, x, d)
+        verbs.store(kept.after, k, x)
+        at = (lay.spike_hi[k], lay.spike_lo[k])
+    return x, left
+
+
+@inline_kernel
+def same_neuron(lay, k, stop):
+    """One behind the last spike of the neuron of spike `k` among four events."""
+    m = k + 1
+    while m < stop and lay.unit[m] == lay.unit[k]:
+        m += 1
+    return m
+
+
+@inline_kernel
+def spikes_until(lay, k, stop, e):
+    """One behind the last of the spikes `k` to `stop` that comes before event `e`."""
+    while k < stop and lay.before[k] == e:
+        k += 1
+    return k
+
+
+@kernel
+def one_on(p, lay, weights, e, k, stop, x, kept, best):
+    """The neuron of the spikes `k` to `stop` over the interval before `e` and through it.
+
+    Returns its state, its greatest silent height, and the next spike.
+    """
+    n = lay.unit[stop - 1]
+    q, d, m = verbs.pick(p, n), lay.d[e], spikes_until(lay, k, stop, e)
+    if m > k:  # what leads to a spike is not silent
+        x, d = spikes_before(p, lay, e, k, m, x, kept)
+    best = adjoint.peak(q, x, d, best)
+    x, _ = verbs.step(q, verbs.interval(q, d), x)
+    weight = weight_at(lay, weights, e, n)
+    return verbs.receive(q, x, lay.kind[e], weight), best, m
+
+
+@kernel
+def group_on(p, lay, tables, weights, g, before, after, kept, margins):
+    """Every neuron through the `g`-th four events; `margins`: silent heights are raised."""
+    e, k = FOUR * g, lay.first[g]
+    row, none = lay.row, kept.nothing
+    a = weights[row[e]] if row[e] >= 0 else none
+    b = weights[row[e + 1]] if row[e + 1] >= 0 else none
+    c = weights[row[e + 2]] if row[e + 2] >= 0 else none
+    d = weights[row[e + 3]] if row[e + 3] >= 0 else none
+    four_on(p, tables, e, lay.kind, a, b, c, d, before, after, kept.silent, kept.flags)
+    while k < lay.first[g + 1]:
+        n, stop = lay.unit[k], same_neuron(lay, k, lay.first[g + 1])
+        x, best = verbs.load(before, n), kept.silent[n]
+        for j in range(FOUR):
+            x, best, k = one_on(p, lay, weights, e + j, k, stop, x, kept, best)
+        verbs.store(after, n, x)
+        kept.flags[n] = False
+        if margins:
+            kept.silent[n] = best
+        k = stop
+    if margins:
+        raise_margins(p, lay, tables, weights, e, before, kept)
+
+
+@kernel
+def raise_margins(p, lay, tables, weights, e, before, kept):
+    """The exact heights of the neurons that are flagged."""
+    some = 0
+    for n in range(kept.flags.size):
+        some += kept.flags[n]
+    if some:
+        for n in range(kept.flags.size):
+            if kept.flags[n]:
+                q, x = verbs.pick(p, n), verbs.load(before, n)
+                for j in range(e, e + FOUR):
+                    kept.silent[n] = adjoint.peak(q, x, lay.d[j], kept.silent[n])
+                    x, _ = verbs.step(q, verbs.own(p, q, verbs.load(tables.flow, j)), x)
+                    weight = weight_at(lay, weights, j, n)
+                    x = verbs.receive(q, x, lay.kind[j], weight)
+
+
+@kernel
+def copy(source, target):
+    """Row by row."""
+    for n in range(source[0].size):
+        verbs.store(target, n, verbs.load(source, n))
+
+
+@kernel
+def block_on(p, lay, tables, weights, block, kept, margins):
+    """Through the groups of a block from its mark; `kept.row` then has the states before each."""
+    room, groups = kept.row[0].shape[0] - 1, lay.first.size - 1
+    copy(layer(kept.mark, block), layer(kept.row, 0))
+    for g in range(block * room, min((block + 1) * room, groups)):
+        j = g - block * room
+        before, after = layer(kept.row, j), layer(kept.row, j + 1)
+        group_on(p, lay, tables, weights, g, before, after, kept, margins)
+    if margins and (block + 1) * room < groups:
+        copy(layer(kept.row, room), layer(kept.mark, block + 1))
