@@ -8,6 +8,8 @@ import scipy.sparse
 
 import evsim
 from reference import ttfs
+from reference.finite_difference import check
+from reference.losses import softmax_cross_entropy
 from validation.ttfs_network import run_in_engine, spike_times
 
 WINDOW = {"t_start": 1.0, "t_min": 2.0, "t_max": 5.0}
@@ -176,3 +178,85 @@ def test_networks_keep_it_in_files(tmp_path):
     evsim.save(record, tmp_path / "run.npz")
     again = evsim.load(tmp_path / "run.npz")
     assert again.spikes["p"].times == record.spikes["p"].times == again.premature["p"].times
+
+
+def two_layers(x):
+    """Spikes of two layers, of 6 and 4 neurons; the first hears 5 inputs."""
+    net = evsim.Network()
+    net.add_input("in", 5)
+    windows = (x["t_start"], x["t_min"], 4.0), (x["t_min"], 4.0, 9.0)
+    for k, (n, (start, t_min, t_max)) in enumerate(zip((6, 4), windows, strict=True)):
+        own = {key: x[f"{key}{k}"] for key in ("v_th", "a", "b", "tau_c")}
+        model = evsim.TTFS(t_start=start, t_min=t_min, t_max=t_max, **own)
+        net.add_population(f"p{k}", n, model)
+    net.connect("in", "p0", x["w0"])
+    net.connect("p0", "p1", x["w1"], 0.03)
+    train = evsim.Spikes(np.sort(x["times"]), np.argsort(x["times"]))
+    return evsim.simulate(net, {"in": train}, 9.0)
+
+
+def point():
+    rng = np.random.default_rng(7)
+    x = {"t_start": np.array(0.1), "t_min": np.array(1.0), "times": rng.uniform(0.0, 0.95, 5)}
+    for k, (n, n_in) in enumerate(((6, 5), (4, 6))):
+        x[f"w{k}"] = rng.normal(0.2, 1.2, (n_in, n))
+        x[f"v_th{k}"] = rng.uniform(2.0, 3.5, n) if k == 0 else rng.uniform(3.0, 4.5, n)
+        x[f"a{k}"], x[f"b{k}"] = rng.normal(size=n) * 0.3, rng.uniform(0.8, 1.4, n)
+        x[f"tau_c{k}"] = rng.uniform(0.8, 1.3, n)
+    x["v_th0"][0] = 0.15  # premature
+    return x
+
+
+def test_gradients_against_differences():
+    x = point()
+    record = two_layers(x)
+    assert len(record.premature["p0"]) == 1 and len(record.spikes["p1"]) >= 2
+    assert len(record.spikes["p0"]) < 6 or len(record.spikes["p1"]) < 4
+
+    def times(x):
+        record = two_layers(x)
+        return np.concatenate([record.spikes[p].times for p in ("p0", "p1")])
+
+    def structure(x):
+        record = two_layers(x)
+        early = [tuple(record.premature[p].units) for p in ("p0", "p1")]
+        order = [tuple(record.spikes[p].units) for p in ("p0", "p1")]
+        return tuple(early), tuple(order), tuple(np.argsort(x["times"])), tuple(x["times"] > x[
+            "t_start"])  # fmt: skip
+
+    def vjp(x, c):
+        record = two_layers(x)
+        n = len(record.spikes["p0"])
+        g = evsim.gradient(record, {"p0": c[:n], "p1": c[n:]})
+        one, two = g.params["p0"], g.params["p1"]
+        found = {f"{key}{k}": getattr(g.params[f"p{k}"], key)
+                 for k in (0, 1) for key in ("v_th", "a", "b", "tau_c")}  # fmt: skip
+        found |= {"w0": g.weight["in->p0"], "w1": g.weight["p0->p1"]}
+        found["times"] = np.empty(5)
+        found["times"][np.argsort(x["times"])] = g.inputs["in"]
+        found["t_start"] = np.sum(one.t_start)
+        found["t_min"] = np.sum(one.t_min) + np.sum(two.t_start)
+        return {key: np.asarray(found[key]) for key in x}
+
+    assert check(times, vjp, x, structure=structure, step=1e-3).require()
+
+
+def test_gradients_are_those_of_the_closed_form():
+    net, x, _ = network()
+    run = ttfs.forward(net, x)
+    labels = np.arange(len(x)) % 5
+    _, g = ttfs.gradient(net, x, labels, threshold="free")
+    # What the loss does to the last spikes, from its derivatives by the readout.
+    readout, total = net.weighted[-1], {}
+    _, pull = softmax_cross_entropy(run.logits, labels)
+    by_time = -(pull(1.0) @ readout.weight) / net.tau_c
+    for record, row in zip(run_in_engine(net, run.inputs), by_time, strict=True):
+        spikes = record.spikes["h2"]
+        found = evsim.gradient(record, {"h2": row[spikes.units]})
+        for name, value in found.weight.items():
+            total[name] = total.get(name, 0.0) + value
+        for k in (1, 2):
+            total[k] = total.get(k, 0.0) + found.params[f"h{k}"].v_th
+    for k, name in ((0, "input->h1"), (1, "h1->h2")):
+        assert abs(total[name].T - g["W"][k]).max() <= 1e-13
+        assert abs(total[k + 1] - g["v_th"][k]).max() <= 1e-13

@@ -24,7 +24,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from evsim.jit import inline_kernel
-from evsim.models import verbs
+from evsim.models import adjoint, verbs
 from evsim.models.base import Neuron, in_form
 from evsim.models.crossing import DOUBT, EPS
 from evsim.numerics import add_time, fma
@@ -64,6 +64,9 @@ class TTFS(Neuron):
     positive: ClassVar = ("tau_c",)
     non_negative: ClassVar = ("t_start",)
     state: ClassVar = ("v", "v_lo", "r", "r_lo", "t", "t_lo", "spent")
+    #: It fires once, and is 0 after it.
+    t_ref: ClassVar = 0.0
+    v_reset: ClassVar = 0.0
 
     def __post_init__(self):
         super().__post_init__()
@@ -281,3 +284,106 @@ def pulse(p, n, x, busy, old, new):
 @verbs.voltage.implement(TTFSKernel)
 def voltage(p, x, drive):
     return x[0] + x[1]
+
+
+TTFSKernel.FLOW = ("a", "b", "tau_c", "t_start", "t_min")  # type: ignore[attr-defined]
+TTFSKernel.RESET = ("u_reset",)  # type: ignore[attr-defined]
+# Costates of the low halves, and of the time, which nothing moves, are left at 0.
+
+
+@inline_kernel
+def spans(p, d, x):
+    """How long of `d` the neuron of state `x` integrates, and ramps."""
+    start, middle, end = marks(p, x)
+    live = 1.0 - x[6]
+    first = live * later_of(sooner_of(d, middle) - later_of(start, 0.0), 0.0)
+    return first, live * later_of(sooner_of(d, end) - later_of(middle, 0.0), 0.0)
+
+
+@adjoint.pull.implement(TTFSKernel)
+def pull(p, d, x, lam):
+    start, middle, _ = marks(p, x)
+    first, second = spans(p, d, x)
+    slope, rise = p.a + x[2] + x[3], lam[0] * p.rate
+    by_tau = -rise * p.rate * (slope * first + p.b * second)
+    # Where the regime changes within `d`, its time is a parameter of the flow.
+    begins = first > 0.0 and start > 0.0
+    turns = x[6] == 0.0 and middle > 0.0 and middle < d
+    by_start = -rise * slope if begins else 0.0
+    by_turn = rise * (slope - p.b) if turns else 0.0
+    costate = lam[0], 0.0, rise * first + lam[2], 0.0, 0.0, 0.0, 0.0
+    return costate, (rise * first, rise * second, by_tau, by_start, by_turn)
+
+
+@adjoint.pull_held.implement(TTFSKernel)
+def pull_held(p, d, x, lam):
+    return adjoint.pull(p, d, x, lam)
+
+
+@adjoint.drift.implement(TTFSKernel)
+def drift(p, x):
+    start, middle, end = marks(p, x)
+    slope = 0.0
+    if x[6] == 0.0 and start <= 0.0 and end > 0.0:
+        slope = (p.a + x[2] + x[3] if middle > 0.0 else p.b) * p.rate
+    return slope, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+
+
+@adjoint.held.implement(TTFSKernel)
+def held(p, x):
+    return adjoint.drift(p, x)
+
+
+@adjoint.lag.implement(TTFSKernel)
+def lag(p, y, j):
+    start, middle, _ = marks(p, y)
+    integrates = y[6] == 0.0 and start <= 0.0 and middle > 0.0
+    return (-j[2] * p.rate if integrates else 0.0), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+
+
+@adjoint.lag_held.implement(TTFSKernel)
+def lag_held(p, y, j):
+    return adjoint.lag(p, y, j)
+
+
+@adjoint.height.implement(TTFSKernel)
+def height(p, x):
+    return (x[0] - p.theta) + x[1]
+
+
+@adjoint.normal.implement(TTFSKernel)
+def normal(p, x, value):
+    return value, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+
+
+@adjoint.pull_reset.implement(TTFSKernel)
+def pull_reset(p, x, lam, at_once):
+    return (0.0, 0.0, lam[2], 0.0, 0.0, 0.0, 0.0), (lam[0],)
+
+
+@adjoint.pull_spike.implement(TTFSKernel)
+def pull_spike(p, d, x, z, lam, total, at_once):
+    t, t_lo = later(x, d)
+    y = x if at_once else (p.theta, 0.0, x[2], x[3], t, t_lo, 0.0)
+    if not at_once and adjoint.height(p, x) >= 0.0:
+        # Above threshold before its window: it fires when that opens.
+        none = (0.0, 0.0, lam[2], 0.0, 0.0, 0.0, 0.0)
+        return none, (0.0, 0.0, 0.0, total, 0.0), (lam[0],), 0.0, math.inf, 0.0
+    return adjoint.crossed(p, d, x, y, z, lam, total, at_once)
+
+
+@adjoint.peak.implement(TTFSKernel)
+def peak(p, x, d, best):
+    first, second = spans(p, d, x)
+    low = adjoint.height(p, x)
+    top = low + (p.a + x[2] + x[3]) * first * p.rate
+    top = later_of(top, low)
+    end = low + ((p.a + x[2] + x[3]) * first + p.b * second) * p.rate
+    if first + second > 0.0:
+        best = later_of(best, later_of(top, end))
+    return best
+
+
+@adjoint.crest.implement(TTFSKernel)
+def crest(p, c, x):
+    return math.inf
