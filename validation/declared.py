@@ -28,6 +28,17 @@ MOST_DELAY = 2**31
 
 
 @dataclass(frozen=True)
+class Gradient:
+    """A recorded backward pass of a layer, and the rule that it is declared to follow."""
+
+    arriving: np.ndarray  #: gradient by the spikes that it sent [T, B, N]
+    leaving: np.ndarray  #: gradient by its input current [T, B, N]
+    surrogate: str
+    params: Mapping[str, Any]
+    detached: bool  #: whether the reset takes the spike for a constant
+
+
+@dataclass(frozen=True)
 class Declared:
     """One layer, ready to be run."""
 
@@ -45,6 +56,7 @@ class Declared:
     matmul: str | None = None  #: arithmetic of the weighted sums where it differs
     node: Any = None  #: the NIR node, where a graph declares the layer
     own: Mapping[str, Any] = field(default_factory=dict)  #: parameters in the recording
+    gradient: Gradient | None = None
 
     def run(self, *, forced: bool = True, bound: bool = True) -> TwinRun:
         """The twin on the recorded input; resets follow the recording where `forced`."""
@@ -87,6 +99,7 @@ class Declared:
             membrane=dense(self.membrane),
             synaptic_current=dense(self.synaptic_current),
             initial={k: v[samples][:, neurons] for k, v in self.initial.items()},
+            gradient=None,  # what arrives later than the cut is lost
         )
 
 
@@ -164,6 +177,7 @@ def _declare(recording: Recording, layer: Layer, graph: Any | None) -> Declared:
         initial=_initial(layer, shape),
         node=node,
         own=own,
+        gradient=_gradient(layer, shape),
         **provenance,
     )
 
@@ -188,6 +202,21 @@ def _provenance(recording: Recording) -> dict[str, str | None]:
             f"provenance.arithmetic must be one of {', '.join(ARITHMETIC)}, not {name!r:.40}"
         )
     return {"arithmetic": name, "matmul": "tf32" if found.get("tf32") is True else None}
+
+
+def _gradient(layer: Layer, shape: tuple[int, ...]) -> Gradient | None:
+    found = [_dense(layer, name, shape) for name in ("grad_output.spikes", "grad_input_current")]
+    if found[0] is None or found[1] is None:
+        return None
+    surrogate, detached = layer.entry.get("surrogate"), layer.entry.get("reset_detached")
+    if not isinstance(surrogate, Mapping) or not isinstance(surrogate.get("name"), str):
+        raise EvtraceError(f"surrogate must be an object with a name, not {surrogate!r:.60}")
+    if type(detached) is not bool:
+        raise EvtraceError(f"reset_detached must be true or false, not {detached!r:.40}")
+    params = surrogate.get("params", {})
+    if not isinstance(params, Mapping) or not all(type(v) in (int, float) for v in params.values()):
+        raise EvtraceError(f"surrogate.params must be an object of numbers, not {params!r:.60}")
+    return Gradient(found[0], found[1], surrogate["name"], params, detached)
 
 
 def _dense(layer: Layer, quantity: str, shape: tuple[int, ...]) -> np.ndarray | None:

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from validation import evtrace
+from validation.cotangents import gradients_of, time_first
 from validation.model import Array, Semantics
+from validation.tensors import copied
+from validation.trail import Trail
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,15 +75,26 @@ class _Seen:
     """Calls of one neuron module, and where its last input came from."""
 
     calls: list[dict[str, Any]] = field(default_factory=list)
+    received: list[Any] = field(default_factory=list)  #: tensors, where gradients are recorded
+    sent: list[Any] = field(default_factory=list)
     given: dict[str, Any] = field(default_factory=dict)
     linear: Any = None
     source: str | None = None
 
 
 def record_model(
-    model: Any, input: Any, probe: Probe, *, dt: float | None = None, device: Any = None
+    model: Any,
+    input: Any,
+    probe: Probe,
+    *,
+    dt: float | None = None,
+    device: Any = None,
+    cotangent: Any = None,
 ) -> tuple[dict[str, Any], dict[str, Array]]:
     """Manifest and arrays, in evtrace v1, of one run of `model` on `input` [T, B, ...].
+
+    With a `cotangent`, shaped as the spikes of the last neuron, also what arrives at and leaves
+    every neuron in the backward pass of its product with them.
 
     Raises
     ------
@@ -97,13 +111,19 @@ def record_model(
     modes = {m: m.training for m in model.modules()}
     try:
         model.to(target).eval()
-        with torch.no_grad():
+        with torch.set_grad_enabled(cotangent is not None):
+            if cotangent is not None:
+                x.requires_grad_()
             seen = _run(model, x, neurons, probe)
+            gradients = {}
+            if cotangent is not None:
+                tensors = {name: (s.sent, s.received) for name, s in seen.items()}
+                gradients = gradients_of(tensors, cotangent, probe.batch_first)
     finally:
         model.to(home)
         for module, mode in modes.items():
             module.training = mode
-    return _answer(seen, neurons, x, probe, dt, target)
+    return _answer(seen, neurons, x, probe, dt, target, gradients)
 
 
 def _input(input: Any, device: Any) -> Any:
@@ -172,25 +192,42 @@ def _checked(
 def _watched(
     model: Any, fed: Any, neurons: dict[str, Any], probe: Probe, go: Callable[[], Any]
 ) -> dict[str, _Seen]:
-    """Call `go` with hooks on every leaf module and fresh states."""
-    trail = _Trail(fed)
+    """Call `go` with hooks on every leaf module and fresh states.
+
+    With gradients on, a neuron gets and sends copies: what arrives at a copy of its spikes is what
+    the rest of the network says of them, without the neuron's own reset.
+    """
+    import torch
+
+    trail = Trail(fed)
     names = {module: name for name, module in neurons.items()}
     seen = {name: _Seen() for name in neurons}
+    kept = torch.is_grad_enabled()
 
-    def before(module: Any, args: Any, kwargs: Any) -> None:
+    def before(module: Any, args: Any, kwargs: Any) -> Any:
         s = seen[names[module]]
         if not s.calls:
-            s.given = {k: _copy(v) for k, v in probe.given(args, kwargs).items()}
+            s.given = {k: copied(v) for k, v in probe.given(args, kwargs).items()}
+        s.linear, s.source = trail.origin(args[0])
+        if not kept:
+            return None
+        s.received.append(args[0].clone())
+        return (s.received[-1], *args[1:]), kwargs
 
-    def after(module: Any, args: Any, output: Any) -> None:
+    def after(module: Any, args: Any, output: Any) -> Any:
         if module not in names:
             trail.passed(module, args, output)
-            return
+            return None
         s = seen[names[module]]
         observed = probe.observe(module, args, output)
-        s.linear, s.source = trail.origin(args[0])
-        trail.left(module, observed["spikes"], (None, names[module]))
-        s.calls.append({k: _copy(v) for k, v in observed.items()})
+        s.calls.append({k: copied(v) for k, v in observed.items()})
+        first = output[0] if isinstance(output, tuple) else output
+        sent = first.clone() if kept else first
+        trail.left(module, sent, (None, names[module]))
+        if not kept:
+            return None
+        s.sent.append(sent)
+        return (sent, *output[1:]) if isinstance(output, tuple) else sent
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(probe.fresh(model))
@@ -203,65 +240,25 @@ def _watched(
     return seen
 
 
-class _Trail:
-    """Which module wrote a storage: views (flatten, transpose, x[t]) share it.
-
-    The last output of every module is kept alive, so that its memory cannot be given to another
-    tensor that would then be taken for it.
-    """
-
-    def __init__(self, fed: Any) -> None:
-        self.fed = fed
-        self.origins: dict[int, tuple[Any, str | None]] = {_storage(fed): (None, "input")}
-        self.kept: dict[Any, Any] = {}
-
-    def origin(self, x: Any) -> tuple[Any, str | None]:
-        """The Linear that made `x`, and the node before it; None where unknown."""
-        return self.origins.get(_storage(x), (None, None))
-
-    def passed(self, module: Any, args: Any, output: Any) -> None:
-        """A module that is no neuron."""
-        import torch
-
-        if not isinstance(output, torch.Tensor) or not args:
-            return
-        if not isinstance(args[0], torch.Tensor) or _storage(output) == _storage(args[0]):
-            return  # a view, or the input itself
-        before = self.origin(args[0])
-        if isinstance(module, torch.nn.Linear) and before[0] is None:
-            self.left(module, output, (module, before[1]))
-        else:
-            copied = isinstance(module, torch.nn.Flatten | torch.nn.Identity | torch.nn.Dropout)
-            self.left(module, output, before if copied else (None, None))
-
-    def left(self, module: Any, output: Any, origin: tuple[Any, str | None]) -> None:
-        """Remember that `module` wrote `output`."""
-        old = self.kept.get(module)
-        if old is not None:
-            self.origins.pop(_storage(old), None)
-        self.kept[module] = output
-        self.origins[_storage(output)] = origin
-
-
-def _storage(x: Any) -> int:
-    return int(x.untyped_storage().data_ptr())
-
-
-def _copy(x: Any) -> Array:
-    """A NumPy copy; bfloat16, which NumPy lacks, becomes float32 without loss."""
-    x = x.detach().cpu()
-    return np.array((x.float() if str(x.dtype) == "torch.bfloat16" else x).numpy())
-
-
 def _answer(
-    seen: dict[str, _Seen], neurons: dict[str, Any], x: Any, probe: Probe, dt: Any, device: Any
+    seen: dict[str, _Seen],
+    neurons: dict[str, Any],
+    x: Any,
+    probe: Probe,
+    dt: Any,
+    device: Any,
+    gradients: dict[str, Array],
 ) -> tuple[dict[str, Any], dict[str, Array]]:
     layers: dict[str, Any] = {}
     arrays: dict[str, Array] = {}
-    inputs = _copy(x)
+    inputs = copied(x)
     for name, s in seen.items():
         neuron = probe.describe(neurons[name])
         entry, own = _layer(s, neuron, probe.sequence(neurons[name]), probe.batch_first)
+        for key in ("grad_output.spikes", "grad_input_current"):
+            if f"{name}/{key}" in gradients:
+                shape = own["membrane"].shape
+                own[key] = time_first(gradients[f"{name}/{key}"], shape, probe.batch_first)
         layers[name] = entry
         arrays |= {f"layers/{name}/{key}": value for key, value in own.items()}
     manifest = {
@@ -309,9 +306,9 @@ def _layer(
         "sources": [] if s.source is None else [{"node": s.source, "delay": 0}],
     }
     if s.linear is not None and s.linear.out_features == int(np.prod(shape)):
-        arrays["weight"] = _copy(s.linear.weight)
+        arrays["weight"] = copied(s.linear.weight)
         if s.linear.bias is not None:
-            arrays["bias"] = _copy(s.linear.bias)
+            arrays["bias"] = copied(s.linear.bias)
     return entry, arrays
 
 
@@ -329,50 +326,3 @@ def _provenance(framework: str, x: Any, device: Any) -> dict[str, Any]:
         "tf32": bool(torch.backends.cuda.matmul.allow_tf32),
         "writer": f"evsim {importlib.metadata.version('evsim')}",
     }
-
-
-def stepped(call: Callable[[Any, Any], Any], x: Array) -> Array:
-    """Output [T, B, ...] of a model that takes a step and a state, and may return a new state."""
-    import torch
-
-    state, found = None, []
-    with torch.no_grad():
-        for now in torch.as_tensor(x):
-            out = call(now, state)
-            out, state = out if isinstance(out, tuple) else (out, None)
-            found.append(np.array(tensor_of(out)))
-    return np.stack(found)
-
-
-def tensor_of(output: Any) -> Any:
-    """The tensor that a module returns, perhaps before its states."""
-    return tensor_of(output[0]) if isinstance(output, tuple | list) else output.detach()
-
-
-def array_of(value: Any) -> Array | None:
-    """A parameter as an array; Python numbers are stored as float64."""
-    if value is None:
-        return None
-    return _copy(value) if hasattr(value, "detach") else np.asarray(value, np.float64)
-
-
-def closure_of(function: Any) -> dict[str, Any]:
-    """Numbers that a function made by a factory was made with."""
-    names = getattr(getattr(function, "__code__", None), "co_freevars", ())
-    cells = getattr(function, "__closure__", None) or ()
-    values = {n: c.cell_contents for n, c in zip(names, cells, strict=True)}
-    return {n: v for n, v in values.items() if isinstance(v, int | float)}
-
-
-@contextlib.contextmanager
-def attributes_restored(modules: list[Any], names: tuple[str, ...]) -> Iterator[None]:
-    """Put back the plain attributes `names` of every module, or their absence."""
-    saved = [(m, n, n in vars(m), vars(m).get(n)) for m in modules for n in names]
-    try:
-        yield
-    finally:
-        for module, name, was, value in saved:
-            if was:
-                vars(module)[name] = value
-            else:
-                vars(module).pop(name, None)

@@ -17,6 +17,7 @@ def record(
     path: str | os.PathLike[str] | None = None,
     dt: float | None = None,
     device: Any = None,
+    cotangent: Any = None,
 ) -> Recording:
     """Run a model once and record what each of its neurons received and did.
 
@@ -34,6 +35,9 @@ def record(
         Step in seconds, for frameworks without one; norse has its own.
     device : optional
         Where to run; by default where the model is.
+    cotangent : array_like, shape (T, B, ...), optional
+        Gradient of some loss by the spikes of the last neuron. Then the backward pass is recorded
+        too: what arrives at the spikes of every neuron, and what leaves it by its input current.
 
     Returns
     -------
@@ -47,7 +51,7 @@ def record(
         cannot be recorded (named by its class); or the input is not finite.
     """
     adapter = adapters.adapters()[framework_of(model)]
-    manifest, arrays = adapter.record(model, input, dt=dt, device=device)
+    manifest, arrays = adapter.record(model, input, dt=dt, device=device, cotangent=cotangent)
     if path is not None:
         evtrace.write(path, manifest, arrays)
         return evtrace.read(path)

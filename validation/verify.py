@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from validation import causes, currents, exact, reasons, single_spikes
+from validation import causes, currents, exact, gradients, reasons, single_spikes
 from validation.currents import Inputs, compare_input
 from validation.declared import Declared, declare, graph_of, sources
 from validation.discrete import Checked, check
@@ -110,6 +110,8 @@ class _Run:
             result = replace(
                 result, verdict="mismatch", cause=["compare"], first=first, reason=reason
             )
+        if not result.cause:
+            result = _with_gradient(result, d)
         return self._with_truth(result, d, inputs, fed_right)
 
     def _without_update(
@@ -194,6 +196,20 @@ def _explained(
             words.insert(0, said if found else reasons.lone_value(bad) or said)
     reason = reasons.mismatch(list(bad.values()), words, first)
     return replace(result, verdict="mismatch", cause=cause, first=first, reason=reason)
+
+
+def _with_gradient(result: LayerResult, d: Declared) -> LayerResult:
+    """The result with the check of a recorded backward pass, where there is one."""
+    agreement = gradients.check_gradient(d)
+    if agreement is None:
+        return result
+    result = replace(result, checks=[*result.checks, agreement])
+    if agreement.verdict != "mismatch":
+        return result
+    cause, words = gradients.of_gradient(d)
+    reason = reasons.mismatch([agreement], [words], agreement.first)
+    first = result.first or agreement.first
+    return replace(result, verdict="mismatch", cause=cause, reason=reason, first=first)
 
 
 def _order(first: Mismatch) -> tuple[int, bool, bool, int, int]:

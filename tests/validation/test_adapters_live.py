@@ -470,7 +470,7 @@ def test_a_source_that_cannot_be_known_is_left_out():
 
 def test_a_view_keeps_its_source_and_an_earlier_step_is_not_the_present_one():
     snn = need("snntorch")
-    from validation.hooks import _Trail
+    from validation.trail import Trail
 
     model = torch.nn.Sequential(
         linear(12, 10), torch.nn.Unflatten(1, (2, 5)), snn.Leaky(beta=0.9, init_hidden=True)
@@ -479,7 +479,7 @@ def test_a_view_keeps_its_source_and_an_earlier_step_is_not_the_present_one():
     assert layer.entry["sources"] == [{"node": "input", "delay": 0}]
     assert layer.shape == (2, 5) and layer.get("weight").shape == (10, 12)
 
-    trail, first, second = _Trail(torch.zeros(1)), torch.ones(3), torch.ones(3)
+    trail, first, second = Trail(torch.zeros(1)), torch.ones(3), torch.ones(3)
     trail.left(model, first, (None, "a"))
     trail.left(model, second, (None, "a"))
     assert trail.origin(second) == (None, "a") and trail.origin(first) == (None, None)

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from validation.hooks import Neuron, Probe, array_of, record_model, stepped
+from validation.hooks import Neuron, Probe, record_model
 from validation.model import (
     Array,
     Constants,
@@ -30,6 +30,7 @@ from validation.model import (
     node_values,
 )
 from validation.native import Native, Traveller
+from validation.tensors import array_of, stepped
 
 _HARD = Semantics(compare=">", reset="value", decay="euler", input_gain="dt/tau")
 
@@ -141,10 +142,14 @@ MODELS = (
 
 
 def record(
-    model: Any, input: Any, *, dt: float | None = None, device: Any = None
+    model: Any,
+    input: Any,
+    *,
+    dt: float | None = None,
+    device: Any = None,
+    cotangent: Any = None,
 ) -> tuple[dict[str, Any], dict[str, Array]]:
     """Manifest and arrays of one run; see `validation.record`."""
-    import torch
     from norse.torch.module import lif, lif_box, snn
 
     probe = Probe(
@@ -161,8 +166,8 @@ def record(
     steps = {float(m.dt) for m in model.modules() if type(m) in probe.neurons}
     if len(steps) > 1 or (dt is not None and steps and steps != {dt}):
         raise ValueError(f"dt must be that of every norse cell, got dt={dt} and {sorted(steps)}")
-    with torch.no_grad():
-        return record_model(model, input, probe, dt=next(iter(steps), dt), device=device)
+    own = next(iter(steps), dt)
+    return record_model(model, input, probe, dt=own, device=device, cotangent=cotangent)
 
 
 def _describe(module: Any) -> Neuron:

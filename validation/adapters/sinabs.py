@@ -23,14 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from validation.hooks import (
-    Neuron,
-    Probe,
-    array_of,
-    attributes_restored,
-    record_model,
-    tensor_of,
-)
+from validation.hooks import Neuron, Probe, record_model
 from validation.model import (
     Array,
     Constants,
@@ -41,6 +34,7 @@ from validation.model import (
     node_values,
 )
 from validation.native import Native, Traveller
+from validation.tensors import array_of, attributes_restored, tensor_of
 
 _SOFT = Semantics(
     compare=">=", reset="subtract", decay="exp", input_gain="1-decay", max_spikes_per_step=None
@@ -178,7 +172,12 @@ MODELS = (
 
 
 def record(
-    model: Any, input: Any, *, dt: float | None = None, device: Any = None
+    model: Any,
+    input: Any,
+    *,
+    dt: float | None = None,
+    device: Any = None,
+    cotangent: Any = None,
 ) -> tuple[dict[str, Any], dict[str, Array]]:
     """Manifest and arrays of one run; see `validation.record`."""
     from sinabs.layers import IAF, LIF, IAFSqueeze, LIFSqueeze, StatefulLayer
@@ -193,7 +192,7 @@ def record(
         sequence=lambda module: True,
         batch_first=True,
     )
-    return record_model(model, input, probe, dt=dt, device=device)
+    return record_model(model, input, probe, dt=dt, device=device, cotangent=cotangent)
 
 
 def _describe(module: Any) -> Neuron:
@@ -221,7 +220,7 @@ def _describe(module: Any) -> Neuron:
         model=f"sinabs.{kind}",
         semantics=own.updated(switches),
         params={k: array_of(v) for k, v in _params(module, reset, kind).items()},
-        reset_detached=False,
+        reset_detached=type(reset) is MembraneReset,  # it compares the count with 0
         surrogate={"name": f"sinabs.{type(surrogate).__name__}", "params": numbers},
     )
 

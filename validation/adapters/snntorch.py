@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from validation.hooks import Neuron, Probe, array_of, closure_of, record_model, stepped
+from validation.hooks import Neuron, Probe, record_model
 from validation.model import (
     Array,
     Constants,
@@ -34,6 +34,7 @@ from validation.model import (
     node_values,
 )
 from validation.native import Native, Traveller
+from validation.tensors import array_of, closure_of, stepped
 
 _DELAYED = Semantics(
     compare=">",
@@ -145,7 +146,12 @@ MODELS = (
 
 
 def record(
-    model: Any, input: Any, *, dt: float | None = None, device: Any = None
+    model: Any,
+    input: Any,
+    *,
+    dt: float | None = None,
+    device: Any = None,
+    cotangent: Any = None,
 ) -> tuple[dict[str, Any], dict[str, Array]]:
     """Manifest and arrays of one run; see `validation.record`."""
     import snntorch
@@ -160,7 +166,7 @@ def record(
         fresh=_fresh,
         sequence=lambda module: False,
     )
-    return record_model(model, input, probe, dt=dt, device=device)
+    return record_model(model, input, probe, dt=dt, device=device, cotangent=cotangent)
 
 
 def _describe(module: Any) -> Neuron:

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from validation.hooks import Neuron, Probe, array_of, record_model, stepped
+from validation.hooks import Neuron, Probe, record_model
 from validation.model import (
     Array,
     Constants,
@@ -31,6 +31,7 @@ from validation.model import (
     node_values,
 )
 from validation.native import Native, Traveller
+from validation.tensors import array_of, stepped
 
 _HARD = Semantics(compare=">=", reset="value", decay="euler", input_gain="1/tau")
 
@@ -144,7 +145,12 @@ MODELS = (
 
 
 def record(
-    model: Any, input: Any, *, dt: float | None = None, device: Any = None
+    model: Any,
+    input: Any,
+    *,
+    dt: float | None = None,
+    device: Any = None,
+    cotangent: Any = None,
 ) -> tuple[dict[str, Any], dict[str, Array]]:
     """Manifest and arrays of one run; see `validation.record`."""
     from spikingjelly.activation_based import base, neuron
@@ -158,7 +164,7 @@ def record(
         fresh=_fresh,
         sequence=lambda module: module.step_mode == "m",
     )
-    return record_model(model, input, probe, dt=dt, device=device)
+    return record_model(model, input, probe, dt=dt, device=device, cotangent=cotangent)
 
 
 def _describe(module: Any) -> Neuron:

@@ -1,4 +1,4 @@
-"""Does a neuron class compute the update that its arguments declare?"""
+"""Does a neuron class compute the update that its arguments declare, forward and backward?"""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ def ask(native: Native, dt: float | None) -> Iterator[Row]:
 
 def _row(subject: str, variant: str, make: Any, dt: float | None) -> Row:
     try:
-        result = verify(record(make(), current(), dt=dt)).layers[0]
+        x = current()
+        cotangent = np.random.default_rng(33).normal(size=x.shape).astype(np.float32)
+        result = verify(record(make(), x, dt=dt, cotangent=cotangent)).layers[0]
     except Exception as error:  # a framework may raise anything
         return Row("native", subject, variant, "refused", [], one_line(error)[:150])
     if result.verdict == "unverifiable":
