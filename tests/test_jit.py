@@ -120,9 +120,10 @@ def test_an_unwritable_cache_costs_time_only(copy):
 
 
 def test_the_verbs_of_every_model_interpreted():
-    """`test_kernels.py` runs without compilation only."""
+    """These files run without compilation only."""
+    files = ["tests/test_kernels.py", "tests/test_ttfs_kernels.py"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-qx", "-p", "no:cacheprovider", "tests/test_kernels.py"],
+        [sys.executable, "-m", "pytest", "-qx", "-p", "no:cacheprovider", *files],
         env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
         cwd=PACKAGE.parent,
         capture_output=True,
