@@ -25,18 +25,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from reference.losses import softmax_cross_entropy
+from reference.losses import mean_squared_error, softmax_cross_entropy
 from reference.ttfs_network import Network, Pool
 from reference.ttfs_run import Step, trace
 
 THRESHOLDS = ("tied", "free")
+LOSSES = {"cross entropy": softmax_cross_entropy, "mean square": mean_squared_error}
 
 
 def gradient(
     net: Network, x, labels, *, semantics: str = "closed", threshold: str = "tied",
-    sparsity: float = 0.0,
+    sparsity: float = 0.0, loss: str = "cross entropy",
 ):  # fmt: skip
-    """Mean cross entropy of the logits, and its gradient.
+    """Mean cross entropy of the logits, or another loss, and its gradient.
 
     Parameters
     ----------
@@ -44,12 +45,15 @@ def gradient(
         Of floats.
     x : array_like, shape (batch, ..)
     labels : array_like of int, shape (batch,)
+        For the mean square, targets (batch, classes).
     semantics : {"closed", "clamped"}
         With `clamped`, a spike held back to the opening of its window does not move.
     threshold : {"tied", "free"}
         Whether a threshold follows weights and drifts, or is a parameter of its own.
     sparsity : float
         Adds that much times the sum of all hidden activations x, averaged over the batch.
+    loss : {"cross entropy", "mean square"}
+        Of the logits.
 
     Returns
     -------
@@ -64,19 +68,24 @@ def gradient(
     ValueError
         If an option is unknown, or the shapes do not fit.
     """
-    loss, found, _ = gradient_of_steps(net, x, labels, semantics, threshold, sparsity)
-    return loss, found
+    value, found, _ = gradient_of_steps(net, x, labels, semantics, threshold, sparsity, loss)
+    return value, found
 
 
-def gradient_of_steps(net: Network, x, labels, semantics="closed", threshold="tied", sparsity=0.0):
+def gradient_of_steps(
+    net: Network, x, labels, semantics="closed", threshold="tied", sparsity=0.0,
+    loss="cross entropy",
+):  # fmt: skip
     """As `gradient`; answers (loss, gradients, the steps of `reference.ttfs_run.trace`)."""
     if threshold not in THRESHOLDS:
         raise ValueError(f"threshold must be 'tied' or 'free'; got {threshold!r}")
     if semantics == "event":
         raise ValueError("semantics='event' is differentiated by evsim.gradient; use 'closed'")
+    if loss not in LOSSES:
+        raise ValueError(f"loss must be one of {', '.join(LOSSES)}; got {loss!r}")
     steps = list(trace(net, x, semantics))
     readout = steps[-1]
-    loss, pull_loss = softmax_cross_entropy(readout.times, labels)
+    value, pull_loss = LOSSES[loss](readout.times, labels)
     g = pull_loss(1.0)
     found: dict[str, list[np.ndarray]] = {name: [] for name in ("W", "D", "A", "B", "v_th")}
     by_x, by_weight = readout.pull(g)
@@ -91,10 +100,10 @@ def gradient_of_steps(net: Network, x, labels, semantics="closed", threshold="ti
         moves = step.active & ~step.premature if semantics == "clamped" else step.active
         if sparsity:
             share = sparsity / (net.tau_c * len(by_t))
-            loss += share * float((step.window.t_max - step.times).sum())
+            value += share * float((step.window.t_max - step.times).sum())
             by_t = by_t - share
         by_t = _pulled(step, np.where(moves, by_t, 0.0), threshold, found)
-    return loss, {name: values[::-1] for name, values in found.items() if values}, steps
+    return value, {name: values[::-1] for name, values in found.items() if values}, steps
 
 
 def _pulled(step: Step, by_t, threshold: str, found):

@@ -306,14 +306,14 @@ def structure(net, x):
     return b"".join(a.tobytes() for a in run.active)
 
 
-def checked(net, x, labels, semantics="closed", sparsity=0.0, rtol=1e-6):
+def checked(net, x, labels, semantics="closed", sparsity=0.0, rtol=1e-6, **options):
     def loss(values):
         return ttfs.gradient(with_parameters(net, values), x, labels, semantics=semantics,
-                             sparsity=sparsity)[0]  # fmt: skip
+                             sparsity=sparsity, **options)[0]  # fmt: skip
 
     def vjp(values, c):
         _, g = ttfs.gradient(with_parameters(net, values), x, labels, semantics=semantics,
-                             sparsity=sparsity)  # fmt: skip
+                             sparsity=sparsity, **options)  # fmt: skip
         pairs = [(f"{n}{k}", c * part) for n in ("W", "D") for k, part in enumerate(g[n])]
         return dict(pairs)
 
@@ -327,6 +327,15 @@ def checked(net, x, labels, semantics="closed", sparsity=0.0, rtol=1e-6):
 def test_gradients_of_dense_networks(model, sparsity):
     net, x, *_ = mapped(0, model, sizes=(64, 20, 15, 10), samples=8)
     assert checked(net, x, np.arange(8) % 10, sparsity=sparsity).require()
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_gradients_of_the_mean_square(model):
+    net, x, *_ = mapped(0, model, sizes=(64, 20, 15, 10), samples=8)
+    targets = np.random.default_rng(0).normal(size=(8, 10))
+    assert checked(net, x, targets, loss="mean square").require()
+    with pytest.raises(ValueError, match="loss must be one of cross entropy, mean square"):
+        ttfs.gradient(net, x, targets, loss="hinge")
 
 
 @pytest.mark.parametrize("model", MODELS)
