@@ -175,6 +175,37 @@ def test_a_spiking_resnet50_each_layer_alone(resnet50):
     assert checked == {"conv": 53, "bn": 53, "fc": 1, "sn": 49}
 
 
+def test_a_spiking_resnet18_with_a_soft_detached_reset():
+    """The other block, the other reset, and an input scaled by 1 / tau."""
+    from spikingjelly.activation_based import functional, neuron, surrogate
+
+    module = spiking_resnet()
+    torch.manual_seed(1)
+    net = module.spiking_resnet18(
+        spiking_neuron=neuron.LIFNode, surrogate_function=surrogate.Sigmoid(),
+        tau=2.0, v_reset=None, detach_reset=True, v_threshold=0.5, num_classes=10,
+    ).double()  # fmt: skip
+    functional.set_step_mode(net, "m")
+    recorded = Recorded(net)
+    x = torch.randn(STEPS, BATCH, 3, 32, 32, dtype=torch.float64, requires_grad=True)
+    out = net(x)
+    c = torch.randn_like(out)
+    out.backward(c)
+    ours = SpikingResNet(
+        {name: p.detach().numpy() for name, p in net.named_parameters()},
+        layers=(2, 2, 2, 2), block="basic", beta=0.5, gain=0.5, v_th=0.5, reset="soft",
+        detach=True, compare=">=", surrogate=("spikingjelly.Sigmoid", {"alpha": 4.0}),
+    )  # fmt: skip
+    run = ours.forward(x.detach().numpy())
+    assert len(run.spikes) == 17
+    for name, spikes in run.spikes.items():
+        assert np.array_equal(spikes, recorded.output(name)[0]), name
+    back = ours.backward(run, c.numpy())
+    assert off(back.input, x.grad.numpy()) < 1e-9
+    for name, parameter in net.named_parameters():
+        assert off(back.weights[name], parameter.grad.numpy()) < 1e-9, name
+
+
 SIZES = [20, *[64] * 8]
 
 
