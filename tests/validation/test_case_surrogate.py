@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -66,6 +67,11 @@ def test_wide_explodes_narrow_vanishes_and_area_reverses_it():
     g = depth.height(star)
     found = mean_field.gains(done.net, done.run, g, detach=True)[: -stack.SKIPPED]
     assert np.isclose(np.exp(np.mean(np.log(found))), 1.0, atol=0.1)
+
+
+def test_the_page_has_the_table_of_all_surrogates():
+    page = Path(__file__).parents[2] / "docs" / "surrogate.md"
+    assert surrogates.table() in page.read_text(encoding="utf-8")
 
 
 def test_fifty_layers_have_a_finite_profile_however_far_their_gradients_go():
