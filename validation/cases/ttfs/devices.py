@@ -94,8 +94,40 @@ def jittered(run: Run) -> Measured:
     a = np.array(table)
     holds = (np.diff(a, axis=1) <= 0.015).all() and (a[:, 1] >= 0.96).all()
     holds &= (a[:, 2] >= 0.93).all() and (a[:, 3] >= 0.75).all() and (a[:, 3] <= 0.90).all()
+    run.once(figure_of_robustness)
     words = "; ".join(f"{s:g}: {listed(a[:, k])}" for k, s in enumerate(sigmas))
     return Measured(words, bool(holds))
+
+
+def figure_of_robustness(run: Run) -> None:
+    """Accuracy over jitter, bits of times and of weights, and width of the windows."""
+    import matplotlib.pyplot as plt
+
+    net = run.once(trained, 0.0, run.seeds[0])
+    short, long = margin(net, 0.5), margin(net, 9.0)
+    sigmas, bits, zetas = np.linspace(0.0, 0.5, 11), range(1, 9), np.linspace(-0.95, 0.5, 13)
+    figure, axes = plt.subplots(1, 4, figsize=(12, 3), sharey=True)
+    noisy = [[tested(short, perturb=jitter(s, k, silent=all_times)) for s in sigmas]
+             for k, all_times in ((0, False), (1, True))]  # fmt: skip
+    axes[0].plot(sigmas, noisy[0], "o-", label="spikes")
+    axes[0].plot(sigmas, noisy[1], "s--", label="silent neurons too")
+    axes[0].set_xlabel(r"jitter of times / $\tau_c$")
+    for name, one, style in (("1.5", short, "o-"), ("10", long, "s--")):
+        values = [tested(one, perturb=steps_of_time(b)) for b in bits]
+        axes[1].plot(bits, values, style, label=f"windows of {name} times the activity")
+    axes[1].set_xlabel("bits of times")
+    axes[2].plot(bits, [tested(coarse_weights(net, b)) for b in bits], "o-")
+    axes[2].set_xlabel("bits of weights")
+    for semantics, style in (("closed", "k:"), ("clamped", "o-"), ("event", "s--")):
+        values = [tested(margin(net, z), semantics) for z in zetas]
+        axes[3].plot(1 + zetas, values, style, label=semantics)
+    axes[3].set_xlabel("windows / activity")
+    axes[0].set_ylabel("test accuracy")
+    for axis in (axes[0], axes[1], axes[3]):
+        axis.legend(frameon=False, fontsize=8)
+    figure.tight_layout()
+    run.save(figure, "robustness")
+    plt.close(figure)
 
 
 @PAPER.claim("T16", "spike times may be coarse, and long windows waste their bits",
