@@ -119,11 +119,15 @@ def test_an_unwritable_cache_costs_time_only(copy):
     assert run(copy, code, EVSIM_CACHE_DIR="/proc/nowhere")[0] == "True"
 
 
-def test_the_verbs_of_every_model_interpreted():
-    """These files run without compilation only."""
-    files = ["tests/test_kernels.py", "tests/test_ttfs_kernels.py"]
+def test_what_takes_minutes_to_compile_runs_interpreted():
+    """The verbs of every model, and several models on one cycle."""
+    tests = [
+        "tests/test_kernels.py",
+        "tests/test_ttfs_kernels.py",
+        "tests/test_networks.py::test_several_models_on_one_cycle",
+    ]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-qx", "-p", "no:cacheprovider", *files],
+        [sys.executable, "-m", "pytest", "-qx", "-p", "no:cacheprovider", *tests],
         env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
         cwd=PACKAGE.parent,
         capture_output=True,
