@@ -186,7 +186,8 @@ def test_equation_14_next_to_grazing():
 def test_sum_rules_of_a_layer(n, delay):
     """All spikes move with all inputs; all times scale together; scaling voltages moves none."""
     rng, m = np.random.default_rng(n), 7
-    weight, v_th = rng.normal(1.0, 2.0, (m, n)), rng.uniform(0.8, 1.2, n)
+    weight = rng.normal(1.0, 2.0, (m, n))
+    v_th = rng.uniform(0.8, 1.2, n) if delay else 1.0
     delay = rng.uniform(0.1, 2.0, (m, n)) if delay is None else delay
     net = evsim.Network()
     net.add_input("in", m)

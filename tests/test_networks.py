@@ -6,6 +6,7 @@ else, so that an error in the book-keeping of one is a difference.
 """
 
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -102,6 +103,18 @@ def test_pulses_and_currents(kind):
     windows = simulate(net, inputs, UNTIL, path="window")
     assert len(windows.spikes["a"]) > 10
     assert same(windows, simulate(net, inputs, UNTIL, path="queue"))
+
+
+@pytest.mark.parametrize("kind", ["one", "short"])
+def test_parts(monkeypatch, kind):
+    """Each with its own neurons, arrivals and spikes; they meet at the end of every window."""
+    monkeypatch.setattr(sys.modules["evsim.simulate"], "LARGE", 1)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    net, inputs = recurrent(kind, 7)
+    whole = simulate(net, inputs, UNTIL, threads=1)
+    assert len(whole.spikes["a"]) > 10
+    for threads in (2, 3):
+        assert same(whole, simulate(net, inputs, UNTIL, threads=threads))
 
 
 def several(kind, seed):
