@@ -23,7 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special, stats
+from scipy import integrate, special, stats
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,17 @@ class Family:
     cdf: Callable | None
     sample: Callable | None
     end: float = math.inf
+
+    def mean_above(self, z: float) -> float:
+        """Mean of (1) in `reference.localzo_inverse` at `v = delta z`, by quadrature."""
+        height = self.c / (2.0 * self.delta)
+        if self.density is None:
+            return height * self.end**self.alpha * (z < self.end)
+        density, power = self.density, self.alpha
+        value, _ = integrate.quad(
+            lambda y: y**power * density(y), z, self.end, epsabs=1e-13, epsrel=1e-12, limit=400
+        )
+        return float(height * value)
 
 
 def families(delta: float = 0.5) -> list[Family]:

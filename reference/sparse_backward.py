@@ -45,15 +45,21 @@ def plain_backward(x, weight, active, value, *, beta: float, below=None):
     row, neuron = _entries(active, shape, "active")
     s = np.zeros((x.shape[0] * x.shape[1], weight.shape[1]), weight.dtype)
     s[row, neuron] = value
-    s = s.reshape(shape)
-    for t in range(len(s) - 2, -1, -1):
-        s[t] += weight.dtype.type(beta) * s[t + 1]
+    s = filtered(s.reshape(shape), beta)
     grad_x = s @ weight.T
     if below is not None:
         wanted = np.zeros((s.shape[0] * s.shape[1], x.shape[2]), bool)
         wanted[_entries(below, x.shape, "below")] = True
         grad_x = np.where(wanted.reshape(x.shape), grad_x, weight.dtype.type(0.0))
     return np.tensordot(x, s, axes=((0, 1), (0, 1))), grad_x
+
+
+def filtered(s, beta: float):
+    """The filter of (1), backward in time; `s` itself is overwritten."""
+    decay = s.dtype.type(beta)
+    for t in range(len(s) - 2, -1, -1):
+        s[t] += decay * s[t + 1]
+    return s
 
 
 def sparse_backward(x, weight, active, value, *, beta: float, below=None):
@@ -146,33 +152,36 @@ def _by_weight(x, weight, samples, row, neuron, value, beta):
     _group(neuron, row, value, start, source, factor)
     grad = np.empty(weight.shape, kind)
     width = min(TRACED, x.shape[1])
-    traces, outs = np.empty((x.shape[0], width), kind), np.empty((n_out, width), kind)
-    for first in range(0, x.shape[1], width):
-        part = x[:, first : first + width]
-        trace, out = traces[:, : part.shape[1]], outs[:, : part.shape[1]]
-        _trace(part, kind.type(beta), samples, trace)
+    traces = np.empty((-(-x.shape[1] // width), x.shape[0], width), kind)
+    _trace(x, kind.type(beta), samples, traces)
+    out = np.empty((n_out, width), kind)
+    for first, trace in zip(range(0, x.shape[1], width), traces, strict=True):
         _combine_each(out, trace, start, source, factor)
-        grad[first : first + width] = out.T
+        part = grad[first : first + width]
+        part[...] = out.T[: len(part)]
     return grad
 
 
 def _by_input(shape, weight, samples, row, neuron, value, beta, wanted):
     """The second half of (2): one tile of inputs at a time, backward in time."""
     kind = weight.dtype
-    grad = np.zeros(shape, kind) if wanted is not None else np.empty(shape, kind)
     if wanted is not None and not wanted[0].size:
-        return grad
+        return np.zeros(shape, kind)
+    grad = np.empty(shape, kind)
     begin = _starts(row, shape[0])
     unit, where = (np.zeros(0, np.int64),) * 2
     if wanted is not None:
         unit, where = wanted[1], _starts(wanted[0], shape[0])
+    found = np.empty(unit.size, kind)
     width = min(WEIGHED, shape[1])
     columns = np.empty((weight.shape[1], width), kind)
     for first in range(0, shape[1], width):
         rows = weight[first : first + width]
         part, last = columns[:, : len(rows)], np.zeros((samples, len(rows)), kind)
         _turn(rows, part)
-        _filter(part, begin, neuron, value, kind.type(beta), last, first, unit, where, grad)
+        _filter(part, begin, neuron, value, kind.type(beta), last, first, unit, where, found, grad)
+    if wanted is not None:
+        _spread(unit, where, found, grad)
     return grad
 
 
@@ -202,17 +211,23 @@ def _group(neuron, row, value, start, source, factor):
 
 
 @_kernel
-def _trace(x, beta, samples, trace):
-    """Traces of all rows, of which the first `samples` are of the first step."""
-    for r in range(trace.shape[0]):
-        now, new = x[r], trace[r]
-        if r < samples:
-            for c in range(new.size):
-                new[c] = now[c]
-        else:
-            old = trace[r - samples]
-            for c in range(new.size):
-                new[c] = beta * old[c] + now[c]
+def _trace(x, beta, samples, traces):
+    """Traces of all rows, of which the first `samples` are of the first step, tile by tile.
+
+    The input is read in the order of memory; in a last tile that is too wide, the rest is zero.
+    """
+    for r in range(x.shape[0]):
+        for tile in range(traces.shape[0]):
+            new, first = traces[tile, r], tile * traces.shape[2]
+            now = x[r, first : first + new.size]
+            new[now.size :] = 0.0
+            if r < samples:
+                for c in range(now.size):
+                    new[c] = now[c]
+            else:
+                old = traces[tile, r - samples]
+                for c in range(now.size):
+                    new[c] = beta * old[c] + now[c]
 
 
 @_kernel
@@ -264,8 +279,8 @@ def _combine_each(out, vectors, start, which, factor):
 
 
 @_kernel
-def _filter(part, begin, neuron, value, beta, last, first, unit, where, grad):
-    """Gradients of the inputs of one tile; only those in `unit` where `where` is given."""
+def _filter(part, begin, neuron, value, beta, last, first, unit, where, found, grad):
+    """Gradients of the inputs of one tile: those in `unit` where `where` is given, else all."""
     samples, width = last.shape
     b = samples - 1
     for r in range(grad.shape[0] - 1, -1, -1):
@@ -277,7 +292,16 @@ def _filter(part, begin, neuron, value, beta, last, first, unit, where, grad):
                 grad[r, first + c] = last[b, c]
         else:
             for k in range(where[r], where[r + 1]):
-                c = unit[k] - first
-                if 0 <= c < width:
-                    grad[r, unit[k]] = last[b, c]
+                if first <= unit[k] < first + width:
+                    found[k] = last[b, unit[k] - first]
         b = b - 1 if b > 0 else samples - 1
+
+
+@_kernel
+def _spread(unit, where, found, grad):
+    """Zeros, and what was found."""
+    for r in range(grad.shape[0]):
+        for c in range(grad.shape[1]):
+            grad[r, c] = 0.0
+        for k in range(where[r], where[r + 1]):
+            grad[r, unit[k]] = found[k]
