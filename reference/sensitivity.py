@@ -28,8 +28,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import mpmath
 import numpy as np
+from flint import arb, ctx
 
 
 @dataclass(frozen=True)
@@ -114,10 +114,12 @@ class Arithmetic:
     exp: Callable[[Any], Any]
     value: Callable[[Any], Any]
     rounds: int  # of Newton's method
+    point: Callable[[Any], Any] = lambda x: x  # the number itself, without the ball around it
 
 
 FLOATS = Arithmetic(math.exp, float, 3)
-DIGITS = Arithmetic(mpmath.exp, lambda x: x, 6)
+#: Of as many bits as `flint.ctx.prec`.
+DIGITS = Arithmetic(arb.exp, arb.mid, 6, arb.mid)
 DUALS = Arithmetic(Dual.exp, lambda x: x.x, 0)
 
 
@@ -175,7 +177,7 @@ def spike_times(wiring: Wiring, p: dict[str, Any], how: Arithmetic = FLOATS) -> 
         `tau_mem, v_th, v_leak, v_reset, bias, t_ref, v` by neuron, `tau_syn, i` by port and
         neuron, `w, d` by synapse, `times` by input spike; numbers that `how` can calculate with.
     how : Arithmetic
-        `DIGITS` within `mpmath.workdps`.
+        `DIGITS` under `flint.ctx.workprec`.
 
     Returns
     -------
@@ -245,7 +247,7 @@ def _solve(cell, v_th, near, kind, last, t_ref):
         return Dual(float(near), gap.d / slope.x)
     t = 0 * v_th + near
     for _ in range(how.rounds):
-        t = t + (v_th - cell.voltage(t)) / cell.slope(t)
+        t = how.point(t + (v_th - cell.voltage(t)) / cell.slope(t))
     return t
 
 
@@ -294,12 +296,12 @@ def sensitivities(wiring: Wiring, p: dict[str, Any]) -> np.ndarray:
 def moved_times(wiring: Wiring, p: dict[str, Any], direction, step: float, digits: int = 50):
     """(times(p + h v) - times(p - h v))/(2 h) for every spike, in `digits` digits."""
     _, values = flat(p)
-    with mpmath.workdps(digits):
-        h = mpmath.mpf(step)
+    with ctx.workprec(math.ceil(digits * math.log2(10))):
+        h = arb(step)
         ahead, behind = (
             spike_times(
                 wiring,
-                unflat(p, [mpmath.mpf(a) + sign * h * mpmath.mpf(b)
+                unflat(p, [arb(a) + sign * h * arb(b)
                            for a, b in zip(values, direction, strict=True)]),
                 DIGITS,
             )
