@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 
 from evsim.testing.accuracy import Accuracy
-from evsim.testing.case import Case
+from evsim.testing.case import Case, source
 from evsim.testing.subject import Broken, NotApplicable, Subject, Unclear, as_subject
 
 EXAMPLES = 30
@@ -100,10 +101,12 @@ class Law:
         ------
         Broken, Unclear
         """
+        subject = as_subject(simulator, accuracy)
         try:
-            self.check(as_subject(simulator, accuracy), *arguments)
+            self.check(subject, *arguments)
         except Broken as broken:
-            raise Broken(message(self, arguments, str(broken))) from broken.__cause__
+            text = message(self, arguments, str(broken), subject.last)
+            raise Broken(text) from broken.__cause__
 
 
 def law(id: str, statement: str, why: str, cases: Callable, **more: Any) -> Callable:
@@ -116,36 +119,40 @@ def law(id: str, statement: str, why: str, cases: Callable, **more: Any) -> Call
     return decorate
 
 
-def message(law: Law, arguments: tuple, what: str) -> str:
-    """A failure in words."""
+def message(law: Law, arguments: tuple, what: str, last: Case | None) -> str:
+    """A failure in words; `last` is the case that the simulator ran last."""
     lines = [f"{law.id} is broken: {law.statement}", "", what, "", "The case:"]
     names = [*signature(law.check).parameters][1:]
     for name, value in zip(names, arguments, strict=True):
         text = repr(value) if isinstance(value, Case) else f"{name} = {value!r}"
         lines += ["    " + line for line in text.strip().splitlines()]
+    if last is not None and last not in arguments:
+        lines += ["", "The last run:", *("    " + line for line in source(last).splitlines())]
     return "\n".join(lines)
 
 
+class _Enough(BaseException):
+    """Ends a search for smaller cases; nobody takes it for a failure."""
+
+
 def _search(law: Law, subject: Subject, kind: str, examples: int, seconds: float) -> None:
-    """Hypothesis over the law's cases, its shrinking cut short after a while."""
-    known: dict[str, bool] = {}  # whether a case was clear, so that replays agree
-    broken: dict[str, float] = {}
+    """Hypothesis over the law's cases, its shrinking cut short after a while.
+
+    While it shrinks, Hypothesis tries smaller cases than the smallest that broke the law: the
+    last that did is the smallest.
+    """
+    broken: list[tuple[float, Broken]] = []
     refused, ran = subject.refused, subject.ran
 
     def test(arguments):
-        key = repr(arguments)
-        late = broken and time.monotonic() > min(broken.values()) + seconds
-        if key not in broken and (late or key in known):
-            assume(known.setdefault(key, False))
-            return
+        if broken and time.monotonic() > broken[0][0] + seconds:
+            raise _Enough
         try:
             law.one(subject, *arguments)
-            known[key] = True
         except Unclear:
-            known[key] = False
             assume(False)
-        except Broken:
-            broken.setdefault(key, time.monotonic())
+        except Broken as what:
+            broken.append((time.monotonic(), what))
             raise
 
     run = settings(
@@ -158,13 +165,10 @@ def _search(law: Law, subject: Subject, kind: str, examples: int, seconds: float
         phases=(Phase.generate, Phase.shrink),
         suppress_health_check=list(HealthCheck),
     )(given(law.cases(kind))(test))
-    try:
+    with contextlib.suppress(Broken, Unsatisfiable, _Enough):
         run()
-    except Broken as error:
-        error.__notes__ = []
-        raise
-    except Unsatisfiable:
-        pass
-    if not broken and subject.ran == ran:
+    if broken:
+        raise Broken(str(broken[-1][1])) from broken[-1][1].__cause__
+    if subject.ran == ran:
         reason = "implements none of its cases" if subject.refused > refused else "fits no case"
         raise NotApplicable(f"{law.id}: the simulator {reason}")

@@ -64,9 +64,11 @@ class Subject:
     gradient: Callable | None = None
     refused: int = 0  # cases that it does not implement
     ran: int = 0
+    last: Case | None = None
 
     def run(self, case: Case) -> Answer:
         """What it says about a case."""
+        self.last = case
         return self.guarded(case, lambda: self.simulate(*case.problem()))
 
     def guarded(self, case: Case, call: Callable[[], Any]) -> Answer:

@@ -142,7 +142,7 @@ def p15(subject: Subject, bias: float, t_ref: float) -> None:
         if found[0].size != jumps[0].size:
             trains = both(jumps, found, ("jumps", "the answer"))
             what = f"with tau_syn=2**-{power} the spikes are not those of jumps.\n"
-            raise Broken(f"{what}{trains}\non {case!r}")
+            raise Broken(f"{what}{trains}")
         errors.append(float(np.abs((found[0] - jumps[0]) + found[1]).max()))
     ratios = np.divide(errors[:-1], errors[1:])
     floor = 1e3 * EPS * 40.0 + subject.accuracy.jitter

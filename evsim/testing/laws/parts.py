@@ -8,7 +8,7 @@ from random import Random
 
 from hypothesis import strategies as st
 
-from evsim.testing.case import Case, Layer, Wire
+from evsim.testing.case import JUMPS, Case, Layer, Wire
 from evsim.testing.judge import both, is_true, same, same_bits, train
 from evsim.testing.law import law
 from evsim.testing.laws.scales import SCALED, pairs
@@ -200,6 +200,8 @@ def p19(subject: Subject, kind: str, values: dict, t: float) -> None:
         _falls(subject, kind, values)
     _silent(subject, alone(kind, values, [], 0.0), "without input and without time")
     unit = 3.0 * unit_weight(kind, values)
+    if kind not in JUMPS:
+        _silent(subject, alone(kind, values, [(0.0, unit)], 0.0), "at the time of its only input")
     pad = [(t, 0.0), (t, 0.0)] if kind == "mixed" else []  # one synapse type for the pair
     cancelled = [(t, unit), *pad, (t, -unit)]
     _silent(subject, alone(kind, values, cancelled), "with two spikes that cancel")

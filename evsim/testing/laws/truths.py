@@ -8,7 +8,6 @@ import numpy as np
 from hypothesis import strategies as st
 
 import evsim
-from evsim.testing.accuracy import Accuracy
 from evsim.testing.case import CHARGED, Case, Layer, Wire
 from evsim.testing.judge import is_true
 from evsim.testing.law import law
@@ -21,7 +20,6 @@ from evsim.testing.strategies import (
     networks,
     neurons,
     params,
-    trains,
     unit_weight,
 )
 from evsim.testing.subject import Broken, Subject, Unclear
@@ -158,33 +156,27 @@ def clear_neurons(draw, kind: str) -> Case:
     """One neuron that fires a few times, far from grazing."""
     values = {"tau_mem": 10.0, "tau_syn": draw(st.sampled_from([5.0, 10.0, 8.0]))}
     values = values if kind == "lif" else {"tau_mem": 10.0} if kind == "delta" else {}
-    events = draw(trains(least=1, most=3))
+    size = st.sampled_from([0.25, 0.375, 0.5]).map(lambda w: w * unit_weight(kind, values))
+    times = sorted(draw(st.lists(st.integers(1, 255), min_size=1, max_size=2, unique=True)))
     bias = 0.2 if kind in CHARGED else 1.75
-    return alone(kind, {**values, "bias": bias, "t_ref": 1.0},
-                 [(t, abs(w) * unit_weight(kind, values)) for t, w in events], 16.0)  # fmt: skip
+    events = [(k / 64, draw(size)) for k in times]
+    return alone(kind, {**values, "bias": bias, "t_ref": 1.0}, events, 16.0)
 
 
-@law("C1", "Halving the step halves the error, or what the order promises.",
+@law("C1", "A smaller step gives smaller errors: the spikes converge, with the declared order.",
      "Spike times of a scheme of order p differ from the exact ones by O(dt**p).",
      lambda kind: pairs(clear_neurons(kind)), kinds=WITH_ORACLE, clock=True,
-     examples=6)  # fmt: skip
+     examples=3)  # fmt: skip
 def c1(subject: Subject, case: Case) -> None:
-    """Errors of six steps, fitted: they must fall with at least 0.7 of the declared order."""
+    """Half and an eighth of the step: errors within what the order leaves of them.
+
+    Errors of single spikes are erratic in dt, so that a fit of few says little; what is allowed
+    falls as dt**p.
+    """
     accuracy, maker = subject.accuracy, getattr(subject.simulate, "at", None)
     if maker is None:
         raise Unclear("the step of this simulator cannot be changed")
-    steps = [accuracy.dt * 2.0**-k for k in range(-2, 4)]
-    truth = truth_of(case, replace(accuracy, dt=steps[0]))
-    errors = []
-    for dt in steps:
-        run = Subject(maker(dt), Accuracy(dt=dt, order=accuracy.order)).run(case)
-        hi, found = truth.trains["p"][0][0], run.trains["p"][0][0]
-        if hi.size != found.size:
-            raise Broken(f"with dt={dt} it fires {found.size} times, not {hi.size}")
-        errors.append(float(np.abs(found - hi).mean()))
-    if not truth.count():
-        raise Unclear("no spike")
-    slope = np.polyfit(np.log2(steps), np.log2(np.maximum(errors, 1e-15)), 1)[0]
-    if slope < 0.7 * accuracy.order and errors[-1] > 1e-12:
-        raise Broken(f"errors for dt={steps} are {errors}: an order of {slope:.2f}, where "
-                     f"{accuracy.order} is declared")  # fmt: skip
+    for part in (2, 8):
+        finer = Subject(maker(accuracy.dt / part), replace(accuracy, dt=accuracy.dt / part))
+        is_true(finer.run(case), truth_of(case, finer.accuracy))
+        subject.ran += finer.ran

@@ -1,0 +1,213 @@
+"""Generated single neurons and networks against the 60-digit oracle: wrong decisions, counted.
+
+    python benchmarks/oracle.py [--neurons 1000000] [--networks 100000] [--jobs 2] [--seconds S]
+
+Runs in blocks; each finished block is a line of `oracle_blocks.jsonl`, so that a run that was
+interrupted goes on where it ended, and the same seed makes the same cases. Blocks go to a pool
+of processes by joblib: with its Dask backend (`joblib.parallel_config("dask")`) to a cluster. The
+summary, with a digest of the sources that made it, is `oracle.json`; blocks that other sources
+made are not counted.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import time
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+from joblib import Parallel, delayed
+
+import evsim
+from evsim.progress import bar
+from evsim.testing.accuracy import EXACT
+from evsim.testing.case import Case, Layer, Wire
+from evsim.testing.judge import is_true
+from evsim.testing.subject import Answer, Broken, Unclear, trains_of
+from evsim.testing.truth import truth_of
+from reference.judge import judge
+from reference.lif import simulate as oracle
+from reference.problems import FAMILIES, UNTIL, _problem
+
+HERE = Path(__file__).resolve().parent
+SEED = 20261122
+NEURONS, NETWORKS = 400, 50  # of one block
+VECTORS = ("tau_mem", "tau_syn", "v_th", "v_leak", "v_reset", "t_ref", "bias")
+
+
+def digest() -> str:
+    """Of everything that decides what a block says."""
+    root, parts = HERE.parent, hashlib.sha256()
+    for folder in ("evsim", "reference"):
+        for path in sorted((root / folder).rglob("*.py")):
+            parts.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
+    parts.update(Path(__file__).read_bytes())
+    return parts.hexdigest()[:16]
+
+
+def neurons(block: int) -> dict:
+    """One block of single neurons, eight families in turn."""
+    numbers = range(block * NEURONS, (block + 1) * NEURONS)
+    size = len(FAMILIES)
+    problems = [_problem(FAMILIES[n % size], n // size, SEED) for n in numbers]
+    problems.sort(key=lambda p: p.neuron.reset)
+    counts, wrong = {"right": 0, "undecided": 0, "wrong": 0}, []
+    for _, group in groupby(problems, key=lambda p: p.neuron.reset):
+        members = list(group)
+        for p, (hi, lo, flagged) in zip(members, together(members), strict=True):
+            verdict = judge(oracle(p.neuron, p.arrivals, p.until), hi, lo, flagged)
+            counts[verdict.status] += 1
+            if verdict.status == "wrong":
+                wrong.append(f"{p.family} {p.number}: {verdict.reason}")
+    return {**counts, "first": wrong[:3]}
+
+
+def together(problems) -> list:
+    """(times, times_lo, flagged) of every problem, each a unit of one population."""
+    values = {k: np.array([getattr(p.neuron, k) for p in problems]) for k in VECTORS}
+    rows = [(unit, *a) for unit, p in enumerate(problems) for a in p.arrivals]
+    unit, times, weight, delay = map(np.array, zip(*rows, strict=True))
+    net, source = evsim.Network(), np.arange(unit.size)
+    net.add_input("in", unit.size)
+    model = evsim.LIF(reset=problems[0].neuron.reset, **values)
+    net.add_population("p", len(problems), model)
+    net.connect("in", "p", pre_units=source, post_units=unit, weight=weight, delay=delay)
+    record = evsim.simulate(net, {"in": evsim.Spikes(times, source)}, UNTIL)
+    s, flagged = record.spikes["p"], {u for _, u, _, _ in record.undecided}
+    masks = [s.units == n for n in range(len(problems))]
+    return [(s.times[m], s.times_lo[m], n in flagged) for n, m in enumerate(masks)]
+
+
+def network(number: int) -> Case:
+    """A network of two populations, feed-forward or with cycles, by its number."""
+    rng = np.random.default_rng((SEED, 1, number))
+    n = {"in": int(rng.integers(1, 4)), "a": int(rng.integers(1, 5)), "b": int(rng.integers(1, 4))}
+    layers = tuple(Layer(k, n[k], "lif", parameters(rng, n[k])) for k in ("a", "b"))
+    pairs = [("in", "a"), ("a", "b")]
+    pairs += [("a", "a"), ("b", "a")] if rng.random() < 0.5 else []
+    wires = tuple(wire(rng, pre, post, n) for pre, post in pairs)
+    count = int(rng.integers(2, 9))
+    times, units = np.sort(rng.uniform(0, 15, count)), rng.integers(0, n["in"], count)
+    train = tuple(zip(times.tolist(), units.tolist(), strict=True))
+    return Case(layers, wires, {"in": train}, {"in": n["in"]}, 20.0)
+
+
+def parameters(rng, n: int) -> dict:
+    """Of a population; a quarter with equal time constants."""
+    tau = rng.uniform(5, 20, n)
+    same = rng.random() < 0.25
+    return {
+        "tau_mem": tuple(tau.tolist()),
+        "tau_syn": tuple((tau if same else rng.uniform(2, 20, n)).tolist()),
+        "v_th": tuple(rng.uniform(0.7, 1.3, n).tolist()),
+        "v_reset": float(rng.uniform(-0.5, 0.3)),
+        "t_ref": float(rng.choice((0.0, 1.0, rng.uniform(0.1, 2.0)))),
+        "bias": float(rng.choice((0.0, 0.5, rng.uniform(-0.3, 1.2)))),
+    }
+
+
+def wire(rng, pre: str, post: str, n: dict) -> Wire:
+    """All to all, both signs; delays of one number or of one per synapse."""
+    weight = rng.normal(1.0, 2.5, (n[pre], n[post]))
+    delay = rng.uniform(0.3, 3.0, weight.shape)
+    rows = lambda x: tuple(map(tuple, x.tolist()))  # noqa: E731
+    return Wire(pre, post, rows(weight), rows(delay) if rng.random() < 0.5 else 1.5)
+
+
+def networks(block: int) -> dict:
+    """One block of networks: every spike within the bound that the oracle carries through."""
+    counts, wrong = {"right": 0, "unclear": 0, "wrong": 0, "spikes": 0}, []
+    for number in range(block * NETWORKS, (block + 1) * NETWORKS):
+        case = network(number)
+        try:
+            truth = truth_of(case, EXACT)
+        except Unclear:
+            counts["unclear"] += 1
+            continue
+        record = evsim.simulate(*case.problem())
+        try:
+            is_true(Answer(trains_of(record, case)), truth)
+            counts["right"] += 1
+            counts["spikes"] += truth.count()
+        except Broken as broken:
+            counts["wrong"] += 1
+            wrong.append(f"{number}: {broken}")
+    return {**counts, "first": wrong[:3]}
+
+
+BLOCKS = {"neurons": (neurons, NEURONS), "networks": (networks, NETWORKS)}
+
+
+def one(kind: str, block: int) -> dict:
+    """A block and what it is."""
+    began = time.process_time()
+    return {"kind": kind, "block": block, **BLOCKS[kind][0](block),
+            "cpu": round(time.process_time() - began, 2)}  # fmt: skip
+
+
+def main() -> None:
+    """What is not done yet, then the summary."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--neurons", type=int, default=1_000_000)
+    parser.add_argument("--networks", type=int, default=100_000)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="end after so long")
+    parser.add_argument("--folder", type=Path, default=HERE)
+    options = parser.parse_args()
+    stamp, log = digest(), options.folder / "oracle_blocks.jsonl"
+    done = finished(log, stamp)
+    counts = {"neurons": options.neurons, "networks": options.networks}
+    wanted = [(kind, k) for kind, n in counts.items() for k in range(-(-n // BLOCKS[kind][1]))]
+    todo = [job for job in wanted if job not in done]
+    began = time.monotonic()
+    with bar("oracle") as show, log.open("a") as file:
+        run = Parallel(
+            n_jobs=options.jobs, return_as="generator_unordered", pre_dispatch="2*n_jobs"
+        )
+        for row in run(delayed(one)(*job) for job in within(todo, began + options.seconds)):
+            file.write(json.dumps({"digest": stamp, **row}) + "\n")
+            file.flush()
+            done[row["kind"], row["block"]] = row
+            show(len(done), len(wanted), row["kind"])
+    summary = {"digest": stamp, "seed": SEED, "evsim": evsim.__version__, "wanted": len(wanted),
+               "blocks": len(done)} | {kind: total(done, kind) for kind in BLOCKS}  # fmt: skip
+    part = options.folder / "oracle.json.part"
+    part.write_text(json.dumps(summary, indent=1) + "\n")
+    part.replace(options.folder / "oracle.json")
+    print(json.dumps(summary, indent=1))
+
+
+def finished(log: Path, stamp: str) -> dict:
+    """Blocks of these sources; a line that was cut off counts for nothing."""
+    found = {}
+    for line in log.read_text().splitlines() if log.exists() else []:
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if row.pop("digest") == stamp:
+            found[row["kind"], row["block"]] = row
+    return found
+
+
+def within(jobs, end: float):
+    """Jobs, as long as there is time."""
+    for job in jobs:
+        if time.monotonic() > end:
+            return
+        yield job
+
+
+def total(done: dict, kind: str) -> dict:
+    """Sums over the blocks of a kind."""
+    rows = [row for row in done.values() if row["kind"] == kind]
+    names = [k for k in (rows[0] if rows else {}) if k not in ("kind", "block", "first")]
+    return {k: round(sum(row[k] for row in rows), 2) for k in names} | {
+        "first wrong": [text for row in rows for text in row["first"]][:5]
+    }
+
+
+if __name__ == "__main__":
+    main()
