@@ -130,12 +130,13 @@ def _entries(entries, shape, name):
         return np.divmod(np.flatnonzero(entries), shape[2])
     if entries.ndim != 2 or entries.shape[1] != 3:
         raise ValueError(f"{name} must have the shape (k, 3); got {entries.shape}")
-    outside = np.argwhere((entries < 0) | (entries >= shape))
-    if outside.size:
-        k = int(outside[0, 0])
+    columns = [entries[:, axis] for axis in range(3)]
+    fits = (c.min() >= 0 and c.max() < n for c, n in zip(columns, shape, strict=True))
+    if len(entries) and not all(fits):
+        k = int(np.argwhere((entries < 0) | (entries >= shape))[0, 0])
         raise ValueError(f"{name}[{k}] is {entries[k].tolist()}, outside {shape}")
-    row = entries[:, 0].astype(np.int64) * shape[1] + entries[:, 1]
-    unit = np.ascontiguousarray(entries[:, 2], np.int64)
+    row = columns[0].astype(np.int64) * shape[1] + columns[1]
+    unit = np.ascontiguousarray(columns[2], np.int64)
     falls = np.flatnonzero(np.diff(row * shape[2] + unit) <= 0)
     if falls.size:
         raise ValueError(
@@ -165,9 +166,9 @@ def _by_weight(x, weight, samples, row, neuron, value, beta):
 def _by_input(shape, weight, samples, row, neuron, value, beta, wanted):
     """The second half of (2): one tile of inputs at a time, backward in time."""
     kind = weight.dtype
+    grad = np.empty(shape, kind) if wanted is None else np.zeros(shape, kind)
     if wanted is not None and not wanted[0].size:
-        return np.zeros(shape, kind)
-    grad = np.empty(shape, kind)
+        return grad
     begin = _starts(row, shape[0])
     unit, where = (np.zeros(0, np.int64),) * 2
     if wanted is not None:
@@ -299,9 +300,7 @@ def _filter(part, begin, neuron, value, beta, last, first, unit, where, found, g
 
 @_kernel
 def _spread(unit, where, found, grad):
-    """Zeros, and what was found."""
+    """Put what was found in its place."""
     for r in range(grad.shape[0]):
-        for c in range(grad.shape[1]):
-            grad[r, c] = 0.0
         for k in range(where[r], where[r + 1]):
             grad[r, unit[k]] = found[k]
