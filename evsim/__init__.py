@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from evsim.nir import from_nir
     from evsim.nir_out import to_nir
     from evsim.outcome import ZenoError
-    from evsim.proof.certify import Certificate, certify, certify_spikes
+    from evsim.proof.certify import certify, certify_spikes
+    from evsim.proof.verdict import Certificate
     from evsim.record import Record
     from evsim.simulate import simulate
     from evsim.spikes import Spikes
@@ -71,7 +72,7 @@ _HOME = {
     "AlphaLIF": "evsim.models.alpha",
     "QIF": "evsim.models.quadratic",
     "TTFS": "evsim.models.ttfs",
-    "Certificate": "evsim.proof.certify",
+    "Certificate": "evsim.proof.verdict",
     "Current": "evsim.delivery",
     "DeltaLIF": "evsim.models.delta",
     "FeedForward": "evsim.feedforward",

@@ -33,7 +33,7 @@ from evsim.start import (
     later_only,
     together,
 )
-from evsim.sweep import coefficients, sweep, two_buffers
+from evsim.sweep import Evidence, coefficients, guarded, longer, new_trail, sweep, two_buffers
 
 #: What comes first where an arrival is at the time of a spike; several spikes at one instant.
 POLICIES = {"tie": ("spike_first", "arrival_first"), "multi": ("repeat", "hold")}
@@ -138,18 +138,24 @@ def simulate(
             trains |= before.spikes
         first, hold = tie == "arrival_first", multi == "hold"
         job = Job(network, trains, whole, since, float(until), first, at, hold, share)
-        return _run(job, stages, whole, before, policies, shown)
+        job.evidence = {} if certify and before is None else None
+        record = _run(job, stages, whole, before, policies, shown)
+        return _proved(record, job.evidence or {}) if certify else record
 
     processors = threads or os.cpu_count() or 1
     workers = max(1, min(len(checked), processors))
     share = processors_for(network, min(processors, os.cpu_count() or 1) // workers)
     with meter(progress, "simulating", len(stages) * len(samples)) as shown:
         records = _in_parallel(run, [*zip(checked, past, strict=True)], workers)
-    if certify:
-        from evsim.proof.certify import certify as proof_of
-
-        records = [replace(record, certificate=proof_of(record)) for record in records]
     return records if isinstance(inputs, list | tuple) else records[0]
+
+
+def _proved(record: Record, evidence) -> Record:
+    """The record with its certificate, by what its sweeps have kept where that suffices."""
+    from evsim.proof.beside import certificate_of
+    from evsim.proof.certify import certify
+
+    return replace(record, certificate=certificate_of(record, evidence) or certify(record))
 
 
 def _check_numbers(until: float, threads: int | None) -> None:
@@ -281,12 +287,20 @@ def sweep_events(job: Job, name: str):
     flags, found, nothing = new_flags(n), np.empty(n, np.int64), np.zeros(n)
     table = tuple(np.empty(events.hi.size) for _ in verbs.prepare(p, 0.0))
     coefficients(p, events, table)
+    guard, trail = p, new_trail(state, 0)
+    if job.evidence is not None and (lower := guarded(p)) is not None:
+        guard, trail = lower, new_trail(state, 8 * n + 1024)
 
     def go(spikes, doubts):
-        return sweep(p, states, books, events, table, weights, currents, (job.until, 0.0),
-                     job.arrival_first, place, flags, found, nothing, spikes, doubts)  # fmt: skip
+        nonlocal trail
+        if 0 < trail.unit.size == trail.used[0]:
+            trail = longer(trail)
+        return sweep(p, guard, states, books, events, table, weights, currents, (job.until, 0.0),
+                     job.arrival_first, place, flags, found, nothing, spikes, doubts, trail)  # fmt: skip
 
     spikes, doubts = to_the_end(go, name, books, place, new_log(max(256, n)), new_log(64))
+    if job.evidence is not None and guard is not p:
+        job.evidence[name] = Evidence(p, state, events, weights, table, trail)
     return spikes, doubts, states[place.turn[0]], books
 
 

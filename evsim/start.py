@@ -43,6 +43,7 @@ class Job:
     starts: dict[str, Snapshot]
     hold: bool = False  # at most one spike of a neuron at one instant
     threads: int = 1  # that a group of populations may use; does not change a bit
+    evidence: dict[str, Any] | None = None  # what a proof wants of sweeps, where there is to be one
     tell: Callable[[float], None] = lambda fraction: None  # how far the present group has come
 
 

@@ -14,9 +14,12 @@ import numpy as np
 
 from evsim.jit import inline_kernel, kernel
 from evsim.models import verbs
+from evsim.models.lif import LIFKernel
+from evsim.models.refractory import CLAMP
 from evsim.neuron import (
     CURRENT,
     DONE,
+    FULL,
     Clock,
     advance_to,
     clock_of,
@@ -36,6 +39,85 @@ class Events(NamedTuple):
     lo: Any
     kind: Any
     row: Any
+
+
+class Trail(NamedTuple):
+    """What a sweep leaves for a proof of its silences: every neuron that went through events
+    again, with its states before and behind them; all states at the last event; and the
+    greatest magnitudes before a pass.
+
+    Without room from the start nothing is kept.
+    """
+
+    unit: Any
+    first: Any  # event, and one behind the last
+    stop: Any
+    before: Any  # tuples of arrays
+    after: Any
+    used: Any  # (1,)
+    last: Any
+    most: Any
+
+
+def new_trail(state, capacity: int) -> Trail:
+    """An empty trail of a population with this state; none with a capacity of 0."""
+    n = state[0].size if capacity else 0
+    return Trail(
+        *(np.empty(capacity, np.int64) for _ in range(3)),
+        tuple(np.empty(capacity) for _ in state),
+        tuple(np.empty(capacity) for _ in state),
+        np.zeros(1, np.int64),
+        tuple(np.empty(n) for _ in state),
+        tuple(np.zeros(n) for _ in state),
+    )
+
+
+@inline_kernel
+def widen(most, state):
+    """Raise the greatest magnitudes of every neuron."""
+    for k in range(len(most)):
+        sizes, values = most[k], state[k]
+        for n in range(sizes.size):
+            size = abs(values[n])
+            sizes[n] = size if size > sizes[n] else sizes[n]
+
+
+def longer(trail: Trail) -> Trail:
+    """A copy with twice the room."""
+
+    def twice(values):
+        return np.resize(values, 2 * values.size)
+
+    return trail._replace(
+        unit=twice(trail.unit), first=twice(trail.first), stop=twice(trail.stop),
+        before=tuple(map(twice, trail.before)), after=tuple(map(twice, trail.after)),
+    )  # fmt: skip
+
+
+class Evidence(NamedTuple):
+    """What `evsim.proof.layer` wants of the sweep of a population: its start, its events with the
+    coefficients of their intervals, and its trail."""
+
+    p: Any
+    start: Any
+    events: Any
+    weights: Any
+    table: Any
+    trail: Trail
+
+
+#: By how much the threshold of flags is lowered where a trail is kept, relatively.
+LOWERED = 1.001e-6
+
+
+def guarded(p):
+    """The parameters by which neurons are flagged if there is to be a proof, or None where
+    `evsim.proof.layer` has none: for other models, levels and parameters of each neuron."""
+    if type(p) is not LIFKernel or isinstance(p.theta, np.ndarray) or not p.theta > 0.0:
+        return None
+    if p.refractory != CLAMP and p.t_ref > 0.0:
+        return None
+    return p._replace(theta=p.theta * (1.0 - LOWERED))
 
 
 #: Bytes of a page, and where large NumPy arrays, such as weights, begin in theirs.
@@ -142,7 +224,7 @@ def flagged(words, others, found):
 @inline_kernel
 def redo(
     p, n, e, stop, events, table, weights, before, after, books, place,
-    arrival_first, spikes, doubts,
+    arrival_first, spikes, doubts, trail,
 ):  # fmt: skip
     """Neuron `n` through events `e` to `stop` again, from its untouched state; a status."""
     at = np.uint64(n)  # an index that may be negative costs a test
@@ -154,6 +236,8 @@ def redo(
     if fresh:
         hi, lo = events.hi[k - 1], events.lo[k - 1]
         clock = Clock(hi, lo, past.busy, past.free_hi, past.free_lo, past.free_error)
+    if trail.unit.size > 0 and k == e and place.within[0] == 0:
+        verbs.store(trail.before, trail.used[0], x)
     place.arrival[0] = place.within[0] = 0
     status = DONE
     while k < stop and status == DONE:
@@ -172,11 +256,16 @@ def redo(
         enter(books, at, clock)
     if status != DONE:
         stop_at(place, n, k - e)
+    elif trail.unit.size > 0:
+        j = trail.used[0]
+        trail.unit[j], trail.first[j], trail.stop[j] = n, e, stop
+        verbs.store(trail.after, j, x)
+        trail.used[0] = j + 1
     return status
 
 
 @inline_kernel
-def glide(p, states, events, table, weights, nothing, flags, clamped, place):
+def glide(p, states, events, table, weights, nothing, flags, clamped, place, most):
     """Flow for as long as no neuron needs the solver and no current changes.
 
     `place.event` then tells from which event on one does, and up to which all have been flowed.
@@ -188,6 +277,7 @@ def glide(p, states, events, table, weights, nothing, flags, clamped, place):
     stop = e
     while e < size:
         before, after = states[place.turn[0]], states[1 - place.turn[0]]
+        widen(most, before)
         only_spikes = e + BLOCK <= size
         if only_spikes:
             for k in range(e, e + BLOCK):
@@ -215,33 +305,41 @@ def glide(p, states, events, table, weights, nothing, flags, clamped, place):
 
 @kernel
 def sweep(
-    p, states, books, events, table, weights, currents, until, arrival_first, place, flags,
-    found, nothing, spikes, doubts,
+    p, guard, states, books, events, table, weights, currents, until, arrival_first, place,
+    flags, found, nothing, spikes, doubts, trail,
 ):  # fmt: skip
     """Run a population from `place` over its events and on to `until`; a status.
 
     `states` are two buffers. `FULL` asks for logs with more room and another call; `ZENO`
     leaves the neuron that ran away in `place`. `table` comes from `coefficients`; `found` has
-    room for the index of every neuron; `nothing` is a row of zeros.
+    room for the index of every neuron; `nothing` is a row of zeros. `guard` are the parameters
+    by which neurons are flagged: `p`, or with a lower threshold where a `trail` is kept.
     """
     n_neurons, kind = books.current.size, events.kind
     words, clamped = flags.view(np.uint64), books.busy.view(np.uint64)
     while True:
         if place.event[1] == place.event[0]:
-            glide(p, states, events, table, weights, nothing, flags, clamped, place)
+            glide(guard, states, events, table, weights, nothing, flags, clamped, place,
+                  trail.most)  # fmt: skip
         e, stop = place.event[0], place.event[1]
         before, after = states[place.turn[0]], states[1 - place.turn[0]]
         if e == stop:
             if e > 0 and place.within[0] == 0:
                 books.hi[:], books.lo[:] = events.hi[e - 1], events.lo[e - 1]
+            if trail.unit.size > 0 and place.neuron[0] == 0 and place.within[0] == 0:
+                for n in range(n_neurons):
+                    verbs.store(trail.last, n, verbs.load(before, n))
             span = (0, n_neurons, 0)
             return finish(p, before, books, span, 0, until, place, spikes, doubts)
         # A clamped neuron always goes to the solver, where its release is.
         for k in range(flagged(words, clamped, found)):
             if found[k] >= place.neuron[0]:
+                if 0 < trail.unit.size == trail.used[0]:
+                    place.neuron[0] = found[k]
+                    return FULL
                 status = redo(
                     p, found[k], e, stop, events, table, weights, before, after, books, place,
-                    arrival_first, spikes, doubts,
+                    arrival_first, spikes, doubts, trail,
                 )  # fmt: skip
                 if status != DONE:
                     return status

@@ -13,7 +13,7 @@ from evsim.jit import kernel
 from evsim.models import verbs
 from evsim.models.lif import LIF
 from evsim.neuron import new_books, new_flags, new_log, new_place
-from evsim.sweep import Events, coefficients, sweep, two_buffers
+from evsim.sweep import Events, coefficients, new_trail, sweep, two_buffers
 
 N_IN, N_OUT, N_EVENTS, UNTIL = 784, 1024, 5000, 0.5
 
@@ -73,9 +73,9 @@ class Layer:
         table = tuple(np.empty(N_EVENTS) for _ in verbs.prepare(p, 0.0))
         coefficients(p, self.events, table)
         status = sweep(
-            p, states, new_books(N_OUT), self.events, table, self.weights, self.currents,
+            p, p, states, new_books(N_OUT), self.events, table, self.weights, self.currents,
             (UNTIL, 0.0), False, new_place(), new_flags(N_OUT), np.empty(N_OUT, np.int64),
-            np.zeros(N_OUT), *self.logs,
+            np.zeros(N_OUT), *self.logs, new_trail(states[0], 0),
         )  # fmt: skip
         if status != 0:
             raise RuntimeError(f"the sweep of a benchmark ended with status {status}")

@@ -12,6 +12,10 @@ bound relative errors:
 ``second``
     of `evsim.proof.flow.moment` for an exact argument.
 
+`FADE`, `GAIN`
+    of `evsim.models.flow.exponential` in floats for an exact interval: of what is left of a variable,
+    and of what a current adds to the membrane; with `ARG` times the largest argument besides.
+
 An error `arg` of the argument :math:`x` changes :math:`e^{-x}` and :math:`\\varphi(x)` by at
 most `arg` :math:`x` relatively. `tests/test_proof_bounds.py` derives each constant again, step by
 step in ball arithmetic, and holds it against random and extreme arguments.
@@ -38,6 +42,9 @@ class Bounds(NamedTuple):
 SINGLE = Bounds(2.0**-53, 1.0, 1.0, 2.0, 3.0, 5.0, 26.0)
 #: Of pairs.
 DOUBLE = Bounds(2.0**-106, 3.0, 4.0, 5.0, 24.0, 64.0, 260.0)
+
+UNIT = SINGLE.unit
+FADE, GAIN, ARG = 7.0, 13.0, 5.0
 
 #: Factor by which a sum of at most 4000 non-negative floats is raised to bound the exact one.
 UP = 1.0 + 1e-12

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -15,6 +13,7 @@ from evsim.proof.doubles import REASONS, Finding, Outcome
 from evsim.proof.doubles import run as run_doubles
 from evsim.proof.events import LEVEL
 from evsim.proof.problem import Problem, build
+from evsim.proof.verdict import Certificate, Enclosures
 from evsim.record import Record
 from evsim.simulate import checked_inputs
 from evsim.spikes import Spikes
@@ -26,75 +25,6 @@ PRECISION = 1024
 NEARBY = 0.01
 #: Larger networks get scalar radii: their rows would fill the memory, and their runs are short.
 MOST_NEURONS = 300
-
-
-@dataclass(frozen=True)
-class Enclosures:
-    """Proved bounds of the spike times of a population, in the order of its spikes.
-
-    Attributes
-    ----------
-    lower, upper : list of str
-        Decimal numbers; the true time lies between them.
-    radius : ndarray
-        Half of their distance, before rounding to decimals.
-    units : ndarray
-    """
-
-    lower: list[str]
-    upper: list[str]
-    radius: np.ndarray
-    units: np.ndarray
-
-
-@dataclass(frozen=True, repr=False)
-class Certificate:
-    """A verdict on spike trains.
-
-    Attributes
-    ----------
-    status : {"PROVED", "WRONG", "UNDECIDED"}
-    spikes : dict of Enclosures
-        By population; only those proved, which are all where the status is PROVED.
-    first_wrong : (population, unit, time) or None
-        The first event, in time, at which the claim departs from the truth.
-    instead : str
-        What happens there, or why it is undecided; empty where the status is PROVED.
-    undecided : (population, unit, time) or None
-        Where the proof stopped.
-    tier : str
-        The arithmetic of the last attempt: "float64", "double-double" or "balls".
-    bits : int
-        Its precision.
-    finding : Finding or None
-        Gap, radius and spikes of the event named by `first_wrong` or `undecided`.
-    proved_until : float
-        Up to here all is proved [s].
-    """
-
-    status: str
-    spikes: dict[str, Enclosures]
-    first_wrong: tuple[str, int, float] | None
-    instead: str
-    undecided: tuple[str, int, float] | None
-    tier: str
-    bits: int
-    finding: Finding | None
-    proved_until: float
-    tolerance: float
-    outcome: Outcome = field(repr=False)
-    problem: Problem = field(repr=False)
-    network: Network = field(repr=False)
-
-    def save(self, path) -> None:
-        """Write it as JSON; `reference.certificate.check` proves it again, independently."""
-        from evsim.proof.files import save
-
-        save(self, path)
-
-    def __repr__(self) -> str:
-        where = f", {self.instead}" if self.instead else ""
-        return f"Certificate({self.status}, {self.outcome.proved} spikes, {self.tier}{where})"
 
 
 def certify(
@@ -269,38 +199,19 @@ def _certificate(problem: Problem, spikes, outcome: Outcome, tolerance, network)
         status, _enclosures(problem, spikes, outcome),
         where if status == "WRONG" else None, _words(finding),
         where if status == "UNDECIDED" else None, outcome.tier, outcome.bits, finding,
-        problem.until if finding is None else finding.time, tolerance, outcome, problem, network,
+        problem.until if finding is None else finding.time, tolerance, outcome.proved, network,
+        lambda: (problem, outcome),
     )  # fmt: skip
 
 
 def _enclosures(problem: Problem, spikes, outcome: Outcome) -> dict[str, Enclosures]:
     found = {}
     for name, place in problem.order.items():
-        mine = np.flatnonzero(place < outcome.proved)
-        pairs = [decimals(outcome.times[k], outcome.radius[k]) for k in place[mine]]
-        found[name] = Enclosures(
-            [a for a, _ in pairs], [b for _, b in pairs], outcome.radius[place[mine]],
-            spikes[name].units[mine],
-        )  # fmt: skip
+        mine = place[place < outcome.proved]
+        units = spikes[name].units[place < outcome.proved]
+        times = [outcome.times[k] for k in mine]
+        found[name] = Enclosures(outcome.radius[mine], units, lambda times=times: times)
     return found
-
-
-def decimals(time: Fraction, radius: float) -> tuple[str, str]:
-    """Decimal numbers below time - radius and above time + radius, close to them."""
-    r = Fraction(radius)
-    digits = max(0, min(400, 3 - math.floor(math.log10(radius)))) if radius > 0 else 400
-    scale = 10**digits
-    return (
-        _decimal(math.floor((time - r) * scale), digits),
-        _decimal(math.ceil((time + r) * scale), digits),
-    )
-
-
-def _decimal(k: int, digits: int) -> str:
-    """k / 10**digits, written out."""
-    sign, k = ("-", -k) if k < 0 else ("", k)
-    text = str(k).rjust(digits + 1, "0")
-    return f"{sign}{text[: len(text) - digits]}.{text[len(text) - digits :] or '0'}"
 
 
 def _words(finding: Finding | None) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from evsim.proof.certify import Certificate
+    from evsim.proof.verdict import Certificate
 
 
 def certify(
@@ -72,7 +72,7 @@ def _answer(certificate: Certificate) -> dict[str, Any]:
     return {
         "evsim": evsim.__version__,
         "status": certificate.status,
-        "spikes": certificate.outcome.proved,
+        "spikes": certificate.count,
         "largest_radius": max(radius, default=0.0),
         "first_wrong": certificate.first_wrong,
         "undecided": certificate.undecided,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from evsim.proof.certify import Certificate
+from evsim.proof.verdict import Certificate
 
 if TYPE_CHECKING:
     from evsim.record import Record

@@ -16,7 +16,7 @@ from evsim.network import Network
 from evsim.proof.problem import VOLTAGE, Problem
 
 if TYPE_CHECKING:
-    from evsim.proof.certify import Certificate
+    from evsim.proof.verdict import Certificate
 
 KINDS = {CURRENT: "current", DRIVEN: "driven", DRIVER: "driver", THRESHOLD: "threshold"}
 #: A checker bounds terms of second order with constants of its own.
