@@ -295,8 +295,9 @@ def sweep_events(job: Job, name: str):
         nonlocal trail
         if 0 < trail.unit.size == trail.used[0]:
             trail = longer(trail)
-        return sweep(p, guard, states, books, events, table, weights, currents, (job.until, 0.0),
-                     job.arrival_first, place, flags, found, nothing, spikes, doubts, trail)  # fmt: skip
+        return sweep(p, guard, states, books, events, table, weights, currents,
+                     (job.until, 0.0), job.arrival_first, place, flags, found, nothing, spikes,
+                     doubts, trail)  # fmt: skip
 
     spikes, doubts = to_the_end(go, name, books, place, new_log(max(256, n)), new_log(64))
     if job.evidence is not None and guard is not p:

@@ -1,5 +1,6 @@
 """Verdicts on one neuron whose truth is known to 32 digits, and on false claims about it."""
 
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 import evsim
+from evsim.proof.algebra import polynomial
 from evsim.spikes import Spikes
 from reference import certificate
 from reference.hard_cases import load
@@ -14,7 +16,7 @@ from reference.hard_cases import load
 CASES = {case.id: case for case in load()}
 #: Those that float64 cannot decide, and double-double can.
 FINER = {"H4", "H6", "H8a", "H8b", "H20a", "H20b"}
-#: Exact grazing, which no precision can tell from a near miss.
+#: Exact grazing, which no precision can tell from a near miss, and algebra can.
 TIES = {"H5", "H5s"}
 
 
@@ -48,7 +50,9 @@ def test_a_hard_case_gets_its_true_verdict_in_the_cheapest_tier(name, tmp_path):
     case = CASES[name]
     found = certified(case, case.truth)
     if name in TIES:
-        assert found.status == "UNDECIDED" and "crossing" in found.instead
+        assert found.status == "PROVED" and found.tier == "balls"
+        found.save(path := tmp_path / "certificate.json")
+        assert not certificate.check(path).ok  # which knows no algebra
         return
     assert found.status == "PROVED", found
     assert found.tier == ("double-double" if name in FINER else "float64")
@@ -88,6 +92,32 @@ def test_the_arrival_that_comes_first_decides():
     assert lie.tier == "double-double"
     lie = certified(b, a.truth)
     assert lie.status == "WRONG" and abs(lie.finding.found - float(b.truth[0])) < 1e-12
+
+
+def test_algebra_tells_touching_from_crossing_and_from_missing():
+    """A touch is one spike or none, by policy, and at its own time; and later arrivals count."""
+    touched, strict = CASES["H5"], CASES["H5s"]
+    at = float(touched.truth[0])
+    for case, lie in ((touched, ()), (strict, touched.truth), (touched, (str(at + 1e-3),)),
+                      (touched, (str(at - 1e-3),))):  # fmt: skip
+        assert certified(case, lie).status == "WRONG"
+    for case, truth in ((touched, touched.truth), (strict, ())):
+        later = replace(case, arrivals=(*case.arrivals, (10.0, 1.0)))
+        assert certified(later, truth).status == "PROVED"
+    found = certified(touched, touched.truth)
+    error = abs(found.outcome.times[0] - Fraction(touched.truth[0]))
+    assert found.outcome.radius[0] < 1e-30 and error < Fraction(1, 10**30)
+
+
+@pytest.mark.parametrize("taus", [(10.0, 5.0), (8.0, 6.0), (9.0, 6.0), (6.0, 8.0), (5.0, 10.0)])
+def test_a_touch_is_a_multiple_root_and_nothing_near_it_is(taus):
+    """From rest the peak is w (tau_s/tau_m)^k, k = tau_m/(tau_m - tau_s), here an integer."""
+    m, s = map(Fraction, taus)
+    peak = (s / m) ** int(m / (m - s))
+    for more, degree in ((0, 1), (Fraction(1, 10**30), 0), (Fraction(-1, 10**30), 0)):
+        f, g = polynomial(Fraction(0), [(1 + more) / peak], taus[0], taus[1:], Fraction(1))
+        assert f.gcd(f.derivative()).degree() == degree
+    assert 1 / m / g == int(1 / m / g) and 1 / s / g == int(1 / s / g)
 
 
 def test_simulate_and_the_proof_may_disagree_and_the_proof_says_so():

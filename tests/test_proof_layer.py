@@ -1,4 +1,4 @@
-"""Dense layers proved beside their sweep: against balls, against false claims, and the constants."""
+"""Dense layers proved beside their sweep: against balls and false claims, and their constants."""
 
 import math
 from dataclasses import replace
@@ -143,14 +143,14 @@ def test_the_flow_keeps_its_constants(taus):
                 found, (em, es, kappa), (FADE, FADE, GAIN), strict=True
             ):
                 if true > 1e-290:
-                    off = abs(float((arb(float(value)) / true - 1)))
+                    off = abs(float(arb(float(value)) / true - 1))
                     assert off <= UNIT * (constant + ARG * x) * (1.0 + 1e-9)
     finally:
         ctx.prec = before
 
 
 def test_shared_bounds_hold_what_rounding_does():
-    """States of a sweep against balls: within the bound, and the bound no more than needed by far."""
+    """States of a sweep against balls: within the bound, which is not idle either."""
     net, inputs = layers("plain", sizes=(30,), mean=-1.0)
     kept = {}
     real = beside.verify
@@ -164,7 +164,7 @@ def test_shared_bounds_hold_what_rounding_does():
         evsim.simulate(net, inputs, 60.0, certify=True)
     finally:
         beside.verify = real
-    p, events, weights, shared, trail = kept["run"]
+    _, events, weights, shared, trail = kept["run"]
     before, ctx.prec = ctx.prec, 200
     try:
         worst = 0.0

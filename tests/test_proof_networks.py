@@ -1,7 +1,6 @@
 """Certificates of networks: every tier against a finer one, false claims, tampered files."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +9,8 @@ import evsim
 from evsim.proof import balls, doubles
 from evsim.spikes import Spikes
 from reference import certificate
+from validation.chaotic import chaotic
 
-#: A chaotic network of 20 neurons with its 3738 true spikes, where it is at hand.
-CHAOTIC = Path(__file__).parents[2] / "shared" / "data" / "chaotic20.npz"
 MODELS = {
     "LIF": (evsim.LIF(tau_mem=10.0, tau_syn=4.0, t_ref=2.0), 1.5),
     "bias": (evsim.LIF(tau_mem=9.0, tau_syn=4.0, t_ref=2.0, bias=1.3, v_leak=-0.2), 1.5),
@@ -158,32 +156,12 @@ def test_the_checker_rejects_tampered_certificates(tmp_path):
     assert not certificate.check(path).ok
 
 
-def chaotic(until):
-    data = np.load(CHAOTIC)
-    names = ("tau_mem", "tau_syn", "v_th", "v_reset", "t_ref")
-    net = evsim.Network()
-    net.add_input("in", int(data["input_unit"].max()) + 1)
-    net.add_population("p", 20, evsim.LIF(**{name: float(data[name]) for name in names}))
-    net.connect("in", "p", data["input_weight"], pre_units=data["input_unit"],
-                post_units=data["input_post"])  # fmt: skip
-    net.connect("p", "p", data["weight"], data["delay"], pre_units=data["pre"],
-                post_units=data["post"])  # fmt: skip
-    keep = data["true_times"] <= until
-    spikes = {"p": Spikes(data["true_times"][keep], data["true_units"][keep])}
-    return net, {"in": Spikes(data["input_times"], data["input_units"])}, spikes
-
-
-needs_data = pytest.mark.skipif(not CHAOTIC.exists(), reason="the chaotic network is not at hand")
-
-
-@needs_data
 @pytest.mark.parametrize("until, tier", [(100.0, "float64"), (800.0, "float64")])
 def test_a_chaotic_network_in_float64(until, tier):
     found = evsim.certify_spikes(*chaotic(until), until, 1e-9 if until < 200 else 1e-4)
     assert found.status == "PROVED" and found.tier == tier
 
 
-@needs_data
 def test_a_chaotic_network_in_double_double_and_at_80_bits():
     args = chaotic(1600.0)
     found = evsim.certify_spikes(*args, 1600.0, 1e-9)

@@ -6,10 +6,12 @@ import math
 from fractions import Fraction
 from typing import NamedTuple
 
+import numpy as np
 from flint import arb, fmpq
 
 from evsim.models.linear import DRIVER, THRESHOLD
 from evsim.proof.bounds import TINY, UP
+from evsim.proof.doubles import PROVED_WRONG, Finding
 from evsim.proof.problem import STEP, VOLTAGE, Problem
 
 SLACK = 4e-15
@@ -24,6 +26,25 @@ def exact(value: Fraction) -> arb:
 def rational(hi, lo) -> Fraction:
     """The exact sum of two doubles."""
     return Fraction(float(hi)) + Fraction(float(lo))
+
+
+class Stop(Exception):
+    """A pass ends here."""
+
+    def __init__(self, code, n, k, source, time, gap, radius, found):
+        super().__init__(code)
+        self.finding = Finding(
+            code, n, min(time, found) if code in PROVED_WRONG else time, k, source,
+            float(gap), float(radius), found,
+        )  # fmt: skip
+
+
+class Views(NamedTuple):
+    """Columns of records, for writing single numbers."""
+
+    next: np.ndarray
+    owes: np.ndarray
+    slope: np.ndarray
 
 
 class Flowed(NamedTuple):
@@ -52,7 +73,7 @@ class Cell:
     def __init__(self, problem: Problem, n: int):
         p = problem.neurons[n]
         form = problem.forms[n]
-        self.n, self.count = n, int(p.count)
+        self.n, self.form, self.count = n, form, int(p.count)
         self.kind = p.kind[: self.count].tolist()
         self.jump = p.jump[: self.count].tolist()
         self.leaky, self.drive_in = form.tau is not None, int(p.drive)
@@ -71,11 +92,15 @@ class Cell:
         self.theta_ = to_float(self.theta)
         self.shortest, self.t_ref = float(p.shortest), float(p.t_ref)
         self.thresholds = [c + 1 for c, kind in enumerate(self.kind) if kind == THRESHOLD]
-        self.plain = bool(p.plain)
+        self.plain, self.strict = bool(p.plain), bool(p.strict)
         start = problem.start[n, : self.count + 1]
         self.x = [arb(float(a)) + arb(float(b)) for a, b in start]
         if n in problem.membranes:
             self.x[0] = exact(problem.membranes[n])
+        #: The state, where it is known to be these rational numbers.
+        self.rational: list[Fraction] | None = [fraction(x) for x in self.x]
+        if n in problem.membranes:
+            self.rational[0] = problem.membranes[n]
         self.dev = [0.0] * (self.count + 1)
         self.rest = [0.0] * (self.count + 1)
         self.t, self.free = arb(0), arb(0)
@@ -88,6 +113,8 @@ class Cell:
     def take(self, state: Flowed, t: arb, rho: float) -> None:
         """Make a state that of the neuron, at a time of radius `rho`."""
         self.x, self.dev, self.rest = list(state.x), list(state.dev), list(state.rest)
+        if self.rational is not None and any(self.rational) and not t == self.t:
+            self.rational = None
         self.t, self.rho = t, rho
 
     def age(self, s: float) -> None:
@@ -97,6 +124,10 @@ class Cell:
     def receive(self, port: int, weight: float, r: float) -> None:
         """As `evsim.proof.state.receive`."""
         size, rate, gain = abs(weight), self.rate_, self.gain_
+        if port == STEP or r > 0.0:
+            self.rational = None
+        if self.rational is not None:
+            self.rational[1 + port] += Fraction(weight)
         if port == STEP:
             size = self._step(weight)
             linear, square = size * gain, size * gain * rate

@@ -7,13 +7,15 @@ radii and rows of symbols are floats, as in the compiled tiers.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 from flint import arb, ctx
 
+from evsim.proof.algebra import touch
 from evsim.proof.ball_flow import (
     Cell,
+    Stop,
+    Views,
     below,
     bend_of,
     exact,
@@ -25,7 +27,7 @@ from evsim.proof.ball_flow import (
     to_float,
 )
 from evsim.proof.bounds import NEAR, TINY, UP
-from evsim.proof.doubles import Finding, Outcome, growth_of
+from evsim.proof.doubles import Outcome, growth_of
 from evsim.proof.flow import DEVIATION, REST
 from evsim.proof.layout import WIDTH
 from evsim.proof.problem import STEP, VOLTAGE, Problem
@@ -36,17 +38,6 @@ from evsim.proof.state import initial
 NO_SPIKE, OTHER_TIME, MISSING, REFRACTORY, ORDER, CROSSING, TOO_WIDE, LEVEL = range(1, 9)
 
 
-class Stop(Exception):
-    """The pass ends here."""
-
-    def __init__(self, code, n, k, source, time, gap, radius, found):
-        super().__init__(code)
-        self.finding = Finding(
-            code, n, min(time, found) if code <= REFRACTORY else time, k, source,
-            float(gap), float(radius), found,
-        )  # fmt: skip
-
-
 def run(problem: Problem, bits: int, window: float, tolerance: float) -> Outcome:
     """The pass with `bits` of precision."""
     before = ctx.prec
@@ -55,14 +46,6 @@ def run(problem: Problem, bits: int, window: float, tolerance: float) -> Outcome
         return Pass(problem, bits, window, tolerance).outcome()
     finally:
         ctx.prec = before
-
-
-class _Views(NamedTuple):
-    """Columns of records, for writing single numbers."""
-
-    next: np.ndarray
-    owes: np.ndarray
-    slope: np.ndarray
 
 
 class Pass:
@@ -85,7 +68,7 @@ class Pass:
         self.cells = [Cell(problem, n) for n in range(problem.size)]
         self.net, self.arr = problem.neurons, arr.copy()
         self.st, self.src = initial(problem)
-        self.known_of = _Views(self.st.next, self.st.owes, self.st.slope)
+        self.known_of = Views(self.st.next, self.st.owes, self.st.slope)
         self.rows = new_rows(problem.size, WIDTH, k + 1)
         self.row, self.bound = np.zeros(k + 1), np.zeros((3, WIDTH + 1))
         self.done = 0
@@ -192,7 +175,11 @@ class Pass:
         """None if the gap up to `state` is silent, else (proved, time, value, margin)."""
         if q.busy or q.calm(state, to_float(s), max(rho, q.rho)):
             return None
-        return halve(q, s, max(rho, q.rho))
+        loud = halve(q, s, max(rho, q.rho))
+        graze = None if loud is None or loud[0] else touch(q, s)
+        if graze is None or (q.strict and graze.again):
+            return loud
+        return None if q.strict else (True, to_float(graze.after), 0.0, 0.0)
 
     def still(self, q: Cell, k: int, end: arb) -> None:
         """A neuron through its events up to a time, without a spike."""
@@ -250,7 +237,8 @@ class Pass:
     def early(self, q: Cell, k: int, at: arb, loud) -> None:
         """The gap before an arrival is not silent, although the claim lies behind it."""
         proved, where, value, margin = loud
-        found = self.candidate(q, q.t + where)
+        touches = margin == 0.0
+        found = None if touches else self.candidate(q, q.t + where)
         if found is not None and to_float(at - found[0]) > 0.0:
             return self.settle(q, k, found)
         time = to_float(q.t) + where
@@ -261,6 +249,9 @@ class Pass:
         """The claim lies in the gap before the next event: prove the spike, or that there is
         none; the state at an arrival that comes first."""
         claim, c = self.claim[k], self.claim_float[k]
+        end = at if at is not None else arb(self.problem.until)
+        if not q.strict and (graze := touch(q, end - q.t)) is not None:
+            return self.touched(q, k, q.t + graze.after)
         found = self.candidate(q, claim)
         if found is not None and (at is None or to_float(at - found[0]) > 0.0):
             return self.settle(q, k, found)
@@ -340,6 +331,15 @@ class Pass:
             q.closest = min(q.closest, span)
         self.take_spike(q, k, at, state, r)
 
+    def touched(self, q: Cell, k: int, at: arb) -> None:
+        """A spike that touches the threshold: its time is known, whatever the slope."""
+        state, r, far = flow(q, at - q.t), to_float(at.rad()) * UP + TINY, at - self.claim[k]
+        if not abs(far) <= min(self.window, self.tolerance):
+            gap = abs(to_float(far))
+            raise Stop(OTHER_TIME, q.n, k, -1, self.claim_float[k], gap, r, to_float(at))
+        r = self.radius_of(q, k, at.mid(), state, 1.0, r)
+        self.take_spike(q, k, at.mid(), state, r)
+
     def first_one(self, q: Cell, k: int, at: arb, state, v: float) -> None:
         """No crossing comes before the candidate."""
         s = at - q.t
@@ -379,6 +379,7 @@ class Pass:
         count_row_of(self.net, self.st, q.n, k, self.src, self.rows)
         self.time[k], self.radius[k] = at, r
         q.take(state, at, r)
+        q.rational = None
         q.x[0], q.dev[0], q.rest[0] = q.reset, 0.0, 0.0
         for c, jump in enumerate(q.jump, 1):
             if jump != 0.0:

@@ -13,8 +13,9 @@ bound relative errors:
     of `evsim.proof.flow.moment` for an exact argument.
 
 `FADE`, `GAIN`
-    of `evsim.models.flow.exponential` in floats for an exact interval: of what is left of a variable,
-    and of what a current adds to the membrane; with `ARG` times the largest argument besides.
+    of `evsim.models.flow.exponential` in floats, of what is left of a variable and of what a
+    current adds to the membrane, for an interval rounded once; with `ARG` times the largest
+    argument besides.
 
 An error `arg` of the argument :math:`x` changes :math:`e^{-x}` and :math:`\\varphi(x)` by at
 most `arg` :math:`x` relatively. `tests/test_proof_bounds.py` derives each constant again, step by

@@ -152,7 +152,7 @@ def quiet(p, w, y, c, s, shift):
 
 @kernel
 def peaks_below(p, w, s, edge):
-    """Whether the voltage stays below where the current sinks to threshold: it is greatest there."""
+    """Whether the voltage is below where the current sinks to threshold: its greatest value."""
     theta = p.theta
     peak = min(max(log(w.i / theta) / p.rate_syn, 0.0), s) if w.i > theta else 0.0
     u, i, e_u, e_i = flowed(p, w, verbs.interval(p, peak), peak)

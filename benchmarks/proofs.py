@@ -1,0 +1,166 @@
+"""Certificates of generated networks against pure bisection with 60 digits.
+
+Every network is made from its number alone. The oracle's spikes, rounded to doubles, are the claim:
+each must be PROVED by the cheapest arithmetic that can, and every spike of the oracle must lie
+within its enclosure; the same for the run of evsim itself. A claim with one spike moved must not
+be proved. Results are kept in a file, by number, stamped with a digest of the sources that they
+belong to: the script goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import mpmath
+import numpy as np
+
+import evsim
+from reference import network_bisection as oracle
+
+HERE = Path(__file__).parent
+SOURCES = (*sorted((HERE.parent / "evsim" / "proof").glob("*.py")), Path(oracle.__file__))
+DIGITS = 60
+TOLERANCE = 1e-9
+
+
+def digest() -> str:
+    """Of everything whose change would make the results stale."""
+    key = hashlib.sha256()
+    for path in (*SOURCES, Path(__file__)):
+        key.update(path.name.encode() + path.read_bytes())
+    return key.hexdigest()[:16]
+
+
+def made(number: int):
+    """(parameters, synapses, inputs, until) of one network, all plain numbers."""
+    rng = np.random.default_rng([20, number])
+    n, until = int(rng.integers(1, 7)), float(rng.choice([15.0, 30.0, 45.0]))
+    tau_mem = float(rng.choice([5.0, 8.0, 10.0, 20.0]))
+    tau_syn = tau_mem if rng.random() < 0.15 else tau_mem * float(10.0 ** rng.uniform(-1, 0.6))
+    reset, t_ref = float(rng.choice([0.0, 0.1, -0.5])), float(rng.choice([0.0, 0.5, 2.0]))
+    levels = dict(tau_mem=tau_mem, tau_syn=tau_syn, v_th=1.0, v_reset=reset, t_ref=t_ref)
+    synapses = [
+        [(int(rng.integers(n)), float(rng.uniform(0.3, 4.0)), float(rng.normal(0.2, 1.0)))
+         for _ in range(int(rng.integers(0, 4)))]
+        for _ in range(n)
+    ]  # fmt: skip
+    count = int(rng.integers(3, 12 + 4 * n))
+    inputs = [
+        (float(t), int(rng.integers(n)), float(rng.normal(2.0, 1.5)))
+        for t in np.sort(rng.uniform(0.0, until, count))
+    ]
+    return levels, synapses, inputs, until
+
+
+def network_of(levels, synapses, inputs):
+    """The same for evsim."""
+    net = evsim.Network()
+    net.add_input("in", len(inputs))
+    net.add_population("p", len(synapses), evsim.LIF(**levels))
+    units, post = np.arange(len(inputs)), [p for _, p, _ in inputs]
+    net.connect("in", "p", [w for *_, w in inputs], pre_units=units, post_units=post)
+    rows = [(k, *row) for k, mine in enumerate(synapses) for row in mine]
+    if rows:
+        pre, post, delay, weight = zip(*rows, strict=True)
+        net.connect("p", "p", list(weight), list(delay), pre_units=pre, post_units=post)
+    return net, {"in": evsim.Spikes([t for t, *_ in inputs], units)}
+
+
+def exact(x: mpmath.mpf) -> Fraction:
+    """The rational number that an mpf is."""
+    sign, mantissa, exponent, _ = x._mpf_
+    return Fraction((-1) ** sign * int(mantissa)) * Fraction(2) ** int(exponent)
+
+
+def check(number: int) -> dict:
+    """One network: verdicts, and whether every truth is inside."""
+    levels, synapses, inputs, until = made(number)
+    with mpmath.workdps(DIGITS):
+        numbers = [
+            mpmath.mpf(levels[k]) for k in ("tau_mem", "tau_syn", "v_th", "v_reset", "t_ref")
+        ]
+        cells = [oracle.Cell(*numbers) for _ in synapses]
+        truth = oracle.run(oracle.Network(cells, synapses, inputs), until, 400)
+        times, units = [exact(t) for t, _ in truth], np.array([n for _, n in truth], np.int64)
+    net, given = network_of(levels, synapses, inputs)
+    claim = evsim.Spikes([float(t) for t in times], units)
+    order = np.lexsort((units, [float(t) for t in times]))
+    found = evsim.certify_spikes(net, given, {"p": claim}, until, TOLERANCE)
+    slack = Fraction(until) / 10 ** (DIGITS - 5)
+    wrong = 0
+    for k, place in enumerate(order[: found.count]):
+        off = abs(found.spikes["p"].times[k] - times[place])
+        wrong += off > Fraction(float(found.spikes["p"].radius[k])) + slack
+    run = evsim.simulate(net, given, until, certify=True)
+    row = {"spikes": len(times), "claim": found.status, "tier": found.tier,
+           "outside": int(wrong), "run": run.certificate.status}  # fmt: skip
+    if times:
+        rng = np.random.default_rng([21, number])
+        moved, k = np.array([float(t) for t in times]), int(rng.integers(len(times)))
+        moved[k] += rng.choice([-1, 1]) * 10.0 ** rng.uniform(-7, -2)
+        false = {"p": evsim.Spikes(np.abs(moved), units)}
+        row["moved"] = evsim.certify_spikes(net, given, false, until, TOLERANCE).status
+    return row
+
+
+def summary(rows: dict[str, dict]) -> dict:
+    """What the rows say together."""
+
+    def count(key, value):
+        return sum(row.get(key) == value for row in rows.values())
+
+    return {
+        "networks": len(rows),
+        "spikes": sum(row["spikes"] for row in rows.values()),
+        "claims": {s: count("claim", s) for s in ("PROVED", "WRONG", "UNDECIDED")},
+        "tiers": {t: count("tier", t) for t in ("float64", "double-double", "balls")},
+        "outside": sum(row["outside"] for row in rows.values()),
+        "runs": {s: count("run", s) for s in ("PROVED", "WRONG", "UNDECIDED")},
+        "moved": {s: count("moved", s) for s in ("PROVED", "WRONG", "UNDECIDED")},
+    }  # fmt: skip
+
+
+def kept(path: Path) -> dict[str, dict]:
+    """Rows found before with these very sources."""
+    if not path.exists():
+        return {}
+    data = json.loads(path.read_text())
+    return data["rows"] if data["digest"] == digest() else {}
+
+
+def save(path: Path, rows: dict[str, dict]) -> None:
+    """Written under another name, then renamed."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    data = {"digest": digest(), "digits": DIGITS, "summary": summary(rows), "rows": rows}
+    part.write_text(json.dumps(data) + "\n")
+    os.replace(part, path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--count", type=int, default=2000)
+    parser.add_argument("--seconds", type=float, default=1e9, help="stop after so long")
+    parser.add_argument("--json", type=Path, default=HERE / "proofs.json")
+    options = parser.parse_args()
+    rows, began = kept(options.json), time.perf_counter()
+    for number in range(options.count):
+        if str(number) in rows:
+            continue
+        if time.perf_counter() - began > options.seconds:
+            break
+        rows[str(number)] = check(number)
+        if len(rows) % 20 == 0:
+            save(options.json, rows)
+    save(options.json, rows)
+    for name, value in summary(rows).items():
+        print(f"{name:10s} {value}")
+
+
+if __name__ == "__main__":
+    main()
