@@ -12,6 +12,7 @@ from flint import arb, fmpq
 from evsim.models.linear import DRIVER, THRESHOLD
 from evsim.proof.bounds import TINY, UP
 from evsim.proof.doubles import PROVED_WRONG, Finding
+from evsim.proof.layout import STATE, records
 from evsim.proof.problem import STEP, VOLTAGE, Problem
 
 SLACK = 4e-15
@@ -220,6 +221,18 @@ class Cell:
 
 #: The middle of a ball as a double.
 to_float = float
+
+
+def ends_of(cells: list[Cell]) -> np.recarray:
+    """What is known of neurons at their last events, rounded to pairs of doubles."""
+    out = records(STATE, len(cells))
+    for q, cell in zip(out, cells, strict=True):
+        q.hi, q.busy, q.last, q.drive = to_float(cell.t), cell.busy, cell.last, cell.drive
+        q.lo = to_float(cell.t - q.hi)
+        q.x.hi[: cell.count + 1] = [to_float(x) for x in cell.x]
+        q.free_hi = to_float(cell.free)
+        q.free_lo = to_float(cell.free - q.free_hi)
+    return out
 
 
 def fraction(x: arb) -> Fraction:

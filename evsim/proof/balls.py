@@ -18,6 +18,7 @@ from evsim.proof.ball_flow import (
     Views,
     below,
     bend_of,
+    ends_of,
     exact,
     excess,
     flow,
@@ -95,7 +96,7 @@ class Pass:
         gaps = np.array([q.closest for q in self.cells])
         return Outcome(
             "balls", self.bits, first, k, times, np.array(self.radius[:k]),
-            growth_of(self.rows, k), gaps,
+            growth_of(self.rows, k), gaps, ends_of(self.cells),
         )  # fmt: skip
 
     def next_event(self, q: Cell, k: int):

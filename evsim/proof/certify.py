@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,11 @@ MOST_NEURONS = 300
 
 
 def certify(
-    record: Record, *, precision: int | None = None, until: float | None = None
+    record: Record,
+    *,
+    precision: int | None = None,
+    until: float | None = None,
+    follow: bool = False,
 ) -> Certificate:
     """Prove the spikes of a run.
 
@@ -40,6 +45,10 @@ def certify(
         float64, double-double, and balls from there on.
     until : float, optional
         Prove the run up to here [s]; default all of it.
+    follow : bool, optional
+        Where the run goes wrong, go on with the truth: `certificate.truth` is then a record of
+        the true spikes, with a certificate of its own. For networks of leaky neurons; each
+        time that float64 goes wrong again takes another run from the state proved before.
 
     Returns
     -------
@@ -58,8 +67,13 @@ def certify(
     """
     until = record.until if until is None else _checked_until(until, record.until)
     spikes = {name: _up_to(train, until) for name, train in record.spikes.items()}
-    return _certify(record.network, record.inputs, record.initial, spikes, until, math.inf,
-                    precision)  # fmt: skip
+    found = _certify(record.network, record.inputs, record.initial, spikes, until, math.inf,
+                     precision)  # fmt: skip
+    if follow and found.status != "PROVED":
+        from evsim.proof.follow import truth_of
+
+        return replace(found, truth=truth_of(record, found, until, precision))
+    return found
 
 
 def certify_states(record: Record, tolerance: float, precision: int | None = None) -> Certificate:

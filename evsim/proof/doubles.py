@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
@@ -67,6 +68,7 @@ class Outcome:
     radius: np.ndarray
     growth: np.ndarray  # log2 of the sum of the coefficients of every spike
     gap: np.ndarray  # smallest proved distance of an arrival from a spike, by neuron
+    ends: Any = None  # the neurons at their last own events, `evsim.proof.layout.STATE`
 
 
 def run(
@@ -99,7 +101,7 @@ def run(
     whole = symbols and not condensed
     growth = growth_of(task.rows, k) if whole else np.full(k, np.nan)
     bits = 106 if pair else 53
-    return Outcome(tier, bits, first, k, times, src.radius[:k].copy(), growth, st.gap.copy())
+    return Outcome(tier, bits, first, k, times, src.radius[:k].copy(), growth, st.gap.copy(), st)
 
 
 def growth_of(rows, k: int) -> np.ndarray:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -76,6 +77,8 @@ class Certificate:
         Up to here all is proved [s].
     count : int
         Spikes proved.
+    truth : Record or None
+        The true run, where `certify(follow=True)` was asked for it and the claim was not proved.
     """
 
     status: str
@@ -91,6 +94,7 @@ class Certificate:
     count: int
     network: Network = field(repr=False)
     find: Callable[[], tuple[Problem, Outcome]] = field(repr=False)
+    truth: Any = field(default=None, repr=False)
 
     @cached_property
     def _found(self) -> tuple[Problem, Outcome]:
