@@ -59,6 +59,11 @@ class Projection:
         """Of its synapses; inf if it has none."""
         return float(np.min(self.delay)) if self.weight.size else np.inf
 
+    @cached_property
+    def largest(self) -> float:
+        """Magnitude of its weights; 0 if it has none."""
+        return float(max(self.weight.max(), -self.weight.min())) if self.weight.size else 0.0
+
 
 @dataclass(repr=False)
 class Network:

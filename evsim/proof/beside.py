@@ -44,13 +44,12 @@ def _proved(record: Record, name: str, evidence: Evidence, widest: float) -> np.
     train, n, count = record.spikes[name], start[0].size, events.hi.size
     if (events.kind < 0).any():
         return None
-    each = np.maximum(weights.max(axis=1, initial=0.0), -weights.min(axis=1, initial=0.0))
     rho = np.full(count, widest)
     shared = Shared(np.empty(count + 1), np.empty(count + 1), *(np.zeros(1) for _ in range(3)))
-    tops = each[events.row]
+    top = max((s.largest for s in incoming(record.network, name)), default=0.0)
     e_u = 2.0 * UNIT * (np.abs(start[0]).max() + np.abs(model.rest()).max())
-    size = _size(p, start, trail, tops)
-    majorants(p, events, table, tops, rho, size, float(e_u), shared)
+    size = _size(p, start, trail, top)
+    majorants(p, events, table, top, rho, size, float(e_u), shared)
     order = np.argsort(train.units, kind="stable")
     first = np.concatenate([[0], np.cumsum(np.bincount(train.units, minlength=n))])
     trains = Trains(train.times, train.times_lo, order, first, np.zeros(len(train)))
@@ -62,13 +61,13 @@ def _proved(record: Record, name: str, evidence: Evidence, widest: float) -> np.
     return None if own.open.any() else trains.radius
 
 
-def _size(p, start, trail, tops: np.ndarray) -> float:
+def _size(p, start, trail, top: float) -> float:
     """Bound of all voltages and currents of a sweep.
 
     Of currents it has been noted before every pass; within one come up to `BLOCK` arrivals. A
     voltage goes towards the current, and lies between it and where it started or was reset.
     """
-    current = max(trail.most[1].max(), np.abs(trail.last[1]).max()) + BLOCK * tops.max(initial=0.0)
+    current = max(trail.most[1].max(), np.abs(trail.last[1]).max()) + BLOCK * top
     return float(max(current, np.abs(start[0]).max(), abs(p.u_reset), p.theta) * (1.0 + 1e-9))
 
 

@@ -100,8 +100,8 @@ def fastest(p):
 
 
 @kernel
-def majorants(p, events, table, tops, rho, size, e_u, shared):
-    """Fill `shared`; `tops` and `rho` bound weights and deviations of the arrivals of each event,
+def majorants(p, events, table, top, rho, size, e_u, shared):
+    """Fill `shared`; `top` bounds all weights, `rho` the deviation of the arrivals of each event,
     `size` all voltages and currents, `e_u` the error of the voltages at time 0."""
     hi, lo, e_i, most, widest = 0.0, 0.0, 0.0, 0.0, 0.0
     for e in range(events.hi.size):
@@ -110,7 +110,7 @@ def majorants(p, events, table, tops, rho, size, e_u, shared):
         em, es, g = verbs.load(table, e)
         d = elapsed(events.hi[e], events.lo[e], hi, lo)
         hi, lo = events.hi[e], events.lo[e]
-        x, top, late = d * fastest(p), tops[e], 2.0 * LATE * hi * size
+        x, late = d * fastest(p), 2.0 * LATE * hi * size
         moved = (rho[e] * 1.05) * top
         e_u = em * e_u + g * e_i + lost(size * em, size * g, x)
         e_u = (e_u + p.rate_mem * (moved + late)) * UP + TINY
