@@ -90,12 +90,43 @@ def layer(kind: str, rounds: int) -> dict:
             "radius_50_99_100": widths}  # fmt: skip
 
 
+def long_run(spikes: int = 100_000) -> dict:
+    """One recurrent network of 20 neurons whose rows are condensed again and again: what a spike
+    of the whole run costs, against one of its first tenth."""
+    rng, n = np.random.default_rng(4), 20
+    net = evsim.Network()
+    net.add_input("in", n)
+    net.add_population("p", n, evsim.LIF(tau_mem=10.0, tau_syn=4.0, t_ref=2.0, bias=1.2))
+    net.connect("in", "p", np.full(n, 1.0), pre_units=np.arange(n), post_units=np.arange(n))
+    net.connect("p", "p", rng.normal(0.0, 0.1, 8 * n), rng.uniform(0.5, 3.0, 8 * n),
+                pre_units=np.repeat(np.arange(n), 8), post_units=rng.integers(0, n, 8 * n))  # fmt: skip
+    until = 26.0 * spikes / n
+    inputs = {"in": evsim.Spikes.poisson(0.02, n, until, 1)}
+    record = evsim.simulate(net, inputs, until)
+    end = float(record.spikes["p"].times[:spikes][-1])
+    found = {}
+    for part in (0.1, 1.0):
+        count = int(part * min(spikes, len(record.spikes["p"])))
+        train = record.spikes["p"]
+        last = float(train.times[count - 1])
+        claim = {"p": evsim.Spikes(train.times[:count], train.units[:count],
+                                   times_lo=train.times_lo[:count])}  # fmt: skip
+        problem = build(net, inputs, record.initial, claim, last, 0.04)
+        label = f"condensed, {count} spikes of {end:g}"
+        found[part] = row(label, problem,
+                          lambda p: doubles.run(p, "double-double", 0.04, np.inf, True), 1)  # fmt: skip
+    ratio = found[1.0]["us_per_spike"] / found[0.1]["us_per_spike"]
+    print(f"ratio of the cost a spike, whole run to first tenth: {ratio:.2f}")
+    return found[1.0] | {"ratio_to_first_tenth": ratio}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--until", type=float, nargs="*", default=[100.0, 400.0, 800.0, 1600.0])
     parser.add_argument("--neurons", type=int, nargs="*", default=[200, 1000])
     parser.add_argument("--bits", type=int, nargs="*", default=[80, 128])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--long", type=int, default=0, help="spikes of one long condensed run")
     parser.add_argument("--json")
     args = parser.parse_args()
     found = [layer(kind, 25) for kind in ("fires", "silent")]
@@ -109,6 +140,8 @@ def main() -> None:
         record = evsim.simulate(net, inputs, 40.0)
         problem = build(net, inputs, record.initial, record.spikes, 40.0, 0.04)
         found += tiers(f"{n} neurons, 40 time units", problem, args)
+    if args.long:
+        found.append(long_run(args.long))
     if args.json:
         with open(args.json, "w", encoding="utf-8") as file:
             json.dump(found, file, indent=1)

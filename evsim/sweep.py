@@ -62,14 +62,10 @@ class Trail(NamedTuple):
 def new_trail(state, capacity: int) -> Trail:
     """An empty trail of a population with this state; none with a capacity of 0."""
     n = state[0].size if capacity else 0
-    return Trail(
-        *(np.empty(capacity, np.int64) for _ in range(3)),
-        tuple(np.empty(capacity) for _ in state),
-        tuple(np.empty(capacity) for _ in state),
-        np.zeros(1, np.int64),
-        tuple(np.empty(n) for _ in state),
-        tuple(np.zeros(n) for _ in state),
-    )
+    first = np.empty((3, capacity), np.int64)
+    before, after = (tuple(np.empty(capacity) for _ in state) for _ in range(2))
+    last, most = (tuple(np.zeros(n) for _ in state) for _ in range(2))
+    return Trail(first[0], first[1], first[2], before, after, np.zeros(1, np.int64), last, most)
 
 
 @inline_kernel

@@ -91,7 +91,8 @@ def run(network: Network, until: float, most: int = 10**6) -> list[tuple[mpf, in
     """
     queue = [(mpf(t), k, post, mpf(w)) for k, (t, post, w) in enumerate(network.inputs)]
     heapq.heapify(queue)
-    count, spikes = len(queue), []
+    count = len(queue)
+    spikes: list[tuple[mpf, int]] = []
     due: list[mpf | None] = [cell.next_spike() for cell in network.cells]
     while True:
         first = min(((t, n) for n, t in enumerate(due) if t is not None), default=None)

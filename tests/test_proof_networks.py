@@ -1,6 +1,7 @@
 """Certificates of networks: every tier against a finer one, false claims, tampered files."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -176,6 +177,29 @@ def test_a_chaotic_network_in_double_double_and_at_80_bits():
     for k, t in enumerate(coarse.outcome.times):
         assert abs(t - fine[k]) <= coarse.outcome.radius[k] + found.outcome.radius[k]
     assert evsim.certify_spikes(*args, 1600.0, 1e-3, precision=64).status == "UNDECIDED"
+
+
+def test_the_truth_goes_on_where_a_run_goes_wrong():
+    """float64 loses the chaotic network near 1391; the true run agrees with 512 bits to the end."""
+    net, inputs, spikes = chaotic()
+    found = evsim.certify(evsim.simulate(net, inputs, 1600.0), follow=True)
+    assert found.status == "WRONG" and 1389.0 < found.proved_until < 1392.0
+    truth = found.truth
+    assert truth.certificate.status == "PROVED" and truth.until == 1600.0
+    train, true = truth.spikes["p"], spikes["p"]
+    assert (train.units == true.units).all()
+    assert np.abs(train.times - true.times).max() < 1e-4
+    middle = truth.certificate.spikes["p"].times
+    assert max(abs(float(t) - s) for t, s in zip(middle, true.times, strict=True)) < 1e-12
+
+
+def test_only_what_can_go_on_is_followed():
+    net = evsim.Network()
+    net.add_population("p", 1, evsim.IF(input="exp", tau_syn=1.0, bias=1.0))
+    record = evsim.simulate(net, {}, 2.5)
+    wrong = replace(record, spikes={"p": Spikes([1.0, 2.25], [0, 0])})
+    with pytest.raises(ValueError, match="no true continuation of IF"):
+        evsim.certify(wrong, follow=True)
 
 
 def test_simulate_proves_on_request_and_shows_the_digits_left():

@@ -8,6 +8,7 @@ the spikes before its end.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ import reference
 FILE = Path(reference.__file__).with_name("chaotic20.npz")
 #: The end of inputs and true spikes.
 UNTIL = 1600.0
+NAMES = ("tau_mem", "tau_syn", "v_th", "v_reset", "t_ref")
 
 
 def chaotic(until: float = UNTIL):
@@ -34,11 +36,11 @@ def chaotic(until: float = UNTIL):
     inputs, spikes : dict of evsim.Spikes
     """
     data = np.load(FILE)
-    names = ("tau_mem", "tau_syn", "v_th", "v_reset", "t_ref")
+    levels: Any = {name: float(data[name]) for name in NAMES}
     n_in = int(data["input_unit"].max()) + 1
     net = evsim.Network()
     net.add_input("in", n_in)
-    net.add_population("p", 20, evsim.LIF(**{name: float(data[name]) for name in names}))
+    net.add_population("p", 20, evsim.LIF(**levels))
     net.connect("in", "p", data["input_weight"], pre_units=data["input_unit"],
                 post_units=data["input_post"])  # fmt: skip
     net.connect("p", "p", data["weight"], data["delay"], pre_units=data["pre"],

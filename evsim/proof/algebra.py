@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from math import gcd, lcm
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from flint import arb, fmpq, fmpq_poly
 
@@ -67,9 +67,10 @@ def touch(cell, span: arb) -> Touch | None:
     if f.degree() < 2 or f.gcd(f.derivative()).degree() < 1:
         return None
     scale = arb(fmpq(g.numerator, g.denominator))
+    roots: Any = f.numer().complex_roots()
     times = [
         (-root.real.log() / scale, count)
-        for root, count in f.numer().complex_roots()
+        for root, count in roots
         if root.imag == 0 and root.real > 0 and root.real < 1
     ]
     times = sorted((t for t in times if t[0] < span), key=lambda t: float(t[0]))

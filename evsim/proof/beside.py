@@ -53,10 +53,9 @@ def _proved(record: Record, name: str, evidence: Evidence, widest: float) -> np.
     order = np.argsort(train.units, kind="stable")
     first = np.concatenate([[0], np.cumsum(np.bincount(train.units, minlength=n))])
     trains = Trains(train.times, train.times_lo, order, first, np.zeros(len(train)))
-    own = Own(
-        *(np.zeros(n) for _ in range(3)), first[:-1].copy(), *(np.zeros(n) for _ in range(2)),
-        np.full(n, -1.0), np.zeros(n, np.bool_),
-    )  # fmt: skip
+    zeros = np.zeros((5, n))
+    own = Own(zeros[0], zeros[1], zeros[2], first[:-1].copy(), zeros[3], zeros[4],
+              np.full(n, -1.0), np.zeros(n, np.bool_))  # fmt: skip
     verify(p, events, weights, table, rho, shared, trail, record.until, own, trains)
     return None if own.open.any() else trains.radius
 

@@ -224,7 +224,7 @@ def _enclosures(problem: Problem, spikes, outcome: Outcome) -> dict[str, Enclosu
         mine = place[place < outcome.proved]
         units = spikes[name].units[place < outcome.proved]
         times = [outcome.times[k] for k in mine]
-        found[name] = Enclosures(outcome.radius[mine], units, lambda times=times: times)
+        found[name] = Enclosures(outcome.radius[mine], units, lambda times=times: times)  # type: ignore[misc]
     return found
 
 

@@ -99,7 +99,7 @@ def _snapshot(whole: Record, name: str, ends: np.recarray) -> Snapshot:
     times = [add_time(q.hi, q.lo, q.off) for q in ends]
     books.hi[:], books.lo[:] = np.array(times).T
     books.busy[:n], books.current[:] = ends.busy, ends.drive
-    for k in np.flatnonzero(ends.last >= 0):
+    for k in np.flatnonzero(ends.last >= 0).tolist():
         q = ends[k]
         books.free_hi[k], books.free_lo[k] = add_time(q.free_hi, q.free_lo, q.free_off)
     return Snapshot(tuple(state), books)
