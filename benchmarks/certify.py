@@ -98,13 +98,18 @@ def long_run(spikes: int = 100_000) -> dict:
     net.add_input("in", n)
     net.add_population("p", n, evsim.LIF(tau_mem=10.0, tau_syn=4.0, t_ref=2.0, bias=1.2))
     net.connect("in", "p", np.full(n, 1.0), pre_units=np.arange(n), post_units=np.arange(n))
-    net.connect("p", "p", rng.normal(0.0, 0.1, 8 * n), rng.uniform(0.5, 3.0, 8 * n),
-                pre_units=np.repeat(np.arange(n), 8), post_units=rng.integers(0, n, 8 * n))  # fmt: skip
+    weight, delay = rng.normal(0.0, 0.1, 8 * n), rng.uniform(0.5, 3.0, 8 * n)
+    pre, post = np.repeat(np.arange(n), 8), rng.integers(0, n, 8 * n)
+    net.connect("p", "p", weight, delay, pre_units=pre, post_units=post)
     until = 26.0 * spikes / n
     inputs = {"in": evsim.Spikes.poisson(0.02, n, until, 1)}
     record = evsim.simulate(net, inputs, until)
     end = float(record.spikes["p"].times[:spikes][-1])
     found = {}
+
+    def run(problem):
+        return doubles.run(problem, "double-double", 0.04, np.inf, True)
+
     for part in (0.1, 1.0):
         count = int(part * min(spikes, len(record.spikes["p"])))
         train = record.spikes["p"]
@@ -113,8 +118,7 @@ def long_run(spikes: int = 100_000) -> dict:
                                    times_lo=train.times_lo[:count])}  # fmt: skip
         problem = build(net, inputs, record.initial, claim, last, 0.04)
         label = f"condensed, {count} spikes of {end:g}"
-        found[part] = row(label, problem,
-                          lambda p: doubles.run(p, "double-double", 0.04, np.inf, True), 1)  # fmt: skip
+        found[part] = row(label, problem, run, 1)
     ratio = found[1.0]["us_per_spike"] / found[0.1]["us_per_spike"]
     print(f"ratio of the cost a spike, whole run to first tenth: {ratio:.2f}")
     return found[1.0] | {"ratio_to_first_tenth": ratio}

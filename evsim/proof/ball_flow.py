@@ -107,7 +107,8 @@ class Cell:
         self.t, self.free = arb(0), arb(0)
         self.rho = self.slope = self.reach = self.near = self.drive = 0.0
         self.busy = self.owes = False
-        self.last = self.origin = -1
+        self.last = self.origin = self.cause = -1
+        self.wait = 0.0
         self.next, self.end = int(problem.bounds[n]), int(problem.bounds[n + 1])
         self.closest = math.inf
 

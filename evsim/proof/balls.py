@@ -7,11 +7,14 @@ radii and rows of symbols are floats, as in the compiled tiers.
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import numpy as np
 from flint import arb, ctx
 
+from evsim.proof import ball_leap as leaps
 from evsim.proof.algebra import touch
+from evsim.proof.ball_crossing import candidate, code_of
 from evsim.proof.ball_flow import (
     Cell,
     Stop,
@@ -20,23 +23,28 @@ from evsim.proof.ball_flow import (
     bend_of,
     ends_of,
     exact,
-    excess,
     flow,
     fraction,
     halve,
-    slope_of,
     to_float,
 )
 from evsim.proof.bounds import NEAR, TINY, UP
 from evsim.proof.doubles import Outcome, growth_of
+from evsim.proof.events import (
+    CROSSING,
+    LEVEL,
+    MISSING,
+    NO_SPIKE,
+    ORDER,
+    OTHER_TIME,
+    REFRACTORY,
+    TOO_WIDE,
+)
 from evsim.proof.flow import DEVIATION, REST
 from evsim.proof.layout import WIDTH
 from evsim.proof.problem import STEP, VOLTAGE, Problem
 from evsim.proof.rows import COEFFICIENT, count_row_of, difference_of, enter_row_of, new_rows
 from evsim.proof.state import initial
-
-#: See `evsim.proof.events`.
-NO_SPIKE, OTHER_TIME, MISSING, REFRACTORY, ORDER, CROSSING, TOO_WIDE, LEVEL = range(1, 9)
 
 
 def run(problem: Problem, bits: int, window: float, tolerance: float) -> Outcome:
@@ -71,6 +79,7 @@ class Pass:
         self.st, self.src = initial(problem)
         self.known_of = Views(self.st.next, self.st.owes, self.st.slope)
         self.rows = new_rows(problem.size, WIDTH, k + 1)
+        self.root: dict[int, tuple[int, Fraction]] = {}
         self.row, self.bound = np.zeros(k + 1), np.zeros((3, WIDTH + 1))
         self.done = 0
 
@@ -137,8 +146,7 @@ class Pass:
         q.dev[0] += (abs(slope) * r + rest) * UP
         q.rest[0] += rest
         q.slope, q.busy, q.owes, q.rho = slope, False, True, r
-        if not to_float(q.x[0] - q.theta) < 0.0:
-            raise Stop(LEVEL, q.n, k, q.last, to_float(q.t), 0.0, 0.0, 0.0)
+        q.cause, q.wait = q.last, q.t_ref
 
     def do_arrival(self, q: Cell, k: int, at: arb, state) -> None:
         """The next arrival, after the gap before it has been proved silent."""
@@ -153,8 +161,9 @@ class Pass:
                 if not d > both * UP:
                     raise Stop(ORDER, q.n, q.last, source, to_float(at), d, both, 0.0)
             q.closest = min(q.closest, d)
+        leaps.crowded(self, q, k, m, to_float(at - q.t), state)
         q.age(to_float(at - q.t))
-        q.near, q.origin = r, source
+        q.near, q.origin, q.cause, q.wait = r, source, source, self.delay[m]
         q.take(state, at, r)
         q.receive(port, weight, r)
         q.next += 1
@@ -187,6 +196,9 @@ class Pass:
         while True:
             kind, at = self.next_event(q, k)
             last = kind is None or not to_float(end - at) > 0.0
+            together = kind == "arrival" and leaps.at_once(self, q, q.next)
+            if leaps.above(q) and not together:
+                leaps.unclaimed(self, q, k, kind, at)
             if kind == "release" and not last:
                 self.do_release(q, k)
                 continue
@@ -195,12 +207,12 @@ class Pass:
             at = end if last else at
             s = at - q.t
             state = flow(q, s)
-            if to_float(s) > 0.0 or not last:
+            if (to_float(s) > 0.0 or not last) and not together:
                 rho = 0.0 if last else self.radius[self.source[q.next]]
                 loud = self.quiet(q, state, s, rho)
                 if loud is not None:
                     proved, where, value, margin = loud
-                    found = self.candidate(q, q.t + where)
+                    found = candidate(q, self.bits, q.t + where)
                     time = to_float(q.t) + where if found is None else to_float(found[0])
                     code = code_of(proved, where)
                     raise Stop(code, q.n, k, -1, time, value, margin, time)
@@ -223,6 +235,11 @@ class Pass:
                 else:
                     self.do_arrival(q, k, at, flow(q, at - q.t))
                 continue
+            if kind == "arrival" and leaps.at_once(self, q, q.next):
+                self.do_arrival(q, k, at, flow(q, at - q.t))
+                continue
+            if leaps.above(q):
+                return leaps.leap(self, q, k, kind, at)
             if kind is not None and to_float(claim - at) >= 0.0:
                 s = at - q.t
                 state = flow(q, s)
@@ -239,7 +256,7 @@ class Pass:
         """The gap before an arrival is not silent, although the claim lies behind it."""
         proved, where, value, margin = loud
         touches = margin == 0.0
-        found = None if touches else self.candidate(q, q.t + where)
+        found = None if touches else candidate(q, self.bits, q.t + where)
         if found is not None and to_float(at - found[0]) > 0.0:
             return self.settle(q, k, found)
         time = to_float(q.t) + where
@@ -253,9 +270,14 @@ class Pass:
         end = at if at is not None else arb(self.problem.until)
         if not q.strict and (graze := touch(q, end - q.t)) is not None:
             return self.touched(q, k, q.t + graze.after)
-        found = self.candidate(q, claim)
+        found, open_ = candidate(q, self.bits, claim), None
         if found is not None and (at is None or to_float(at - found[0]) > 0.0):
-            return self.settle(q, k, found)
+            try:
+                return self.settle(q, k, found)
+            except Stop as stop:
+                if stop.finding.code != CROSSING:
+                    raise
+                open_ = stop  # the steps may have ended below a peak that does not cross
         close = at is not None and to_float(at - claim) <= self.window
         if at is None and q.next < q.end:
             source = self.source[q.next]
@@ -268,36 +290,12 @@ class Pass:
             if close:
                 return state
             raise Stop(NO_SPIKE, q.n, k, -1, c, self.window, 0.0, math.inf)
+        if open_ is not None:
+            raise open_
         proved, where, value, margin = loud
         missing = proved and where > 0.0 and to_float(q.t) + where < c - self.window
         code = MISSING if missing else LEVEL if proved and where == 0.0 else CROSSING
         raise Stop(code, q.n, k, -1, c, value, margin, c)
-
-    def candidate(self, q: Cell, guess: arb):
-        """(time, state, residual, shape) after Newton's steps from a guess, or None."""
-        at = guess.mid()
-        for _ in range(2 + self.bits.bit_length() * 2):
-            s = at - q.t
-            if not to_float(s) >= 0.0:
-                return None
-            state = flow(q, s)
-            f = excess(q, state.x)
-            value, error = to_float(f), to_float(f.rad())
-            now = bend_of(q, state.x, state.dev, 0.0)
-            inside = now.slope * now.slope - 2.0 * value * now.curvature
-            if inside < 0.0 or now.slope + math.sqrt(inside) <= 0.0:
-                return None
-            if abs(value) <= error:
-                return at, state, abs(value) + error, now
-            if abs(value) < 1e-5 * now.slope**2 / (abs(now.curvature) + 1e-300):
-                step = -f / slope_of(q, state.x)
-            else:
-                step = arb(-2.0 * value / (now.slope + math.sqrt(inside)))
-            new = (at + step).mid()
-            if to_float(new - at) == 0.0:
-                return at, state, abs(value) + error, now
-            at = new
-        return at, state, abs(value) + error, now
 
     def settle(self, q: Cell, k: int, found) -> None:
         """A crossing: prove it, its time and its place among the arrivals, and take it."""
@@ -365,15 +363,19 @@ class Pass:
         """The radius of a spike; its row and its error are entered."""
         n, hi = q.n, to_float(at)
         lo = to_float(at - hi)
-        known = self.known_of
-        known.next[n], known.owes[n], known.slope[n] = q.next, q.owes, q.slope
-        self.bound[:] = 0.0
+        self.note(q)
         r = enter_row_of(self.net, self.st, n, k, self.src, self.arr, self.rows, hi, lo,
                          self.bound, self.row, v, eps)  # fmt: skip
         for c in range(1, q.count + 1):
             state.dev[c] += self.bound[DEVIATION, c]
             state.rest[c] += self.bound[REST, c]
         return r
+
+    def note(self, q: Cell) -> None:
+        """What the rows have to know of a neuron."""
+        n, known = q.n, self.known_of
+        known.next[n], known.owes[n], known.slope[n] = q.next, q.owes, q.slope
+        self.bound[:] = 0.0
 
     def take_spike(self, q: Cell, k: int, at: arb, state, r: float) -> None:
         """The state right after a spike."""
@@ -391,10 +393,3 @@ class Pass:
                 q.rest[c] += second + COEFFICIENT * linear
         q.free, q.last, q.origin, q.busy, q.owes = at + q.t_ref, k, -1, True, False
         q.reach = q.near = 0.0
-
-
-def code_of(proved: bool, where: float) -> int:
-    """The code for a gap that is not silent; at its very start: by a jump."""
-    if not proved:
-        return CROSSING
-    return MISSING if where > 0.0 else LEVEL

@@ -322,6 +322,11 @@ class _Table:
         out.hi, out.lo, out.radius = times
         out.claim_hi, out.claim_lo, out.slot = out.hi, out.lo, -1
         out.neuron[: hi.size], out.neuron[hi.size :] = neuron, -1
+        out.root = np.arange(out.size)
+        first: dict[Any, int] = {}
+        for k in range(hi.size, out.size):  # inputs at one instant
+            time = (out.hi[k], out.lo[k]) if out.radius[k] == 0.0 else self.exact.get(k, k)
+            out.root[k] = first.setdefault(time, k)
         return out
 
     def arrivals(self, n: int, sources: np.recarray, until: float):

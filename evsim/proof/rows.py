@@ -228,6 +228,24 @@ def enter_row(p, q, n, k, src, arr, rows, hi, lo, bound, row, slope, eps):
     return (own + error) * UP
 
 
+@kernel
+def enter_copy(p, q, n, k, src, arr, rows, hi, lo, bound, row, cause, eps):
+    """Enter the row of spike `k` at hi + lo, which deviates as the source `cause` does, but for
+    `eps`; its radius."""
+    apart()
+    fold(p, q, n, src, arr, rows, hi, lo, bound, row)
+    total, slot = rows.symbols[0], rows.rows[0]
+    mine, other = rows.c[slot], src[cause].slot if cause >= 0 else -1
+    mine[:total] = 0.0
+    if other >= 0:
+        add_row(mine, rows.c[other], 1.0, rows.length[other])
+    elif cause >= 0:
+        eps += src[cause].radius
+    mine[total] = 1.0
+    rows.e[total], rows.length[slot], src[k].slot = eps, total + 1, slot
+    return (weighted(mine, rows.e, total) + eps) * UP
+
+
 @inline_kernel
 def next_row(q, rows):
     """The row that has been entered counts."""
@@ -268,6 +286,14 @@ def fold_all(net, st, src, arr, rows, row):
 def enter_row_of(net, st, n, k, src, arr, rows, hi, lo, bound, row, slope, eps):
     """`enter_row` for a neuron given by its index."""
     r = enter_row(net[n], st[n], n, k, src, arr, rows, hi, lo, bound, row, slope, eps)
+    src[k].hi, src[k].lo, src[k].radius = hi, lo, r
+    return r
+
+
+@kernel
+def enter_copy_of(net, st, n, k, src, arr, rows, hi, lo, bound, row, cause, eps):
+    """`enter_copy` for a neuron given by its index."""
+    r = enter_copy(net[n], st[n], n, k, src, arr, rows, hi, lo, bound, row, cause, eps)
     src[k].hi, src[k].lo, src[k].radius = hi, lo, r
     return r
 

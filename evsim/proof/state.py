@@ -26,7 +26,7 @@ def initial(problem: Problem) -> tuple[np.recarray, np.recarray]:
         q[name] = net[name]
     q.first[:] = q.next[:] = problem.bounds[:-1]
     q.end[:] = problem.bounds[1:]
-    q.last[:] = q.origin[:] = -1
+    q.last[:] = q.origin[:] = q.cause[:] = -1
     q.gap[:] = np.inf
     return q, problem.sources.copy()
 

@@ -1,0 +1,119 @@
+"""Spikes that a jump, a reset or the start causes: proved by every tier, and refuted where false."""
+
+import math
+
+import numpy as np
+import pytest
+
+import evsim
+from evsim.proof import balls, doubles
+from evsim.spikes import Spikes
+
+MODELS = {
+    "delta": evsim.DeltaLIF(tau_mem=10.0, t_ref=0.5),
+    "delta, no rest": evsim.DeltaLIF(tau_mem=10.0, v_reset=-0.1),
+    "delta, bias": evsim.DeltaLIF(tau_mem=10.0, bias=1.3, t_ref=1.0),
+    "IF": evsim.IF(input="delta", bias=0.03, t_ref=0.3),
+}
+UNTIL = 20.0
+
+
+def network_of(name, n=5):
+    rng = np.random.default_rng(len(name))
+    net = evsim.Network()
+    net.add_input("in", 6)
+    net.add_population("p", n, MODELS[name])
+    net.connect("in", "p", rng.uniform(0.2, 0.7, (6, n)), 0.5)
+    pre, post = rng.integers(0, n, (2, 2 * n))
+    net.connect("p", "p", rng.normal(0.1, 0.3, 2 * n), rng.uniform(0.5, 3.0, 2 * n),
+                pre_units=pre, post_units=post)  # fmt: skip
+    return net, {"in": Spikes(np.sort(rng.uniform(0.0, UNTIL, 25)), rng.integers(0, 6, 25))}
+
+
+def enclosed(found, window=0.02):
+    """Every tier holds what the finest finds."""
+    truth = balls.run(found.problem, 256, window, math.inf)
+    assert truth.finding is None
+    for outcome in (
+        doubles.run(found.problem, "float64", window, math.inf, True),
+        doubles.run(found.problem, "float64", window, math.inf, False),
+        doubles.run(found.problem, "double-double", window, math.inf, True),
+        balls.run(found.problem, 100, window, math.inf),
+    ):
+        assert outcome.finding is None, outcome.finding
+        for a, b, r, s in zip(
+            outcome.times, truth.times, outcome.radius, truth.radius, strict=True
+        ):
+            assert abs(a - b) <= r + s
+    return truth
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_tier_proves_a_network_of_jumps(name):
+    net, inputs = network_of(name)
+    record = evsim.simulate(net, inputs, UNTIL)
+    found = evsim.certify(record)
+    assert found.status == "PROVED" and found.count == len(record.spikes["p"]) > 20
+    assert enclosed(found).radius.max() < 1e-25
+
+
+@pytest.mark.parametrize("name", ["delta", "delta, bias"])
+def test_false_claims_about_jumps_are_refuted(name):
+    net, inputs = network_of(name)
+    train = evsim.simulate(net, inputs, UNTIL).spikes["p"]
+    for k in range(0, len(train), 5):
+        late, less = train.times.copy(), np.delete(train.times, k)
+        late[k] += 1e-3
+        for times, units in ((late, train.units), (less, np.delete(train.units, k))):
+            lie = evsim.certify_spikes(net, inputs, {"p": Spikes(times, units)}, UNTIL, 1e-6)
+            assert lie.status == "WRONG" and abs(lie.first_wrong[2] - train.times[k]) < 1e-6
+    more = Spikes(np.append(train.times, 7.7), np.append(train.units, 1))
+    assert evsim.certify_spikes(net, inputs, {"p": more}, UNTIL, 1e-6).status == "WRONG"
+
+
+def test_arrivals_at_one_instant_act_together_and_near_ones_in_their_order():
+    """Equal delays on one spike, and one step of a grid, are ties by construction."""
+    net = evsim.Network()
+    net.add_input("in", 3)
+    net.add_population("p", 1, evsim.DeltaLIF(tau_mem=10.0, t_ref=1.0))
+    net.add_population("q", 2, evsim.DeltaLIF(tau_mem=10.0, t_ref=1.0))
+    net.connect("in", "p", np.array([[0.7], [0.7], [-0.6]]), 0.5)
+    net.connect("p", "q", np.array([[1.5, 0.8]]), 0.1, name="one")
+    net.connect("p", "q", np.array([[-0.8, 0.8]]), 0.1, name="other")
+    raster = np.zeros((40, 3), int)
+    raster[10] = 1  # together 0.8: nothing, though two of them would be enough
+    raster[25, :2] = 1
+    inputs = {"in": Spikes.from_raster(raster, dt=0.1, layout="TN")}
+    record = evsim.simulate(net, inputs, 6.0)
+    assert record.spikes["p"].times.round(9).tolist() == [3.0]
+    assert record.spikes["q"].units.tolist() == [1]
+    found = evsim.certify(record)
+    assert found.status == "PROVED"
+    enclosed(found, 1e-3)
+
+
+def test_a_start_above_threshold_and_a_reset_above_it():
+    net = evsim.Network()
+    net.add_population("p", 2, evsim.LIF(tau_mem=10.0, tau_syn=5.0, v_reset=1.2, t_ref=2.0))
+    record = evsim.simulate(net, {}, 5.0, initial={"p": {"v": [1.5, 0.5]}})
+    assert record.spikes["p"].times.tolist() == [0.0, 2.0, 4.0]
+    found = evsim.certify(record)
+    assert found.status == "PROVED"
+    enclosed(found)
+    lie = evsim.certify_spikes(net, {}, {"p": Spikes([0.0, 2.0], [0, 0])}, 5.0, 1e-9,
+                               initial={"p": {"v": [1.5, 0.5]}})  # fmt: skip
+    assert lie.status == "WRONG" and lie.first_wrong[2] == 4.0
+
+
+def test_jumps_whose_order_nobody_can_tell_are_undecided():
+    """Two spikes of different origin, equal in all that can be computed, and one inhibits."""
+    net = evsim.Network()
+    net.add_input("in", 2)
+    net.add_population("a", 2, evsim.LIF(tau_mem=10.0, tau_syn=5.0, t_ref=50.0))
+    net.add_population("b", 1, evsim.DeltaLIF(tau_mem=10.0))
+    net.connect("in", "a", np.diag([6.0, 6.0]))
+    net.connect("a", "b", np.array([[1.5], [-1.5]]), 1.0)
+    inputs = {"in": Spikes([0.0, 0.0], [0, 1])}
+    record = evsim.simulate(net, inputs, 10.0)
+    found = evsim.certify(record, precision=128)
+    assert found.status == "UNDECIDED" and "order" in found.instead
