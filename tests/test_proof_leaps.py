@@ -1,4 +1,4 @@
-"""Spikes that a jump, a reset or the start causes: proved by every tier, and refuted where false."""
+"""Spikes that a jump, a reset or the start causes: proved by every tier, or refuted."""
 
 import math
 
