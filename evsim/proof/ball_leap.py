@@ -9,7 +9,7 @@ from flint import arb
 
 from evsim.proof.ball_flow import Cell, Flowed, Stop, bend_of, excess, to_float
 from evsim.proof.bounds import NEAR, TINY, UP
-from evsim.proof.events import CROSSING, MISSING, ORDER, OTHER_TIME, TOO_WIDE
+from evsim.proof.events import CROSSING, LEVEL, MISSING, ORDER, OTHER_TIME, TOO_WIDE
 from evsim.proof.problem import VOLTAGE
 from evsim.proof.rows import enter_copy_of
 
@@ -71,6 +71,8 @@ def crowded(run: Pass, q: Cell, k: int, m: int, s: float, state: Flowed) -> None
 def leap(run: Pass, q: Cell, k: int, kind, at) -> None:
     """The neuron has been put above threshold: it fires at that event, when its source says."""
     surely_above(run, q, k, kind, at)
+    if run.net[q.n].subtract or (q.t_ref == 0.0 and to_float(q.reset - q.theta) >= 0.0):
+        raise Stop(LEVEL, q.n, k, q.cause, to_float(q.t), 0.0, 0.0, to_float(q.t))
     time: arb = q.t.mid()
     eps = to_float(q.t.rad()) + TINY
     d, r = to_float(time - run.claim[k]), (q.rho + eps) * UP

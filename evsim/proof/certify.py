@@ -14,6 +14,8 @@ from evsim.proof.doubles import REASONS, Finding, Outcome
 from evsim.proof.doubles import run as run_doubles
 from evsim.proof.events import LEVEL
 from evsim.proof.problem import Problem, build
+from evsim.proof.rational import is_rational
+from evsim.proof.rational import run as run_rational
 from evsim.proof.verdict import Certificate, Enclosures
 from evsim.record import Record
 from evsim.simulate import checked_inputs
@@ -67,8 +69,9 @@ def certify(
     """
     until = record.until if until is None else _checked_until(until, record.until)
     spikes = {name: _up_to(train, until) for name, train in record.spikes.items()}
+    usual = record.policies == {"tie": "spike_first", "multi": "repeat"}
     found = _certify(record.network, record.inputs, record.initial, spikes, until, math.inf,
-                     precision)  # fmt: skip
+                     precision, usual)  # fmt: skip
     if follow and found.status != "PROVED":
         from evsim.proof.follow import truth_of
 
@@ -152,11 +155,16 @@ def _up_to(train: Spikes, until: float) -> Spikes:
     return Spikes(train.times[keep], train.units[keep], times_lo=train.times_lo[keep])
 
 
-def _certify(network, inputs, initial, spikes, until, tolerance, precision) -> Certificate:
+def _certify(
+    network, inputs, initial, spikes, until, tolerance, precision, exact=True
+) -> Certificate:
     """From the cheapest arithmetic to the dearest that is allowed."""
     most = _most_bits(precision)
     window = _window(network, tolerance)
     problem = build(network, inputs, initial, spikes, until, window)
+    if exact and is_rational(problem):
+        outcome = run_rational(problem, window, tolerance)
+        return _certificate(problem, spikes, outcome, tolerance, network)
     outcome = _compiled(problem, "float64", window, tolerance)
     if not _decided(outcome) and most >= 106:
         outcome = _compiled(problem, "double-double", window, tolerance)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
@@ -29,7 +29,7 @@ REASONS = {
     5: "order of an arrival and a spike",
     6: "crossing",
     7: "radius",
-    8: "a jump or a reset to above threshold, for which there is no proof",
+    8: "a spike that a jump causes with reset='subtract', or a reset that ends nothing: no proof",
 }
 
 
@@ -69,6 +69,7 @@ class Outcome:
     growth: np.ndarray  # log2 of the sum of the coefficients of every spike
     gap: np.ndarray  # smallest proved distance of an arrival from a spike, by neuron
     ends: Any = None  # the neurons at their last own events, `evsim.proof.layout.STATE`
+    ties: list[tuple[int, float]] = field(default_factory=list)  # equal times, proved equal
 
 
 def run(

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 KINDS = {CURRENT: "current", DRIVEN: "driven", DRIVER: "driver", THRESHOLD: "threshold"}
 #: A checker bounds terms of second order with constants of its own.
 ROOM = 1.25
+#: The radius that is written for a time that is known exactly.
+EXACT = 1e-25
 NOTE = (
     "u' = gain (sum of currents) - u / tau; a current: c' = -c / tau, a driven one besides + the "
     "component behind it; a spike where u - thresholds = theta. gain = 1 / tau, or 1 without tau. "
@@ -82,7 +84,7 @@ def content(certificate: Certificate) -> dict[str, Any]:
                 int(source.neuron[k]),
                 exact_text(Fraction(source.claim_hi[k]) + Fraction(source.claim_lo[k])),
                 exact_text(outcome.times[k]),
-                repr(float(outcome.radius[k] * ROOM)),
+                repr(float(outcome.radius[k] * ROOM or EXACT)),
             ]
             for k in range(outcome.proved)
         ],

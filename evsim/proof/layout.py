@@ -41,6 +41,7 @@ NEURON = np.dtype(
         ("plain", "i8"),  # whether all components are currents
         ("count", "i8"),  # of components
         ("strict", "i8"),
+        ("subtract", "i8"),  # how a spike that a jump causes resets
     ]
 )
 

@@ -108,7 +108,7 @@ def neurons_of(form: Linear, model, n: int) -> np.recarray:
     out.t_ref, out.shortest, out.count = model.t_ref, shortest, len(form.components)
     out.drive = -1 if form.drive is None else form.drive
     out.plain = all(component.kind == CURRENT for component in form.components)
-    out.strict = model.graze == ">"
+    out.strict, out.subtract = model.graze == ">", model.reset == "subtract"
     return out
 
 

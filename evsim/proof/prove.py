@@ -14,6 +14,7 @@ from evsim.proof.events import (
     DONE,
     FULL,
     GO_ON,
+    LEVEL,
     MISSING,
     NO_SPIKE,
     NOTHING,
@@ -113,6 +114,8 @@ def leap(t, n, k, kind, hi, lo, off, like):
     code = surely_above(t, n, k, kind, hi, lo, off, like)
     if code != DONE:
         return code
+    if p.subtract != 0 or (p.t_ref == 0.0 and q.reset_hi >= q.theta_hi):
+        return stop(t, LEVEL, n, k, q.cause, q.hi + q.off, 0.0, 0.0, q.hi + q.off)
     s_hi, s_lo = add_time(q.hi, q.lo, q.off)
     eps = 2.0**-102 * abs(s_hi) + TINY
     d, _ = interval(s_hi, s_lo, 0.0, claim.claim_hi, claim.claim_lo, 0.0)

@@ -68,7 +68,8 @@ class Certificate:
     undecided : (population, unit, time) or None
         Where the proof stopped.
     tier : str
-        The arithmetic of the last attempt: "float64", "double-double" or "balls".
+        The arithmetic of the last attempt: "float64", "double-double" or "balls"; or "rational",
+        where every spike time is, and no radius is left.
     bits : int
         Its precision.
     finding : Finding or None
@@ -104,6 +105,12 @@ class Certificate:
     def problem(self) -> Problem:
         """What was to be proved, as flat arrays."""
         return self._found[0]
+
+    @property
+    def ties(self) -> list[tuple[str, int, float]]:
+        """Spikes at the very time of an arrival at their neuron: proved equal, in rational
+        arithmetic."""
+        return [(*self.problem.where(n), t) for n, t in self.outcome.ties]
 
     @property
     def outcome(self) -> Outcome:
