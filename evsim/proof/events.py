@@ -219,11 +219,12 @@ def exact_sum(hi, lo, more):
 def above(t, n):
     """Whether the neuron stands at or above threshold, as far as floats can tell."""
     p, q = t.net[n], t.st[n]
-    f = q.x.hi[0] - q.theta_hi
+    f, low = q.x.hi[0] - q.theta_hi, q.x.lo[0] - q.theta_lo
     for c in range(1, p.count + 1):
         if p.kind[c - 1] == THRESHOLD:
             f -= q.x.hi[c]
-    return f >= 0.0 and q.busy == 0
+            low -= q.x.lo[c]
+    return f + low >= 0.0 and q.busy == 0
 
 
 @kernel
