@@ -166,7 +166,8 @@ def _certify(
         outcome = run_rational(problem, window, tolerance)
         return _certificate(problem, spikes, outcome, tolerance, network)
     outcome = _compiled(problem, "float64", window, tolerance)
-    if not _decided(outcome) and most >= 106:
+    jumps = outcome.finding is not None and outcome.finding.code == LEVEL  # for balls alone
+    if not _decided(outcome) and not jumps and most >= 106:
         outcome = _compiled(problem, "double-double", window, tolerance)
     bits = min(most, 128 if most >= 106 else most)
     while not _decided(outcome):

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from evsim.jit import apart, inline_kernel, kernel
-from evsim.models.linear import THRESHOLD
-from evsim.numerics import two_sum
 from evsim.proof.bounds import UP
 from evsim.proof.crossing import candidate
 from evsim.proof.flow import DEVIATION, REST, flow, interval, interval_as
@@ -14,7 +12,7 @@ from evsim.proof.numbers import upper
 from evsim.proof.problem import STEP, VOLTAGE
 from evsim.proof.rows import between
 from evsim.proof.silence import ABOVE, CROSSES, SILENT, Verdict, quiet
-from evsim.proof.state import excess, receive, release, shape, spread, take
+from evsim.proof.state import receive, release, take
 
 #: Why a pass stops.
 (
@@ -143,7 +141,8 @@ def do_release(t, n, k, like):
     q.near = 0.0
     take(p, q, t.work.x, hi, lo, off, 0.0)
     release(p, q, t.src[q.last].radius)
-    q.cause, q.wait = q.last, p.t_ref
+    if q.x.hi[0] - q.theta_hi >= 0.0:
+        return stop(t, LEVEL, n, k, q.last, hi + off, 0.0, 0.0, 0.0)
     return DONE
 
 
@@ -164,85 +163,13 @@ def do_arrival(t, n, k, hi, lo, off, like):
                 return stop(t, ORDER, n, q.last, event.source, hi + off, d[0], together, 0.0)
         q.gap = min(q.gap, d[0])
     s, _ = flow_to(t, n, hi, lo, off, like)
-    code = crowded(t, n, k, event, source.radius, upper(s))
-    if code != DONE:
-        return code
     age(q, upper(s))
     q.near, q.origin = source.radius, event.source
     take(p, q, t.work.x, hi, lo, off, source.radius)
     receive(p, t.b, q, event.port, event.weight, source.radius, like)
-    q.cause, q.wait = event.source, event.delay
     q.next += 1
     if q.last >= 0 and event.port != STEP:
         return beside_release(t, n, event, source.radius, hi, lo, off)
-    return DONE
-
-
-@inline_kernel
-def crowded(t, n, k, event, r, s):
-    """Two arrivals so close that their order is open: what the second may do before the first."""
-    p, q = t.net[n], t.st[n]
-    both = (r + q.near) * UP
-    if both == 0.0 or s > both or q.origin < 0 or at_once(t, n, event):
-        return DONE
-    if event.port == VOLTAGE:
-        time = q.hi + q.off
-        return stop(t, ORDER, n, k, event.source, time, s, both, 0.0)
-    t.work.x.bound[DEVIATION, 0] += 1.1 * abs(event.weight) * p.gain_hi * both
-    t.work.x.bound[REST, 0] += 1.1 * abs(event.weight) * p.gain_hi * both
-    return DONE
-
-
-@inline_kernel
-def at_once(t, n, event):
-    """Whether an arrival comes, by construction, at the very time of the neuron's last event."""
-    q = t.st[n]
-    if q.cause < 0:
-        return False
-    a, b = t.src[event.source], t.src[q.cause]
-    if a.root != b.root:
-        return False
-    x, y = exact_sum(a.off_hi, a.off_lo, event.delay), exact_sum(b.off_hi, b.off_lo, q.wait)
-    return x[2] and y[2] and x[0] == y[0] and x[1] == y[1]
-
-
-@inline_kernel
-def exact_sum(hi, lo, more):
-    """hi + lo + more as a pair, and whether it is exactly that."""
-    s = two_sum(hi, more)
-    low = two_sum(s[1], lo)
-    top = two_sum(s[0], low[0])
-    return top[0], top[1], low[1] == 0.0
-
-
-@inline_kernel
-def above(t, n):
-    """Whether the neuron stands at or above threshold, as far as floats can tell."""
-    p, q = t.net[n], t.st[n]
-    f, low = q.x.hi[0] - q.theta_hi, q.x.lo[0] - q.theta_lo
-    for c in range(1, p.count + 1):
-        if p.kind[c - 1] == THRESHOLD:
-            f -= q.x.hi[c]
-            low -= q.x.lo[c]
-    return f + low >= 0.0 and q.busy == 0
-
-
-@kernel
-def surely_above(t, n, k, kind, hi, lo, off, like):
-    """`DONE` if the neuron fires at its last event, whatever comes; else why that is open."""
-    apart()
-    p, q = t.net[n], t.st[n]
-    f, error = excess(p, t.b, q, q.x, like)
-    margin = error + spread(p, q.x) + shape(p, q.x, 0.0).steep * q.rho
-    time = q.hi + q.off
-    if not upper(f) - margin > 0.0:
-        return stop(t, CROSSING, n, k, q.cause, time, upper(f), margin, time)
-    if kind == ARRIVAL:
-        event = t.arr[q.next]
-        d, off_error = interval(hi, lo, off, q.hi, q.lo, q.off)
-        both = (t.src[event.source].radius + q.rho) * UP + off_error
-        if not d[0] > both:
-            return stop(t, ORDER, n, k, event.source, time, d[0], both, 0.0)
     return DONE
 
 
@@ -286,11 +213,6 @@ def still(t, n, k, hi, lo, to_end, like):
     while True:
         q = t.st[n]
         kind, e_hi, e_lo, e_off = next_event(t, n, k)
-        together = kind == ARRIVAL and at_once(t, n, t.arr[q.next])
-        if above(t, n) and not together:
-            code = surely_above(t, n, k, kind, e_hi, e_lo, e_off, like)
-            time = q.hi + q.off
-            return stop(t, MISSING, n, k, q.cause, time, 0.0, 0.0, time) if code == DONE else code
         d, _ = interval(hi, lo, 0.0, e_hi, e_lo, e_off)
         last = kind == NOTHING or d[0] <= 0.0
         if last:
@@ -303,7 +225,7 @@ def still(t, n, k, hi, lo, to_end, like):
                 return code
             continue
         s, error = flow_to(t, n, e_hi, e_lo, e_off, like)
-        if (upper(s) > 0.0 or not last) and not together:
+        if upper(s) > 0.0 or not last:
             rho = 0.0 if last else t.src[t.arr[q.next].source].radius
             verdict = is_quiet(t, n, s, error, rho, like)
             if verdict.answer != SILENT:

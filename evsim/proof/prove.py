@@ -5,16 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from evsim.jit import apart, inline_kernel, kernel
-from evsim.numerics import add_time
-from evsim.proof.bounds import NEAR, TINY, UP
-from evsim.proof.crossing import Candidate, candidate, confirm, first_one
+from evsim.proof.bounds import NEAR, UP
+from evsim.proof.crossing import candidate, confirm, first_one
 from evsim.proof.events import (
     ARRIVAL,
     CROSSING,
     DONE,
     FULL,
     GO_ON,
-    LEVEL,
     MISSING,
     NO_SPIKE,
     NOTHING,
@@ -23,22 +21,18 @@ from evsim.proof.events import (
     REFRACTORY,
     RELEASE,
     TOO_WIDE,
-    above,
-    at_once,
     code_of,
     difference,
     do_arrival,
     do_release,
-    exact_sum,
     flow_to,
     is_quiet,
     next_event,
     stop,
-    surely_above,
 )
 from evsim.proof.flow import DEVIATION, REST, ROUNDING, interval
 from evsim.proof.numbers import dropped, lower, number, upper
-from evsim.proof.rows import COEFFICIENT, enter_copy, enter_row, jump_row, next_row
+from evsim.proof.rows import COEFFICIENT, enter_row, jump_row, next_row
 from evsim.proof.silence import SILENT
 from evsim.proof.state import raise_by, take
 
@@ -68,14 +62,6 @@ def prove_spike(t, k, like):
             if code != DONE:
                 return code
             continue
-        if kind == ARRIVAL and at_once(t, n, t.arr[t.st[n].next]):
-            flow_to(t, n, hi, lo, off, like)
-            code = do_arrival(t, n, k, hi, lo, off, like)
-            if code != DONE:
-                return code
-            continue
-        if above(t, n):
-            return leap(t, n, k, kind, hi, lo, off, like)
         d, _ = interval(claim.claim_hi, claim.claim_lo, 0.0, hi, lo, off)
         if kind == ARRIVAL and d[0] >= 0.0:
             s, error = flow_to(t, n, hi, lo, off, like)
@@ -104,48 +90,6 @@ def refractory(t, n, k, kind, hi, lo, off, like):
     if kind == RELEASE:
         return do_release(t, n, k, like)
     return do_arrival(t, n, k, hi, lo, off, like)
-
-
-@kernel
-def leap(t, n, k, kind, hi, lo, off, like):
-    """The neuron has been put above threshold: it fires at that event, when its source says."""
-    apart()
-    p, q, claim = t.net[n], t.st[n], t.src[k]
-    code = surely_above(t, n, k, kind, hi, lo, off, like)
-    if code != DONE:
-        return code
-    if p.subtract != 0 or (p.t_ref == 0.0 and q.reset_hi >= q.theta_hi):
-        return stop(t, LEVEL, n, k, q.cause, q.hi + q.off, 0.0, 0.0, q.hi + q.off)
-    s_hi, s_lo = add_time(q.hi, q.lo, q.off)
-    eps = 2.0**-102 * abs(s_hi) + TINY
-    d, _ = interval(s_hi, s_lo, 0.0, claim.claim_hi, claim.claim_lo, 0.0)
-    far, r = abs(d[0]), (q.rho + eps) * UP
-    if far - r > min(t.window, t.tolerance):
-        code = MISSING if d[0] < 0.0 else OTHER_TIME
-        return stop(t, code, n, k, q.cause, claim.claim_hi, far, r, s_hi)
-    if not (far + r <= t.tolerance and r <= NEAR * p.shortest):
-        return stop(t, TOO_WIDE, n, k, q.cause, claim.claim_hi, far, r, s_hi)
-    cause, wait = q.cause, q.wait
-    take_over(p, q, t.work.x)
-    if t.symbols:
-        r = enter_copy(p, q, n, k, t.src, t.arr, t.rows, s_hi, s_lo, t.work.x.bound, t.row,
-                       cause, eps)  # fmt: skip
-    take_spike(t, n, k, Candidate(True, s_hi, s_lo, 0.0, 0.0, 0.0, 0.0, 0.0), r, like)
-    if cause >= 0:
-        source = t.src[cause]
-        whole = exact_sum(source.off_hi, source.off_lo, wait)
-        if whole[2]:
-            claim.root, claim.off_hi, claim.off_lo = source.root, whole[0], whole[1]
-    return DONE
-
-
-@inline_kernel
-def take_over(p, q, x):
-    """Write the state of a neuron into `x`."""
-    for c in range(p.count + 1):
-        x.hi[c], x.lo[c] = q.x.hi[c], q.x.lo[c]
-        for k in range(3):
-            x.bound[k, c] = q.x.bound[k, c]
 
 
 @kernel
