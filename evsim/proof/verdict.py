@@ -37,6 +37,7 @@ class Enclosures:
 
     @cached_property
     def times(self) -> list[Fraction]:
+        """The exact numbers in the middle."""
         return self.find()
 
     @cached_property
@@ -45,10 +46,12 @@ class Enclosures:
 
     @property
     def lower(self) -> list[str]:
+        """Decimal numbers below the true times."""
         return [low for low, _ in self._bounds]
 
     @property
     def upper(self) -> list[str]:
+        """Decimal numbers above them."""
         return [high for _, high in self._bounds]
 
 
