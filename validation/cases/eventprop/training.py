@@ -1,0 +1,176 @@
+"""Training by exact gradients: the networks, their losses, and the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import evsim
+from evsim import FeedForward, Trains, losses
+from reference.data import Data, Split, batches
+from reference.optimizers import Adam
+from validation.evtrace import replacing
+
+TAU_MEM, TAU_SYN = 20e-3, 5e-3
+#: Samples that are tested at a time.
+AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is trained, and how.
+
+    Attributes
+    ----------
+    hidden, classes : int
+        Neurons.
+    until : float
+        Every sample is run over [0, until] [s].
+    encode : callable
+        From features (samples, features) to spike times (samples, inputs) [s].
+    readout : bool
+        Whether the voltage maxima of leaky integrators decide, else the first spikes.
+    first, last : (float, float)
+        Mean and deviation of the initial weights of the two layers.
+    lr, decay, batch : float, float, int
+        Adam's step, what every epoch multiplies it by, and samples per step.
+    clip : float
+        Gradients longer than so many times the median length so far are cut to it: next to
+        grazing they grow without bound, and one such would slow Adam down for long.
+    """
+
+    hidden: int
+    classes: int
+    until: float
+    encode: Callable[[np.ndarray], np.ndarray]
+    readout: bool
+    first: tuple[float, float]
+    last: tuple[float, float]
+    lr: float
+    decay: float
+    batch: int
+    clip: float = 2.0
+
+    def network(self, inputs: int, seed: int) -> evsim.Network:
+        """A network with random weights."""
+        rng = np.random.default_rng([seed, 2021])
+        net = evsim.Network()
+        net.add_input("in", inputs)
+        firing = evsim.LIF(tau_mem=TAU_MEM, tau_syn=TAU_SYN)
+        net.add_population("hidden", self.hidden, firing)
+        out = evsim.LI(tau_mem=TAU_MEM, tau_syn=TAU_SYN) if self.readout else firing
+        net.add_population("out", self.classes, out)
+        net.connect("in", "hidden", rng.normal(*self.first, (inputs, self.hidden)))
+        net.connect("hidden", "out", rng.normal(*self.last, (self.hidden, self.classes)))
+        return net
+
+    def loss(self, run: evsim.feedforward.Run, labels: np.ndarray):
+        """(loss per sample, cotangents of the mean, predictions)."""
+        share = 1.0 / labels.size
+        if self.readout:
+            top = run.maximum("out")
+            loss, by_value = losses.softmax_cross_entropy(top, labels)
+            return loss, {"out": losses.Maximum(share * by_value)}, top.argmax(axis=1)
+        spikes = run.spikes["out"]
+        times, index = spikes.first(self.classes, self.until)
+        loss, by_time = losses.first_spike_entropy(times, labels, **FIRST)
+        cotangent = np.zeros(spikes.times.size)
+        fired = index >= 0
+        cotangent[index[fired]] = share * by_time[fired]
+        # Nobody has won where nobody has fired.
+        return loss, {"out": cotangent}, np.where(fired.any(axis=1), times.argmin(axis=1), -1)
+
+
+#: Of the first-spike loss (Wunderlich and Pehle 2021, table of parameters).
+FIRST = {"tau": 0.5e-3, "early": 3e-3, "tau_early": 6.4e-3}
+
+
+def coordinates(x: np.ndarray) -> np.ndarray:
+    """Points as spikes at 10 to 40 ms, and one more, always at 20 ms."""
+    times = 10e-3 + 30e-3 * x
+    return np.hstack([times, np.full((len(x), 1), 20e-3)])
+
+
+def pixels(x: np.ndarray) -> np.ndarray:
+    """Brightness as latency: white at once, grey within 20 ms, black not at all."""
+    return np.where(x > 0.0, 20e-3 * (1.0 - x), np.inf)
+
+
+@dataclass
+class Trained:
+    """How a training went: by epoch, mean loss and test error; and the weights at the end."""
+
+    loss: list[float]
+    error: list[float]
+    weight: dict[str, np.ndarray]
+
+    @property
+    def accuracy(self) -> float:
+        """On the test set, after the last epoch."""
+        return 1.0 - self.error[-1]
+
+
+def error_of(task: Task, layers: FeedForward, data: Split) -> float:
+    """Share of the samples that are classified wrongly."""
+    wrong = 0
+    for first in range(0, len(data.y), AT_ONCE):
+        part = slice(first, first + AT_ONCE)
+        run = layers.run({"in": Trains.from_times(task.encode(data.x[part]))})
+        wrong += int(np.sum(task.loss(run, data.y[part])[2] != data.y[part]))
+    return wrong / len(data.y)
+
+
+def train(
+    task: Task, data: Data, epochs: int, seed: int, kept: Path, tell: Callable[[float], None]
+) -> Trained:
+    """Train one network, going on from what an interrupted training has left in `kept`."""
+    inputs = task.encode(data.train.x[:1]).shape[1]
+    layers = FeedForward(task.network(inputs, seed), task.until, threads=1)
+    adam = Adam(layers.weight, task.lr)
+    done = Trained([], [], layers.weight)
+    if kept.exists():
+        load(kept, adam, done)
+    for epoch in range(len(done.loss), epochs):
+        adam.lr = task.lr * task.decay**epoch
+        total: list[float] = []
+        lengths: list[float] = []
+        for step, mine in enumerate(batches(len(data.train.y), task.batch, seed=seed, epoch=epoch)):
+            run = layers.run({"in": Trains.from_times(task.encode(data.train.x[mine]))})
+            loss, cotangents, _ = task.loss(run, data.train.y[mine])
+            adam.step(clipped(layers.gradient(run, cotangents).weight, lengths, task.clip))
+            total.append(float(loss.mean()))
+            tell((epoch + (step + 1) * task.batch / len(data.train.y)) / epochs)
+        done.loss.append(float(np.mean(total)))
+        done.error.append(error_of(task, layers, data.test))
+        save(kept, adam, done)
+    return done
+
+
+def clipped(grads: dict[str, np.ndarray], lengths: list[float], most: float):
+    """Gradients cut to `most` times the median of the lengths in this epoch, which grow by one."""
+    length = float(np.sqrt(sum(np.sum(g * g) for g in grads.values())))
+    lengths.append(length)
+    share = min(1.0, most * float(np.median(lengths)) / length) if length > 0.0 else 1.0
+    return {name: share * g for name, g in grads.items()}
+
+
+def save(path: Path, adam: Adam, done: Trained) -> None:
+    """Everything that `load` needs."""
+    arrays: dict[str, Any] = {f"weight/{key}": value for key, value in done.weight.items()}
+    arrays |= {f"adam/{key}": value for key, value in adam.state().items()}
+    arrays |= {"loss": np.array(done.loss), "error": np.array(done.error)}
+    with replacing(path) as file:
+        np.savez(file, **arrays)
+
+
+def load(path: Path, adam: Adam, done: Trained) -> None:
+    """Weights, optimiser and history as they were at the end of an epoch."""
+    with np.load(path) as found:
+        done.loss[:], done.error[:] = found["loss"].tolist(), found["error"].tolist()
+        for key, value in done.weight.items():
+            value[...] = found[f"weight/{key}"]
+        adam.load({key[5:]: found[key] for key in found.files if key.startswith("adam/")})
