@@ -14,6 +14,7 @@ from evsim.flight import WHAT, kind_of
 from evsim.gather import sort_arrivals
 from evsim.jit import inner_inline_kernel, inner_kernel
 from evsim.models import verbs
+from evsim.models.pace import pace, paced
 from evsim.neuron import (
     AT_ARRIVAL,
     AT_END,
@@ -41,7 +42,8 @@ class Block(NamedTuple):
     state: Any
     books: Any
     first: Any
-    table: Any  # coefficients of the intervals of some arrivals
+    columns: Any  # what `verbs.interval` needs of the neurons of some arrivals
+    table: Any  # coefficients of their intervals
 
 
 class Frame(NamedTuple):
@@ -56,9 +58,9 @@ class Frame(NamedTuple):
 
 
 @inner_kernel
-def look_up(books, shift, flight, lists, a, b, mend):
+def look_up(p, books, columns, shift, flight, lists, a, b, mend):
     """What the neurons of lists `a` to `b` meet: times of their arrivals and of their own events
-    before, and kinds.
+    before, kinds, and the parameters that matter.
 
     `mend`: some arrivals were not written in order of time.
     """
@@ -68,22 +70,24 @@ def look_up(books, shift, flight, lists, a, b, mend):
         first, stop = lists.start[index(j)], lists.start[index(j + 1)]
         if mend:
             sort_arrivals(flight, arrival, first, stop)
-        since_hi, since_lo = books.hi[n], books.lo[n]
+        since_hi, since_lo, own = books.hi[n], books.lo[n], paced(p, n)
         for x in range(first, stop):
             m, at = index(x - begin), index(int(arrival[index(x), 1]))
             hi, lo = entry[at, HI], entry[at, LO]
             meets.since_hi[m], meets.since_lo[m] = since_hi, since_lo
             meets.hi[m], meets.lo[m] = hi, lo
-            meets.kind[m], meets.who[m] = kind_of(flight.word[at, WHAT]), n
+            meets.kind[m] = kind_of(flight.word[at, WHAT])
+            verbs.store(columns, m, own)
             since_hi, since_lo = hi, lo
 
 
 @inner_kernel
-def intervals(p, meets, size, table):
+def intervals(p, columns, meets, size, table):
     """Coefficients of the intervals between own events: one vectorised pass."""
-    for x in range(size):
+    for k in range(size):
+        x = index(k)
         d = elapsed(meets.hi[x], meets.lo[x], meets.since_hi[x], meets.since_lo[x])
-        verbs.store(table, x, verbs.interval(verbs.pick(p, meets.who[x]), d))
+        verbs.store(table, x, verbs.interval(pace(p, columns, x), d))
 
 
 @inner_inline_kernel
@@ -216,8 +220,9 @@ def advance_lists(
         begin, stop = lists.start[a], a + 1
         while stop < b and lists.start[stop + 1] - begin <= TOGETHER:
             stop += 1
-        look_up(block.books, shift, flight, lists, a, stop, mend)
-        intervals(block.p, lists.meets, lists.start[stop] - begin, block.table)
+        size = lists.start[stop] - begin
+        look_up(block.p, block.books, block.columns, shift, flight, lists, a, stop, mend)
+        intervals(block.p, block.columns, lists.meets, size, block.table)
         for j in range(a, stop):
             if skip.size == 0 or skip[lists.place[j]] == 0:
                 status = visit(

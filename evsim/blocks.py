@@ -9,6 +9,7 @@ from evsim.delivery import in_arrays
 from evsim.group import Group
 from evsim.models import verbs
 from evsim.models.base import is_policy
+from evsim.models.pace import paced
 from evsim.neuron import Books, new_flags
 from evsim.start import Job, Snapshot, drive_again, held
 
@@ -32,7 +33,8 @@ def blocks_of(job: Job, group: Group, room: int) -> tuple[Block, ...]:
         state = tuple(map(np.concatenate, zip(*states, strict=True)))
         books = joint_books(all_books)
         drive_again(p, state, books)
-        blocks.append(Block(p, state, books, group.first[names[0]], table_of(p, room)))
+        block = Block(p, state, books, group.first[names[0]], (), ())
+        blocks.append(with_table(block, room))
     return tuple(blocks)
 
 
@@ -83,11 +85,8 @@ def _together(values):
     return values[0] if is_policy(values[0]) else np.concatenate(values)
 
 
-def table_of(p, room: int):
-    """Room for the coefficients of so many intervals."""
-    return tuple(np.empty(room) for _ in verbs.interval(verbs.pick(p, 0), 0.0))
-
-
 def with_table(block: Block, room: int) -> Block:
-    """The same block, with a table of its own for so many arrivals."""
-    return block._replace(table=table_of(block.p, room))
+    """The same block, with columns and a table of its own for so many arrivals."""
+    own, c = paced(block.p, 0), verbs.interval(verbs.pick(block.p, 0), 0.0)
+    columns, table = (tuple(np.empty(room) for _ in numbers) for numbers in (own, c))
+    return block._replace(columns=columns, table=table)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from evsim.jit import inline_kernel, inner_inline_kernel, inner_kernel
-from evsim.neuron import CURRENT
+from evsim.neuron import CURRENT, lone
 from evsim.numerics import not_before
 from evsim.order import HI, LO, index
 
@@ -44,8 +44,8 @@ def new_flight(slots: int, chunks: int = 256) -> Flight:
     after = np.arange(1, chunks + 1, dtype=np.int64)
     after[-1] = -1
     entry = np.empty((chunks * CHUNK, COLUMNS))
-    head, last = (np.full(2 * slots, -1, np.int64) for _ in range(2))
-    return Flight(entry, entry.view(np.int64), after, np.array([0, chunks]), head, last)
+    head, last = (lone(np.full(2 * slots, -1)) for _ in range(2))
+    return Flight(entry, entry.view(np.int64), after, lone([0, chunks]), head, last)
 
 
 def more_chunks(flight: Flight, needed: int) -> Flight:
@@ -57,7 +57,7 @@ def more_chunks(flight: Flight, needed: int) -> Flight:
     after = np.resize(flight.after, new)
     after[old:] = np.arange(old + 1, new + 1)
     after[-1] = flight.free[0]
-    free = np.array([old, flight.free[1] + new - old])
+    free = lone([old, flight.free[1] + new - old])
     return Flight(entry, entry.view(np.int64), after, free, flight.head, flight.last)
 
 

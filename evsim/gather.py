@@ -39,7 +39,6 @@ class Meets(NamedTuple):
     hi: Any
     lo: Any
     kind: Any
-    who: Any  # the target's place in its block
 
 
 class Lists(NamedTuple):

@@ -16,10 +16,9 @@ from numba.extending import intrinsic, overload
 
 from evsim.dispatch import INLINE
 from evsim.jit import inner_inline_kernel, inner_kernel
+from evsim.neuron import APART, lone
 from evsim.order import HI, KEY, LO
 
-#: Counts of different parts lie so far apart that they do not share a line of the cache.
-APART = 16
 #: Looks at the others' counts before a thread lets the processor go.
 LOOKS = 4000
 
@@ -41,7 +40,7 @@ def new_mail(parts: int, room: int) -> Mail:
     count, soon = np.zeros((2, 2 * parts * APART), np.int64)
     return Mail(
         entry, entry.view(np.int64), count, soon, np.zeros(parts * APART, np.int64),
-        np.zeros(1, np.int64),
+        lone([0]),
     )  # fmt: skip
 
 

@@ -69,6 +69,19 @@ class Rules(NamedTuple):
     limit: int
 
 
+#: Whole numbers of two lines of the cache: processors fetch them in pairs.
+APART = 16
+
+
+def lone(values) -> np.ndarray:
+    """Whole numbers that share no line of the cache with anything else: one thread writes them
+    all the time, and others would have to fetch again whatever lies beside them."""
+    values = np.asarray(values, np.int64)
+    room = np.zeros(values.size + 2 * APART, np.int64)
+    room[APART:-APART] = values
+    return room[APART:-APART]
+
+
 def new_log(capacity: int) -> Log:
     """An empty log."""
     return Log(
@@ -76,7 +89,7 @@ def new_log(capacity: int) -> Log:
         np.empty(capacity),
         np.empty(capacity, np.int64),
         np.empty(capacity, np.int64),
-        np.zeros(1, np.int64),
+        lone([0]),
     )
 
 
@@ -227,7 +240,7 @@ class Place(NamedTuple):
 
 def new_place() -> Place:
     """The start of a run."""
-    return Place(np.zeros(2, np.int64), *(np.zeros(1, np.int64) for _ in range(4)))
+    return Place(lone([0, 0]), *(lone([0]) for _ in range(4)))
 
 
 class Books(NamedTuple):

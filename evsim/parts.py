@@ -14,7 +14,7 @@ from evsim.flight import more_chunks, new_flight
 from evsim.gather import FLIGHT, LISTS, MAIL, ORDER, External, Lists, Meets, Progress
 from evsim.jit import inner_inline_kernel, kernel
 from evsim.mail import Mail
-from evsim.neuron import DONE, FULL, more_room, new_flags, new_log, new_place
+from evsim.neuron import DONE, FULL, lone, more_room, new_flags, new_log, new_place
 from evsim.short import late_of
 from evsim.windows import COLLECT, GOING, WAITING, Late, run_windows
 
@@ -90,7 +90,7 @@ def divided(fibres: Fibres, bounds: np.ndarray) -> tuple[Fibres, list[Part]]:
 
 
 def _part(m, bounds, start, stop) -> Part:
-    number, first, last = (np.array([int(x)]) for x in (m, bounds[m], bounds[m + 1]))
+    number, first, last = (lone([x]) for x in (m, bounds[m], bounds[m + 1]))
     return Part(number, first, last, start, stop)
 
 
@@ -101,17 +101,16 @@ def _lists(n: int, room: int, order: int) -> Lists:
         np.zeros(n + 1, np.int32),
         np.zeros(n + 2, np.int64),
         np.empty((room, 2)),
-        Meets(*np.empty((4, room)), *np.empty((2, room), np.int64)),
+        Meets(*np.empty((4, room)), np.empty(room, np.int64)),  # type: ignore[call-arg]
         np.empty(order, np.int64),
         np.empty(order, np.int64),
     )
 
 
 def _progress(n: int, window: int) -> Progress:
-    one, two, three = (np.zeros(k, np.int64) for k in (1, 2, 3))
     return Progress(
-        np.array([window, window - 1]), one + COLLECT, one.copy(), two, two.copy(), three,
-        two.copy(), one.copy(), two.copy(), np.zeros(n), one.copy(),
+        lone([window, window - 1]), lone([COLLECT]), lone([0]), lone([0, 0]), lone([0, 0]),
+        lone([0, 0, 0]), lone([0, 0]), lone([0]), lone([0, 0]), np.zeros(n), lone([0]),
     )  # fmt: skip
 
 

@@ -30,8 +30,8 @@ from evsim.gather import (
     wait_for,
 )
 from evsim.jit import OPTIONS, inner_inline_kernel, inner_kernel, kernel
-from evsim.mail import APART, all_done, parts_of, post, read, region_of, write
-from evsim.neuron import DONE
+from evsim.mail import all_done, parts_of, post, read, region_of, write
+from evsim.neuron import APART, DONE
 from evsim.numerics import add_time, not_before
 from evsim.order import HI, KEY, LO, nearly_sort, sort_by_time
 

@@ -126,6 +126,9 @@ class AdaptiveKernel(NamedTuple):
 AdaptiveKernel.raises = 2  # type: ignore[attr-defined]
 
 
+AdaptiveKernel.INTERVAL = ("rate_mem", "rate_syn", "gap", "rate_th")  # type: ignore[attr-defined]
+
+
 @verbs.interval.implement(AdaptiveKernel)
 def interval(p, d):
     slow, mem_is_slow = min(p.rate_mem, p.rate_syn), p.rate_mem <= p.rate_syn

@@ -143,6 +143,9 @@ def responses(p, em, decay, d):
     return es, gain * phi, (gain * d) * shape
 
 
+AlphaKernel.INTERVAL = ("rate_mem", "rate_syn", "gap")  # type: ignore[attr-defined]
+
+
 @verbs.interval.implement(AlphaKernel)
 def interval(p, d):
     em = exp_neg(d * p.rate_mem)

@@ -82,6 +82,9 @@ class DeltaKernel(NamedTuple):
     refractory: int
 
 
+DeltaKernel.INTERVAL = ("rate_mem",)  # type: ignore[attr-defined]
+
+
 @verbs.interval.implement(DeltaKernel)
 def interval(p, d):
     return (exp_neg(d * p.rate_mem),)

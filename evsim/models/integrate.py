@@ -154,6 +154,9 @@ IFKernel.roundings = 0.0  # type: ignore[attr-defined]
 IFKernel.tail = 1  # type: ignore[attr-defined]
 
 
+IFKernel.INTERVAL = ("slope",)  # type: ignore[attr-defined]
+
+
 @verbs.interval.implement(IFKernel)
 def interval(p, d):
     rise = p.slope * d

@@ -52,6 +52,9 @@ class IFExpKernel(NamedTuple):
     refractory: int
 
 
+IFExpKernel.INTERVAL = ("rate", "slope")  # type: ignore[attr-defined]
+
+
 @verbs.interval.implement(IFExpKernel)
 def interval(p, d):
     es, phi = exp_phi(d * p.rate)

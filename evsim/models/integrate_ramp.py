@@ -40,6 +40,9 @@ IFRampKernel.roundings = 0.0  # type: ignore[attr-defined]
 IFRampKernel.tail = 1  # type: ignore[attr-defined]
 
 
+IFRampKernel.INTERVAL = ()  # type: ignore[attr-defined]
+
+
 @verbs.interval.implement(IFRampKernel)
 def interval(p, d):
     return (d,)

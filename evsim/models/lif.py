@@ -163,6 +163,9 @@ class LIFKernel(NamedTuple):
     refractory: int
 
 
+LIFKernel.INTERVAL = ("rate_mem", "rate_slow", "rate_gap", "mem_is_slow")  # type: ignore[attr-defined]
+
+
 @verbs.interval.implement(LIFKernel)
 def interval(p, d):
     return exponential(p.rate_mem, p.rate_slow, p.rate_gap, p.mem_is_slow, d)

@@ -141,6 +141,9 @@ def _charge(i, c):
     return lambda i, c: i[0] * c[1] + charge(i[1:], c[2:])
 
 
+MixedKernel.INTERVAL = ("rate_mem", "rate_syn", "gap")  # type: ignore[attr-defined]
+
+
 @verbs.interval.implement(MixedKernel)
 def interval(p, d):
     em = exp_neg(d * p.rate_mem)

@@ -138,6 +138,9 @@ class QIFKernel(NamedTuple):
     strict: int
 
 
+QIFKernel.INTERVAL = ("rate", "level", "root")  # type: ignore[attr-defined]
+
+
 @verbs.interval.implement(QIFKernel)
 def interval(p, d):
     # (C or q, S, x); from a x = pi on the answer is a spike, whatever the state.

@@ -77,6 +77,9 @@ class LIKernel(NamedTuple):
     delta: int
 
 
+LIKernel.INTERVAL = ("rate_mem", "rate_slow", "rate_gap", "mem_is_slow")  # type: ignore[attr-defined]
+
+
 @verbs.interval.implement(LIKernel)
 def interval(p, d):
     return exponential(p.rate_mem, p.rate_slow, p.rate_gap, p.mem_is_slow, d)

@@ -212,6 +212,9 @@ def _load(state, n):
 
 @overload(store, jit_options=INLINE)
 def _store(state, n, x):
+    if len(state) == 0:
+        return lambda state, n, x: None
+
     def one(state, n, x):
         state[0][n] = x[0]
 
