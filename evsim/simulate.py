@@ -33,12 +33,24 @@ from evsim.start import (
     later_only,
     together,
 )
-from evsim.sweep import Evidence, coefficients, guarded, longer, new_trail, sweep, two_buffers
+from evsim.sweep import (
+    GOING,
+    Evidence,
+    coefficients,
+    guarded,
+    longer,
+    new_trail,
+    sweep,
+    two_buffers,
+)
 
 #: What comes first where an arrival is at the time of a spike; several spikes at one instant.
 POLICIES = {"tie": ("spike_first", "arrival_first"), "multi": ("repeat", "hold")}
 #: Neurons for which a thread is worth its while.
 LARGE = 2000
+#: Synaptic events of a dense sweep after which it reports and lets Ctrl-C through: a tenth of a
+#: second.
+BREATH = 1e8
 
 
 def simulate(
@@ -287,7 +299,7 @@ def sweep_events(job: Job, name: str):
     flags, found, nothing = new_flags(n), np.empty(n, np.int64), np.zeros(n)
     table = tuple(np.empty(events.hi.size) for _ in verbs.prepare(p, 0.0))
     coefficients(p, events, table)
-    guard, trail = p, new_trail(state, 0)
+    guard, trail, stride = p, new_trail(state, 0), int(BREATH / n) + 1
     if job.evidence is not None and (lower := guarded(p)) is not None:
         guard, trail = lower, new_trail(state, 8 * n + 1024)
 
@@ -295,9 +307,14 @@ def sweep_events(job: Job, name: str):
         nonlocal trail
         if 0 < trail.unit.size == trail.used[0]:
             trail = longer(trail)
-        return sweep(p, guard, states, books, events, table, weights, currents,
-                     (job.until, 0.0), job.arrival_first, place, flags, found, nothing, spikes,
-                     doubts, trail)  # fmt: skip
+        while True:
+            limit = int(place.event[0]) + stride
+            status = sweep(p, guard, states, books, events, table, weights, currents,
+                           (job.until, 0.0), job.arrival_first, place, flags, found, nothing,
+                           spikes, doubts, trail, limit)  # fmt: skip
+            if status != GOING:
+                return status
+            job.tell(int(place.event[0]) / events.hi.size)
 
     spikes, doubts = to_the_end(go, name, books, place, new_log(max(256, n)), new_log(64))
     if job.evidence is not None and guard is not p:

@@ -31,6 +31,9 @@ from evsim.neuron import (
 )
 from evsim.numerics import elapsed, lowest_bit
 
+#: The status of a sweep that has come to the event at which it was to come up for air.
+GOING = -1
+
 
 class Events(NamedTuple):
     """Input events in the order in which they act; `row` indexes weights or currents."""
@@ -261,8 +264,8 @@ def redo(
 
 
 @inline_kernel
-def glide(p, states, events, table, weights, nothing, flags, clamped, place, most):
-    """Flow for as long as no neuron needs the solver and no current changes.
+def glide(p, states, events, table, weights, nothing, flags, clamped, place, most, limit):
+    """Flow for as long as no neuron needs the solver and no current changes, to event `limit`.
 
     `place.event` then tells from which event on one does, and up to which all have been flowed.
     A loop of its own: beside the solver's code the compiler makes less of it.
@@ -271,7 +274,7 @@ def glide(p, states, events, table, weights, nothing, flags, clamped, place, mos
     size, kind, row = events.hi.size, events.kind, events.row
     e = place.event[0]
     stop = e
-    while e < size:
+    while e < size and e < limit:
         before, after = states[place.turn[0]], states[1 - place.turn[0]]
         widen(most, before)
         only_spikes = e + BLOCK <= size
@@ -302,12 +305,13 @@ def glide(p, states, events, table, weights, nothing, flags, clamped, place, mos
 @kernel
 def sweep(
     p, guard, states, books, events, table, weights, currents, until, arrival_first, place,
-    flags, found, nothing, spikes, doubts, trail,
+    flags, found, nothing, spikes, doubts, trail, limit,
 ):  # fmt: skip
     """Run a population from `place` over its events and on to `until`; a status.
 
-    `states` are two buffers. `FULL` asks for logs with more room and another call; `ZENO`
-    leaves the neuron that ran away in `place`. `table` comes from `coefficients`; `found` has
+    `states` are two buffers. `FULL` asks for logs with more room and another call, `GOING` for
+    another call, at event `limit` or a little later; `ZENO` leaves the neuron that ran away in
+    `place`. `table` comes from `coefficients`; `found` has
     room for the index of every neuron; `nothing` is a row of zeros. `guard` are the parameters
     by which neurons are flagged: `p`, or with a lower threshold where a `trail` is kept.
     """
@@ -316,8 +320,10 @@ def sweep(
     while True:
         if place.event[1] == place.event[0]:
             glide(guard, states, events, table, weights, nothing, flags, clamped, place,
-                  trail.most)  # fmt: skip
+                  trail.most, limit)  # fmt: skip
         e, stop = place.event[0], place.event[1]
+        if e == stop and e < events.hi.size:
+            return GOING
         before, after = states[place.turn[0]], states[1 - place.turn[0]]
         if e == stop:
             if e > 0 and place.within[0] == 0:

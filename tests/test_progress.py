@@ -1,6 +1,8 @@
 """How far a run has come: who is told, and what Ctrl-C leaves."""
 
+import importlib
 import io
+import signal
 import sys
 import threading
 
@@ -11,6 +13,8 @@ import scipy.sparse
 import evsim
 from evsim import cli, progress, recurrent
 from evsim.progress import Meter, bar, meter
+
+simulation = importlib.import_module("evsim.simulate")
 
 
 def network(delay):
@@ -85,6 +89,38 @@ def test_an_interrupted_run_begins_no_other_sample(often):
             thread.join(30)
             assert not thread.is_alive()
     assert threading.active_count() <= before
+
+
+def test_ctrl_c_stops_a_dense_sweep_on_its_way(monkeypatch):
+    """The sweep of one population comes up for air, where the signal is seen."""
+    n, spikes, told = 200, 4000, []
+    rng = np.random.default_rng(0)
+    net = evsim.Network()
+    net.add_input("in", 10)
+    net.add_population("p", n, evsim.LIF(tau_mem=20e-3, tau_syn=5e-3))
+    net.connect("in", "p", rng.normal(0.01, 0.05, (10, n)))
+    train = evsim.Spikes(np.sort(rng.uniform(0, 1, spikes)), rng.integers(0, 10, spikes))
+    whole = evsim.simulate(net, {"in": train}, 1.0)
+    monkeypatch.setattr(progress, "INTERVAL", 0.0)
+    monkeypatch.setattr(simulation, "BREATH", 100.0 * n)
+    rested = evsim.simulate(net, {"in": train}, 1.0, progress=lambda *a: told.append(a[0]))
+    assert len(told) >= 30
+    for a, b in zip(rested.final["p"].state, whole.final["p"].state, strict=True):
+        assert a.tobytes() == b.tobytes()
+    told.clear()
+
+    def press(done, total, what):
+        told.append(done)
+        if done > 0.2:
+            signal.raise_signal(signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            evsim.simulate(net, {"in": train}, 1.0, progress=press)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert told[-1] < 0.4
 
 
 def test_a_stopped_meter_ends_its_parts():

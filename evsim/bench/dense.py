@@ -75,7 +75,7 @@ class Layer:
         status = sweep(
             p, p, states, new_books(N_OUT), self.events, table, self.weights, self.currents,
             (UNTIL, 0.0), False, new_place(), new_flags(N_OUT), np.empty(N_OUT, np.int64),
-            np.zeros(N_OUT), *self.logs, new_trail(states[0], 0),
+            np.zeros(N_OUT), *self.logs, new_trail(states[0], 0), N_EVENTS,
         )  # fmt: skip
         if status != 0:
             raise RuntimeError(f"the sweep of a benchmark ended with status {status}")
