@@ -1,0 +1,258 @@
+"""Thousands of broken NIR graphs and recordings: each must end with one line and exit code 2.
+
+    python benchmarks/hostile_files.py [--files 5000] [--seed 0]
+
+A file is a good one with something wrong: bits, bytes cut off or put in, a shape, a type, a size, a
+link, a name. `evsim run` and `evsim verify` get it in a process of their own that may take 2 GiB; a
+file that is still good may be run. What is counted: files refused in words, files that still work,
+and, of which there must be none, tracebacks, crashes, hangs above 5 s and files out of memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import multiprocessing
+import resource
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+HANG, MEMORY, CHUNK = 5.0, 2 << 30, 50
+TRACES = sorted((Path(__file__).parents[1] / "validation" / "traces").glob("*.npz"))
+
+
+def graph() -> bytes:
+    """A good NIR file: convolution, pool, delay, loop and two kinds of neurons."""
+    import nir
+
+    n = 4
+    each = lambda value: np.full(n, float(value))  # noqa: E731
+    shared = {"r": each(1), "v_leak": each(0), "v_threshold": each(1), "v_reset": each(0)}
+    conv = nir.Conv2d((4, 4), np.ones((2, 1, 3, 3)), (1, 1), (0, 0), (1, 1), 1, np.zeros(2))
+    nodes = {
+        "input": nir.Input(input_type={"input": np.array([1, 4, 4])}),
+        "conv": conv,
+        "flat": nir.Flatten(input_type={"input": np.array([2, 2, 2])}, start_dim=0),
+        "fc": nir.Affine(np.ones((n, 8)), np.zeros(n)),
+        "lif": nir.LIF(tau=each(0.01), **shared),
+        "late": nir.Delay(each(1e-3)),
+        "back": nir.Linear(0.1 * np.ones((n, n))),
+        "out": nir.CubaLIF(tau_syn=each(5e-3), tau_mem=each(0.01), w_in=each(1), **shared),
+        "output": nir.Output(output_type={"output": np.array([n])}),
+    }
+    names = ["input", "conv", "flat", "fc", "lif", "late", "out", "output"]
+    edges = [*pairwise(names), ("lif", "back"), ("back", "lif")]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "good.nir"
+        nir.write(path, nir.NIRGraph(nodes=nodes, edges=edges))
+        return path.read_bytes()
+
+
+# ------------------------------------------------------------------------------- what is broken
+
+
+def of_bytes(data: bytes, rng: np.random.Generator) -> bytes:
+    """Flip bits, cut, repeat, or overwrite a stretch."""
+    broken = bytearray(data)
+    kind, at = rng.integers(4), int(rng.integers(len(data)))
+    if kind == 0:
+        for _ in range(int(rng.integers(1, 30))):
+            broken[int(rng.integers(len(broken)))] ^= 1 << int(rng.integers(8))
+    elif kind == 1:
+        del broken[at:]
+    elif kind == 2:
+        broken[at:at] = rng.bytes(int(rng.integers(1, 200)))
+    else:
+        width = int(rng.integers(1, 64))
+        broken[at : at + width] = rng.bytes(width)
+    return bytes(broken)
+
+
+def of_graph(data: bytes, rng: np.random.Generator) -> bytes:
+    """Change one dataset, attribute or link inside the HDF5 file."""
+    import h5py
+
+    file = io.BytesIO(data)
+    with h5py.File(file, "r+") as h5:
+        found: list[str] = []
+        h5.visititems(lambda name, item: found.append(name))
+        name = found[int(rng.integers(len(found)))]
+        kind = rng.integers(4)
+        if kind == 0:
+            del h5[name]
+        elif kind == 1:
+            h5.move(name, f"{name}x")
+        elif kind == 2:
+            del h5[name]
+            h5[name] = h5py.SoftLink("/" + found[int(rng.integers(len(found)))])
+        else:
+            del h5[name]
+            h5[name] = _value(rng)
+    return file.getvalue()
+
+
+def _value(rng: np.random.Generator):
+    values = (
+        np.float64("nan"),
+        np.inf,
+        -1.0,
+        b"words",
+        np.zeros(0),
+        np.zeros((3, 0, 2)),
+        np.full((5, 7), 1e308),
+        np.array([b"a", b"b"]),
+        np.arange(4, dtype=np.complex128),
+        np.int64(2**62),
+    )
+    return values[int(rng.integers(len(values)))]
+
+
+def of_recording(data: bytes, rng: np.random.Generator) -> bytes:
+    """Change one array of a recording, or its manifest."""
+    with np.load(io.BytesIO(data)) as npz:
+        arrays = {name: npz[name] for name in npz.files}
+    if rng.random() < 0.5:
+        manifest = json.loads(bytes(arrays["manifest.json"]))
+        _spoil(manifest, rng)
+        arrays["manifest.json"] = np.frombuffer(json.dumps(manifest).encode(), np.uint8)
+    else:
+        names = [name for name in arrays if name != "manifest.json"]
+        name = names[int(rng.integers(len(names)))]
+        old = arrays[name]
+        kind = rng.integers(5)
+        if kind == 0:
+            del arrays[name]
+        elif kind == 1:
+            arrays[f"{name}x"] = arrays.pop(name)
+        elif kind == 2:
+            arrays[name] = old.astype([np.int8, np.float16, np.complex64][int(rng.integers(3))])
+        elif kind == 3:
+            arrays[name] = old.reshape(-1)[: int(rng.integers(old.size + 1))]
+        else:
+            arrays[name] = np.asarray(_value(rng))
+    out = io.BytesIO()
+    np.savez_compressed(out, **arrays)
+    return out.getvalue()
+
+
+def _spoil(tree, rng: np.random.Generator) -> None:
+    """Put nonsense somewhere into a tree of JSON."""
+    nonsense = (None, -1, 1e300, "x" * 50, [], {}, True, 2**70, "\u0000", [[]], float("nan"))
+    while True:
+        keys = list(tree) if isinstance(tree, dict) else list(range(len(tree)))
+        key = keys[int(rng.integers(len(keys)))]
+        if isinstance(tree[key], dict | list) and tree[key] and rng.random() < 0.75:
+            tree = tree[key]
+            continue
+        if isinstance(tree, dict) and rng.random() < 0.3:
+            del tree[key]
+        else:
+            tree[key] = nonsense[int(rng.integers(len(nonsense)))]
+        return
+
+
+def broken(k: int, seed: int, good: bytes) -> tuple[str, bytes]:
+    """The k-th file, and what is asked of it."""
+    rng = np.random.default_rng([seed, k])
+    if k % 2:
+        data, spoil = good, (of_bytes, of_graph)[int(rng.integers(2))]
+        return "run", spoil(data, rng)
+    data = TRACES[int(rng.integers(len(TRACES)))].read_bytes()
+    inner: Callable[[bytes, np.random.Generator], bytes] = of_recording
+    return "verify", (of_bytes, inner)[int(rng.integers(2))](data, rng)
+
+
+# ------------------------------------------------------------------------------------ one by one
+
+
+def chunk(first: int, last: int, seed: int, good: bytes, answers) -> None:
+    """Ask for files one after another in this process, which may be lost with any of them."""
+    from evsim import cli
+
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+    with tempfile.TemporaryDirectory() as folder:
+        spikes = Path(folder) / "in.npz"
+        np.savez(spikes, times=np.array([0.001, 0.002]), units=np.array([0, 1]))
+        for k in range(first, last):
+            command, data = broken(k, seed, good)
+            path = Path(folder) / ("file.nir" if command == "run" else "file.npz")
+            path.write_bytes(data)
+            asked = [command, str(path)]
+            if command == "run":
+                asked += ["--spikes", "dirac", "--recurrent-delay", "0.001", "--input", str(spikes)]
+                asked += ["--until", "0.01", "--out", str(Path(folder) / "out.npz")]
+            out, err, began = io.StringIO(), io.StringIO(), time.perf_counter()
+            try:
+                with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                    code = cli.main(asked)
+                words = err.getvalue()
+            except BaseException as error:  # what a user would see as a traceback
+                code, words = -1, f"{type(error).__name__}: {error}"
+            answers.put((k, command, code, words, time.perf_counter() - began))
+
+
+def judged(code: int, words: str, seconds: float) -> str:
+    """What one file counts as."""
+    if seconds > HANG:
+        return "HANG"
+    if code == -1:
+        return "TRACEBACK"
+    if code == 2:
+        return "refused" if words.count("\n") == 1 and "Traceback" not in words else "NO WORDS"
+    return "still works" if code in (0, 1) else f"EXIT {code}"
+
+
+def ask(files: int, seed: int) -> tuple[Counter, list[str]]:
+    """All files, with a new process after each chunk and each loss."""
+    context = multiprocessing.get_context("spawn")
+    good, counts, bad, k = graph(), Counter(), [], 0
+    while k < files:
+        answers = context.Queue()
+        last = min(k + CHUNK, files)
+        process = context.Process(target=chunk, args=(k, last, seed, good, answers))
+        process.start()
+        while k < last:
+            try:
+                answer = answers.get(timeout=60)
+            except Exception:  # the process is gone, or hangs
+                process.kill()
+                counts["CRASH"] += 1
+                bad.append(f"file {k}: the process was lost")
+                k += 1
+                break
+            k, (_, command, code, words, seconds) = answer[0] + 1, answer
+            verdict = judged(code, words, seconds)
+            counts[f"{command}: {verdict}"] += 1
+            if verdict.isupper():
+                bad.append(f"file {k - 1}: {verdict} after {seconds:.1f} s: {words[:200]!r}")
+        process.join(timeout=10)
+        if sys.stderr.isatty():
+            print(f"\r{k} of {files}, {len(bad)} bad", end="", file=sys.stderr)
+    return counts, bad
+
+
+def main() -> int:
+    """Ask, and print what came out."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--files", type=int, default=5000)
+    parser.add_argument("--seed", type=int, default=0)
+    chosen = parser.parse_args()
+    counts, bad = ask(chosen.files, chosen.seed)
+    for line in bad:
+        print(line)
+    for verdict, n in sorted(counts.items()):
+        print(f"{verdict:24} {n:6d}")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
