@@ -113,3 +113,19 @@ def test_jumps_whose_order_nobody_can_tell_are_undecided():
     record = evsim.simulate(net, inputs, 10.0)
     found = evsim.certify(record, precision=128)
     assert found.status == "UNDECIDED" and "order" in found.instead
+
+
+@pytest.mark.parametrize("later, status", [(0.0, "UNDECIDED"), (0.1, "PROVED")])
+def test_the_order_of_jumps_from_two_neurons_is_not_guessed(later, status):
+    """Equal neurons fire together: one inhibits, one excites, and the order would decide."""
+    net = evsim.Network()
+    net.add_input("in", 1)
+    for name in ("a", "b"):
+        net.add_population(name, 1, evsim.LIF(tau_mem=10.0, tau_syn=5.0))
+        net.connect("in", name, [[6.0]])
+    net.add_population("c", 1, evsim.DeltaLIF(tau_mem=10.0))
+    net.connect("a", "c", [[-1.0]], 1.0)
+    net.connect("b", "c", [[1.2]], 1.0 + later)
+    record = evsim.simulate(net, {"in": Spikes([0.0], [0])}, UNTIL)
+    assert len(record.spikes["a"]) == len(record.spikes["b"]) == 1
+    assert evsim.certify(record, precision=53).status == status

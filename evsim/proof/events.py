@@ -163,6 +163,9 @@ def do_arrival(t, n, k, hi, lo, off, like):
                 return stop(t, ORDER, n, q.last, event.source, hi + off, d[0], together, 0.0)
         q.gap = min(q.gap, d[0])
     s, _ = flow_to(t, n, hi, lo, off, like)
+    if crowded(t, q, event, source.radius, upper(s)):
+        both = source.radius + max(q.near, q.reach)
+        return stop(t, ORDER, n, k, event.source, hi + off, upper(s), both, 0.0)
     age(q, upper(s))
     q.near, q.origin = source.radius, event.source
     take(p, q, t.work.x, hi, lo, off, source.radius)
@@ -171,6 +174,18 @@ def do_arrival(t, n, k, hi, lo, off, like):
     if q.last >= 0 and event.port != STEP:
         return beside_release(t, n, event, source.radius, hi, lo, off)
     return DONE
+
+
+@inline_kernel
+def crowded(t, q, event, r, s):
+    """Whether an arrival and the one before it, a jump among them, may come the other way round."""
+    if q.origin < 0 or (event.port != VOLTAGE and t.arr[q.next - 1].port != VOLTAGE):
+        return False
+    same = event.source == q.origin
+    if same and q.reach <= 0.0:  # the delays alone decide
+        return False
+    both = (r + max(q.reach, 0.0 if same else q.near)) * UP
+    return both > 0.0 and not s > both
 
 
 @inline_kernel
