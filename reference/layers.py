@@ -114,7 +114,14 @@ class Statistics(NamedTuple):
 
 
 def batch_norm(
-    x, gamma, beta, *, keep: int | tuple[int, ...], eps: float = 1e-5, fixed=None
+    x,
+    gamma,
+    beta,
+    *,
+    keep: int | tuple[int, ...],
+    eps: float = 1e-5,
+    fixed=None,
+    eps_outside: bool = False,
 ) -> tuple[np.ndarray, Pull, Statistics]:
     """Batch normalisation, (2), with statistics over every axis that is not kept.
 
@@ -131,6 +138,9 @@ def batch_norm(
         Added to the variance.
     fixed : (mean, var), optional
         Inference: these statistics instead of those of `x`, and constant in the backward pass.
+    eps_outside : bool
+        Add `eps` to the standard deviation instead, s = sqrt(Var) + eps. The last term of the
+        gradient by x in (2) then has the factor s / sqrt(Var); where nothing varies it is 0.
 
     Returns
     -------
@@ -157,7 +167,13 @@ def batch_norm(
         mean, var = x.mean(axis=over, keepdims=True), x.var(axis=over, keepdims=True)
     else:
         mean, var = map(spread, fixed)
-    scale = 1.0 / np.sqrt(var + x.dtype.type(eps))
+    small_eps, bend = x.dtype.type(eps), x.dtype.type(1.0)
+    if eps_outside:
+        root = np.sqrt(var)
+        scale = 1.0 / (root + small_eps)
+        bend = np.divide(root + small_eps, root, out=np.zeros_like(root), where=root > 0)
+    else:
+        scale = 1.0 / np.sqrt(var + small_eps)
     normed = (x - mean) * scale
     g = spread(gamma)
 
@@ -166,7 +182,7 @@ def batch_norm(
         by_beta = np.sum(gradient, axis=over, keepdims=True)
         inner = gradient
         if fixed is None:
-            inner = gradient - by_beta / count - normed * (by_gamma / count)
+            inner = gradient - by_beta / count - normed * (by_gamma / count * bend)
         by_gamma, by_beta = by_gamma.reshape(small), by_beta.reshape(small)
         by_both = summed(by_gamma, np.shape(gamma)), summed(by_beta, np.shape(beta))
         return g * scale * inner, *by_both

@@ -62,11 +62,14 @@ class ResNetGradient:
         By the keys of the state.
     currents : dict of ndarray
         By the input of the neurons, named as in `ResNetRun.spikes`.
+    blocks : dict of ndarray
+        By the output of every block, for instance "layer1.0".
     """
 
     input: np.ndarray = field(default_factory=lambda: np.empty(0))
     weights: dict[str, np.ndarray] = field(default_factory=dict)
     currents: dict[str, np.ndarray] = field(default_factory=dict)
+    blocks: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 class SpikingResNet:
@@ -156,6 +159,10 @@ class SpikingResNet:
         s, run.pulls["maxpool"] = nn.max_pool(s, 3, stride=2, padding=1)
         for path, stride in self._blocks():
             s = self._block_forward(run, path, stride, s)
+        return self._readout(run, s)
+
+    def _readout(self, run: ResNetRun, s) -> ResNetRun:
+        """Mean over space, and a dense layer at every step."""
         mean, run.pulls["avgpool"] = nn.average_pool(s, s.shape[-2:])
         flat, run.pulls["flatten"] = nn.flatten(mean, 2)
         weights = self.state["fc.weight"], self.state["fc.bias"]
@@ -200,8 +207,10 @@ class SpikingResNet:
         g = self._pull(run, found, "fc", np.asarray(grad_out, run.output.dtype))
         g = run.pulls["avgpool"](run.pulls["flatten"](g))
         for path, _ in reversed(list(self._blocks())):
+            found.blocks[path] = g
             g = self._block_backward(run, found, path, g)
-        g = self._pull(run, found, "sn1", run.pulls["maxpool"](g))
+        g = run.pulls["maxpool"](g) if "maxpool" in run.pulls else g
+        g = self._pull(run, found, "sn1", g)
         for name in ("bn1", "conv1"):
             g = self._pull(run, found, name, g)
         found.input = g
@@ -242,21 +251,24 @@ def random_state(
     width: int = 64,
     channels: int = 3,
     classes: int = 10,
+    stem: int = 7,
+    fan: str = "out",
 ) -> dict[str, np.ndarray]:
-    """Weights of a ResNet, normal with variance 2 / fan-out (He et al. 2015), scales 1.
+    """Weights of a ResNet, normal with variance 2 / fan (He et al. 2015), scales 1.
 
-    `width` is that of the first stage; 64 is the published one.
+    `width` is that of the first stage; 64 is the published one. The first convolution is
+    `stem` wide; `fan` "out" counts kernels and "in" channels.
     """
     if block not in BLOCKS:
         raise ValueError(f"block must be one of {', '.join(BLOCKS)}; got {block!r}")
     state: dict[str, np.ndarray] = {}
 
     def convolution(conv, norm, out, n_in, size):
-        spread = np.sqrt(2.0 / (out * size * size))
+        spread = np.sqrt(2.0 / ((out if fan == "out" else n_in) * size * size))
         state[f"{conv}.weight"] = rng.normal(0.0, spread, (out, n_in, size, size))
         state[f"{norm}.weight"], state[f"{norm}.bias"] = np.ones(out), np.zeros(out)
 
-    convolution("conv1", "bn1", width, channels, 7)
+    convolution("conv1", "bn1", width, channels, stem)
     n_in, expansion = width, 4 if block == "bottleneck" else 1
     for stage, count in enumerate(layers, 1):
         inner = width * 2 ** (stage - 1)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from validation.cases.claims import Paper
 
 #: Modules of this folder that are not papers.
-TOOLS = ("claims", "command", "table")
+TOOLS = ("claims", "command", "kept", "table")
 
 
 def names() -> list[str]:

@@ -16,7 +16,7 @@ from reference.optimizers import Adam
 from reference.stack import Params
 from reference.tet_network import Classifier, encode, initial, running
 from validation.cases.claims import Run
-from validation.evtrace import replacing
+from validation.cases.kept import restored, save
 
 #: Samples that are tested on; 300 remain to train with.
 HELD = 1497
@@ -126,24 +126,3 @@ def one_epoch(net, optimizer, data, recipe: Recipe, epoch: int, total: int, gath
             for pair in zip(gathered, kept[0].statistics, strict=True)
         ]
     return gathered
-
-
-def save(place, epoch: int, params, optimizer, gathered) -> None:
-    """Everything that training goes on from."""
-    arrays = {"epoch": np.array(epoch)} | {f"p/{k}": v for k, v in params.items()}
-    arrays |= {f"o/{k}": v for k, v in optimizer.state().items()}
-    for k, (mean, var) in enumerate(gathered):
-        arrays |= {f"s/{k}/mean": mean, f"s/{k}/var": var}
-    with replacing(place) as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
-
-
-def restored(place, params, optimizer):
-    """Put parameters and optimiser back in place; epoch and statistics."""
-    with np.load(place) as file:
-        for key in params:
-            params[key][...] = file[f"p/{key}"]
-        optimizer.load({key[2:]: file[key] for key in file.files if key.startswith("o/")})
-        depth = sum(key.endswith("/mean") for key in file.files)
-        gathered = [(file[f"s/{k}/mean"], file[f"s/{k}/var"]) for k in range(depth)]
-        return int(file["epoch"]), gathered
