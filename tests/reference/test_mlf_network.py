@@ -150,8 +150,17 @@ def test_the_count_of_parameters_is_what_there_is(depth, width, channels, classe
     bare = initial(np.random.default_rng(0), norm=False, gain=0.5, **sizes)
     assert "bn1.weight" not in bare
     assert np.array_equal(bare["conv1.weight"], 0.5 * state["conv1.weight"])
-    spread = state["layer3.0.conv2.weight"].std() * np.sqrt(9 * 4 * width / 2)
-    assert spread == pytest.approx(1.0, abs=0.1)
+
+
+def test_weights_have_the_variance_of_their_inputs():
+    state = initial(np.random.default_rng(1), depth=14, width=32, classes=10)
+    fans = {"layer1.0.conv1": 9 * 32, "layer2.0.conv1": 9 * 32, "layer3.0.conv2": 9 * 128,
+            "layer3.0.downsample.0": 64, "fc": 128}  # fmt: skip
+    for name, fan in fans.items():
+        weight = state[f"{name}.weight"]
+        room = 5.0 / np.sqrt(2.0 * weight.size)
+        assert weight.std() * np.sqrt(fan / 2.0) == pytest.approx(1.0, abs=room), name
+    assert not state["fc.bias"].any() and np.all(state["layer1.0.bn1.weight"] == 1.0)
 
 
 def test_what_does_not_fit_is_refused():

@@ -1,0 +1,139 @@
+"""Claims about networks: dormant units and gradients by depth, and training on digits."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from reference import mlf, tet
+from reference.data import digits
+from reference.mlf_network import dormant, gradient_ratio
+from validation.cases.claims import Measured, Run
+from validation.cases.mlf.paper import F22, PAPER
+from validation.cases.mlf.training import Recipe, network, shown, trained
+
+SAMPLES = 32
+#: Depth and epochs of training in the short form.
+SHORT = (14, 2)
+#: Depth, residual, levels.
+Net = tuple[int, str, int]
+
+
+def at_first(run: Run, net: Net, seed: int, norm: bool) -> tuple[float, dict[str, float]]:
+    """Gradient ratio by depth and dormant units of one network at initialisation."""
+    recipe, train = Recipe(*net, seed), digits(seed).train
+    run.tell(0.0, f"{recipe.name}{'' if norm else ', no norm'}")
+    built, part = network(recipe, norm=norm), slice(SAMPLES)
+    found = built.forward(shown(train, part))
+    grad = tet.sdt(found.output, train.y[part])[1]
+    return gradient_ratio(built.backward(found, grad)), dormant(found)
+
+
+def ratios(run: Run, net: Net, norm: bool) -> list[float]:
+    """Gradient ratios of all seeds."""
+    return [run.once(at_first, net, seed, norm)[0] for seed in run.seeds]
+
+
+@PAPER.claim(
+    "M10",
+    "more levels lower the share of dormant units",
+    source=F22,
+    expected="plain, depth 14, K = 3 against 1: at least 2 points at first, 4 after training",
+)
+def fewer_dormant(run: Run) -> Measured:
+    """Instantaneous; the share of units that sleep through all steps falls far less."""
+    shares = {
+        k: [run.once(at_first, (14, "plain", k), seed, True)[1] for seed in run.seeds]
+        for k in (1, 3)
+    }
+    pairs = list(zip(shares[1], shares[3], strict=True))
+    gain = {
+        name: 100.0 * float(np.mean([a[name] - b[name] for a, b in pairs]))
+        for name in ("instantaneous", "window")
+    }
+    text = f"at first {gain['instantaneous']:.1f} (window {gain['window']:.1f})"
+    good = gain["instantaneous"] >= 2.0
+    if not run.quick:
+        after = [run.once(trained, Recipe(14, "plain", k, 0))[1]["instantaneous"] for k in (1, 3)]
+        text += f", trained {100 * (after[0] - after[1]):.1f} points"
+        good = good and after[0] - after[1] >= 0.04
+    return Measured(text, good)
+
+
+@PAPER.claim(
+    "M15",
+    "without batch norm the gradient vanishes in deep plain networks, not in suppressed ones",
+    source=F22,
+    expected="first block's over last block's, depth 68, K = 1: plain < .1, DS in [.5, 4]",
+)
+def vanishing(run: Run) -> Measured:
+    """Normal weights of variance 2 / fan-in; 14, 32 and 68 layers."""
+    plain = {d: ratios(run, (d, "plain", 1), False) for d in (14, 32, 68)}
+    early = {d: ratios(run, (d, "ds", 1), False) for d in (14, 32, 68)}
+    text = "; ".join(
+        f"{name} " + ", ".join(f"{d}: {np.mean(values):.3g}" for d, values in table.items())
+        for name, table in (("plain", plain), ("DS", early))
+    )
+    kept = [value for values in early.values() for value in values]
+    return Measured(text, max(plain[68]) < 0.1 and 0.5 <= min(kept) and max(kept) <= 4.0)
+
+
+@PAPER.claim(
+    "M16",
+    "with batch norm nothing vanishes at first: gradients grow, those of plain networks far more",
+    source=f"{F22}: vanishing; refuted",
+    expected="depth 68, K = 3: plain > 8, DS < 8",
+)
+def growing(run: Run) -> Measured:
+    """The same ratio."""
+    plain, early = (ratios(run, (68, residual, 3), True) for residual in ("plain", "ds"))
+    text = "; ".join(", ".join(f"{v:.3g}" for v in values) for values in (plain, early))
+    return Measured(f"plain {text.replace('; ', '; DS ')}", min(plain) > 8.0 and max(early) < 8.0)
+
+
+@PAPER.claim(
+    "M17",
+    "deep plain networks do not learn; with several levels and suppressed blocks they do",
+    source=F22,
+    expected="digits, 44 layers, 3 epochs, means: plain, K = 1 <= 30 %; DS, K = 3 >= 55 %, 35 more",
+)
+def depth(run: Run) -> Measured:
+    """Means over seeds. The short form trains 14 layers for 2 epochs, and asks for 15 points."""
+    recipes = [
+        (Recipe(SHORT[0], "plain", 1, seed, SHORT[1]), Recipe(SHORT[0], "ds", 3, seed, SHORT[1]))
+        if run.quick
+        else (Recipe(44, "plain", 1, seed), Recipe(44, "ds", 3, seed))
+        for seed in run.seeds
+    ]
+    right = np.array([[100.0 * run.once(trained, one)[0] for one in pair] for pair in recipes])
+    text = ", ".join(f"{plain:.1f} and {early:.1f} %" for plain, early in right)
+    plain, early = right.mean(axis=0)
+    if run.quick:
+        return Measured(f"{SHORT[0]} layers: {text}", bool(early - plain >= 15.0))
+    text += f"; means {plain:.1f} and {early:.1f} %"
+    return Measured(text, bool(plain <= 30.0 and early >= 55.0 and early - plain >= 35.0))
+
+
+@PAPER.claim(
+    "M18",
+    "the published networks have few parameters",
+    source=F22,
+    expected="the counts of seven shapes: exact",
+)
+def counts(run: Run) -> Measured:
+    """CIFAR-10 at five depths, DVS-Gesture, CIFAR10-DVS."""
+    wanted = {14: 2777674, 20: 4327754, 32: 7427914, 44: 10528074, 68: 16728394}
+    wrong = sum(mlf.parameter_count(depth=d, width=64) != n for d, n in wanted.items())
+    wrong += mlf.parameter_count(depth=20, width=16, channels=2, classes=11) != 272395
+    wrong += mlf.parameter_count(depth=14, width=32, channels=2) != 696330
+    return Measured(f"{wrong} differ; depth 20: {wanted[20]}", wrong == 0)
+
+
+@PAPER.claim(
+    "M19",
+    "accuracies of CIFAR-10, DVS-Gesture and CIFAR10-DVS",
+    source=F22,
+    expected="not measured",
+)
+def headline(run: Run) -> Measured:
+    """Their data are out of reach here."""
+    return Measured("no claim: these data sets are not at hand", None)
