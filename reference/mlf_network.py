@@ -232,7 +232,13 @@ def dormant(run: MLFResNetRun, *, width: float = 1.0) -> dict[str, float]:
     return {name: total / size for name, total in totals.items()}
 
 
+def gradient_profile(found: ResNetGradient) -> np.ndarray:
+    """Norm of the gradient by every block's output, from the first block to the last."""
+    sizes = [float(np.linalg.norm(g)) for g in found.blocks.values()]
+    return np.array(sizes[::-1])  # kept in the order of the backward pass
+
+
 def gradient_ratio(found: ResNetGradient) -> float:
     """Norm of the gradient by the first block's output over that by the last block's."""
-    sizes = [float(np.linalg.norm(g)) for g in found.blocks.values()]
-    return sizes[-1] / sizes[0]  # kept in the order of the backward pass
+    sizes = gradient_profile(found)
+    return float(sizes[0] / sizes[-1])

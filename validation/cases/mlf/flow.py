@@ -6,7 +6,7 @@ import numpy as np
 
 from reference import mlf, tet
 from reference.data import digits
-from reference.mlf_network import dormant, gradient_ratio
+from reference.mlf_network import dormant, gradient_profile
 from validation.cases.claims import Measured, Run
 from validation.cases.mlf.paper import F22, PAPER
 from validation.cases.mlf.training import Recipe, network, shown, trained
@@ -18,19 +18,36 @@ SHORT = (14, 2)
 Net = tuple[int, str, int]
 
 
-def at_first(run: Run, net: Net, seed: int, norm: bool) -> tuple[float, dict[str, float]]:
-    """Gradient ratio by depth and dormant units of one network at initialisation."""
+def at_first(run: Run, net: Net, seed: int, norm: bool) -> tuple[np.ndarray, dict[str, float]]:
+    """Norm of the gradient by block, and dormant units, of one network at initialisation."""
     recipe, train = Recipe(*net, seed), digits(seed).train
     run.tell(0.0, f"{recipe.name}{'' if norm else ', no norm'}")
     built, part = network(recipe, norm=norm), slice(SAMPLES)
     found = built.forward(shown(train, part))
     grad = tet.sdt(found.output, train.y[part])[1]
-    return gradient_ratio(built.backward(found, grad)), dormant(found)
+    return gradient_profile(built.backward(found, grad)), dormant(found)
 
 
 def ratios(run: Run, net: Net, norm: bool) -> list[float]:
-    """Gradient ratios of all seeds."""
-    return [run.once(at_first, net, seed, norm)[0] for seed in run.seeds]
+    """The first block's gradient over the last block's, of all seeds."""
+    profiles = [run.once(at_first, net, seed, norm)[0] for seed in run.seeds]
+    return [float(sizes[0] / sizes[-1]) for sizes in profiles]
+
+
+def drawn(run: Run, name: str, nets: list[Net], norm: bool) -> None:
+    """A figure of the gradient by block over the last block's, first seed."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.0, 3.5), layout="constrained")
+    axis = figure.subplots()
+    for net in nets:
+        sizes = run.once(at_first, net, run.seeds[0], norm)[0]
+        place = np.linspace(0.0, 1.0, len(sizes))
+        label = f"{net[1]}, K = {net[2]}, {net[0]} layers"
+        axis.semilogy(place, sizes / sizes[-1], "-" if net[1] == "ds" else "--", label=label)
+    axis.set(xlabel="place of the block, first to last", ylabel="gradient over the last block's")
+    axis.legend(fontsize=7)
+    run.save(figure, name)
 
 
 @PAPER.claim(
@@ -73,6 +90,8 @@ def vanishing(run: Run) -> Measured:
         f"{name} " + ", ".join(f"{d}: {np.mean(values):.3g}" for d, values in table.items())
         for name, table in (("plain", plain), ("DS", early))
     )
+    nets = [(d, residual, 1) for residual in ("plain", "ds") for d in (14, 32, 68)]
+    drawn(run, "mlf_gradients_without_norm", nets, False)
     kept = [value for values in early.values() for value in values]
     return Measured(text, max(plain[68]) < 0.1 and 0.5 <= min(kept) and max(kept) <= 4.0)
 
@@ -85,7 +104,9 @@ def vanishing(run: Run) -> Measured:
 )
 def growing(run: Run) -> Measured:
     """The same ratio."""
-    plain, early = (ratios(run, (68, residual, 3), True) for residual in ("plain", "ds"))
+    nets = [(68, residual, 3) for residual in ("plain", "ds")]
+    plain, early = (ratios(run, net, True) for net in nets)
+    drawn(run, "mlf_gradients_with_norm", nets, True)
     text = "; ".join(", ".join(f"{v:.3g}" for v in values) for values in (plain, early))
     return Measured(f"plain {text.replace('; ', '; DS ')}", min(plain) > 8.0 and max(early) < 8.0)
 
