@@ -101,7 +101,7 @@ def test_usage_errors_take_one_line(arguments, word, capsys):
 
 def test_help_is_quick():
     """The command line itself loads nothing heavy, whatever the package does."""
-    heavy = "numpy numba scipy matplotlib nir h5py validation".split()
+    heavy = "numpy numba scipy matplotlib nir h5py validation.verify".split()
     code = (
         "import sys, types; package = types.ModuleType('evsim'); "
         f"package.__path__ = [{os.path.dirname(evsim.__file__)!r}]; "

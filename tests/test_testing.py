@@ -69,6 +69,7 @@ def told(mutant):
     return (mutant.function, mutant.after) not in EQUIVALENT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "mutant", list(filter(told, drawn())), ids=lambda m: f"{m.function}: {m.before} is {m.after}"
 )

@@ -156,7 +156,7 @@ def _at(case, bits):
     from reference.lif import _agenda, _Walk
 
     with ctx.workprec(bits):
-        agenda = _agenda(case.neuron, case.arrivals, case.until)
+        agenda = _agenda(case.neuron, case.arrivals, case.until, 0.0)
         return _Walk(case.neuron, agenda, case.until, None, Referee()).run()
 
 
