@@ -20,12 +20,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from reference import bptt, surrogates
 from validation.declared import Declared, Gradient
 from validation.discrete import first_of
+from validation.model import Constants
 from validation.result import Agreement, Mismatch
 
 UNIT = 2.0**-23
@@ -127,9 +129,8 @@ def _slopes(d: Declared, gradient: Gradient, h, threshold) -> tuple[np.ndarray, 
 
 def _run(d: Declared, h: np.ndarray, threshold: np.ndarray) -> bptt.Run:
     """The twin's run as `reference.bptt` differentiates it."""
-    assert d.x is not None and d.spikes is not None
-    p = d.model.resolve(d.params, d.x.shape[2])
-    c = d.model.constants(p, d.semantics, d.dt, np.float64)
+    assert d.spikes is not None
+    p, c = _numbers(d)
     reset = RESETS[d.semantics.reset]
     fired = np.minimum(d.spikes, 1) if reset == "hard" else d.spikes
     params = {
@@ -143,6 +144,13 @@ def _run(d: Declared, h: np.ndarray, threshold: np.ndarray) -> bptt.Run:
     blank = np.zeros((len(h) + 1, *h.shape[1:]))
     s = fired.astype(np.float64)
     return bptt.Run(s, h, h, blank, blank[1:], params, blank[0], 0.0, reset, timing)
+
+
+def _numbers(d: Declared) -> tuple[dict[str, Any], Constants]:
+    """Parameters of the layer, and the constants of its update in float64."""
+    assert d.x is not None
+    p = d.model.resolve(d.params, d.x.shape[2])
+    return p, d.model.constants(p, d.semantics, d.dt, np.float64)
 
 
 def _amount(d: Declared, threshold: np.ndarray) -> np.ndarray:
@@ -161,11 +169,9 @@ def _magnitudes(run: bptt.Run) -> bptt.Run:
 
 def _through(d: Declared, run: bptt.Run, arriving, slope, detached: bool) -> np.ndarray:
     """Back through the membrane, then through the synapse."""
-    assert d.x is not None
     grad = np.asarray(arriving, np.float64)
     found = bptt.lif_backward(run, grad, lambda u: slope, detach=detached)["current"]
-    p = d.model.resolve(d.params, d.x.shape[2])
-    c = d.model.constants(p, d.semantics, d.dt, np.float64)
+    _, c = _numbers(d)
     jump = np.asarray(c.jump, np.float64)
     if c.retain_syn is None:
         return jump * found
@@ -203,8 +209,5 @@ def _changes(d: Declared) -> Iterator[tuple[Gradient, list[str], str]]:
         yield other, ["surrogate"], f"the surrogate is {other.surrogate}"
     for other in others:
         both = replace(other, detached=not g.detached)
-        yield (
-            both,
-            ["surrogate", "reset_detach"],
-            f"the surrogate is {other.surrogate}, and {reset}",
-        )
+        said = f"the surrogate is {other.surrogate}, and {reset}"
+        yield both, ["surrogate", "reset_detach"], said

@@ -157,7 +157,7 @@ def _at(case, bits):
 
     with ctx.workprec(bits):
         agenda = _agenda(case.neuron, case.arrivals, case.until, 0.0)
-        return _Walk(case.neuron, agenda, case.until, None, Referee()).run()
+        return _Walk(case.neuron, agenda, case.until, None, Referee(), 0.0, math.inf).run()
 
 
 def test_shifting_every_input_shifts_every_spike_exactly():

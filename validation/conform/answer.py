@@ -76,7 +76,7 @@ def _questions(framework: str, adapter: Any) -> Iterator[tuple[str, Callable[[],
         what = f"round trip of {traveller.subject} {traveller.variant}"
         yield what, partial(_alone, travels.ask, traveller, framework, adapter)
     for native in adapter.natives():
-        yield native.subject, partial(natives.ask, native, None)
+        yield native.subject, partial(natives.ask, native)
 
 
 def _alone(ask: Callable[..., Row], *arguments: Any) -> list[Row]:

@@ -12,7 +12,7 @@ import numpy as np
 from validation import causes, currents, exact
 from validation.conform import meaning
 from validation.conform.graphs import Case
-from validation.conform.rows import Row
+from validation.conform.rows import Row, refusal
 from validation.conform.search import causes_of
 from validation.currents import Inputs
 from validation.declared import Declared, Source
@@ -39,7 +39,7 @@ def ask(case: Case, framework: str, importer: Any) -> Row:
     try:
         y = np.asarray(importer(case.graph, case.dt, case.x))
     except Exception as error:  # a framework may raise anything
-        return _row(case, "refused", note=_line(error))
+        return refusal("import", case.subject, case.variant, error)
     if not np.isfinite(y).all():
         return _row(case, "deviating", note="its output is not finite")
     if case.subject == "recurrent loop":
@@ -56,11 +56,6 @@ def ask(case: Case, framework: str, importer: Any) -> Row:
 
 def _row(case: Case, verdict: str, cause: list[str] | None = None, note: str = "") -> Row:
     return Row("import", case.subject, case.variant, verdict, cause or [], note)
-
-
-def _line(error: BaseException) -> str:
-    words = " ".join(str(error).split()) or "no message"
-    return f"{type(error).__name__}: {words[:150]}"
 
 
 def _same(y: np.ndarray, known: np.ndarray) -> bool:
@@ -161,11 +156,9 @@ def _loop(case: Case, y: np.ndarray, framework: str) -> Row:
             return _row(case, "deviating", cause + change, note)
     alone = meaning.observed(found("cut")[0].layer, y, analog=False)
     more = causes_of(alone, check(alone)) if alone is not None and y.any() else []
-    return (
-        _row(case, "dropped", ["node_dropped", *more], note)
-        if more
-        else _row(case, "deviating", [], note)
-    )
+    if more:
+        return _row(case, "dropped", ["node_dropped", *more], note)
+    return _row(case, "deviating", [], note)
 
 
 def _change(

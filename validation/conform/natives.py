@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from validation.conform.graphs import SAMPLES, N
-from validation.conform.rows import Row
-from validation.evtrace import one_line
+from validation.conform.rows import Row, refusal
 from validation.native import Native
 from validation.recorder import record
 from validation.verify import verify
@@ -25,22 +24,22 @@ def current() -> np.ndarray:
     return (np.round(drawn * 64) / 64).astype(np.float32)
 
 
-def ask(native: Native, dt: float | None) -> Iterator[Row]:
+def ask(native: Native) -> Iterator[Row]:
     """A row for every variant of a class, or one that says that evsim has no twin of it."""
     if native.make is None:
         yield Row("native", native.subject, "", "refused", [], "evsim has no twin of it")
         return
     for variant, make in native.variants():
-        yield _row(native.subject, variant, make, dt)
+        yield _row(native.subject, variant, make)
 
 
-def _row(subject: str, variant: str, make: Any, dt: float | None) -> Row:
+def _row(subject: str, variant: str, make: Any) -> Row:
     try:
         x = current()
         cotangent = np.random.default_rng(33).normal(size=x.shape).astype(np.float32)
-        result = verify(record(make(), x, dt=dt, cotangent=cotangent)).layers[0]
+        result = verify(record(make(), x, cotangent=cotangent)).layers[0]
     except Exception as error:  # a framework may raise anything
-        return Row("native", subject, variant, "refused", [], one_line(error)[:150])
+        return refusal("native", subject, variant, error)
     if result.verdict == "unverifiable":
         return Row("native", subject, variant, "refused", [], result.reason)
     verdict = VERDICTS.get(result.verdict, "deviating")

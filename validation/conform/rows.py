@@ -1,8 +1,10 @@
-"""One answer of a conformance run: data only."""
+"""One answer of a conformance run."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+
+from validation.evtrace import one_line
 
 #: From best to worst. `refused` is an exception, `dropped` a node that has no effect at all.
 VERDICTS = ("identical", "discretised", "refused", "deviating", "dropped")
@@ -33,3 +35,9 @@ class Row:
     verdict: str
     cause: list[str] = field(default_factory=list)
     note: str = ""
+
+
+def refusal(kind: str, subject: str, variant: str, error: BaseException) -> Row:
+    """The row of a framework that raised."""
+    words = f"{type(error).__name__}: {one_line(error)}"
+    return Row(kind, subject, variant, "refused", [], words[:150])

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from validation.conform.graphs import N_IN, SAMPLES, N, weights
-from validation.conform.rows import Row
+from validation.conform.rows import Row, refusal
 from validation.conform.search import causes_of
 from validation.declared import Declared, declare
 from validation.discrete import check
-from validation.evtrace import one_line
 from validation.native import Traveller
 from validation.networks import KITS
 from validation.recorder import record
@@ -34,8 +33,7 @@ def ask(traveller: Traveller, framework: str, adapter: Any) -> Row:
         graph = adapter.exported(model, traveller.dt, x)
         after = np.asarray(adapter.imported(graph, traveller.dt, x))
     except Exception as error:  # a framework may raise anything
-        words = f"{type(error).__name__}: {one_line(error)}"
-        return Row(*about, "refused", [], words[:150])
+        return refusal(*about, error)
     if after.size != before.size:
         return Row(*about, "deviating", [], f"its output has shape {list(after.shape)}")
     after = after.reshape(before.shape)
