@@ -70,7 +70,8 @@ class Run:
         beta, v_th, v_reset, gain and v_rest as they were given.
     before : ndarray
         Spikes before the first step, which a reset of the next step acts on.
-    reset, reset_timing : str
+    v_init, reset, reset_timing
+        As they were given.
     """
 
     spikes: np.ndarray
@@ -157,34 +158,32 @@ def lif_forward(
     b, th, vr, k, rest = (_fitting(name, params[name], x) for name in PARAMETERS)
     fires = step or _comparison(compare, x.dtype)
     c = np.broadcast_to(_fitting("v_init", v_init, x), x.shape[1:]).astype(x.dtype)
-    late, late_hard = (reset_timing == "next_step" and reset == r for r in ("soft", "hard"))
-    s = np.zeros_like(c)
+    first = np.zeros_like(c)
     if reset_timing == "next_step":
-        s = (c > th if compare == ">" else c >= th) if before is None else before
-        s = np.broadcast_to(np.asarray(s, x.dtype), c.shape)
-    if late_hard:
-        c = (1.0 - s) * c + s * vr
-    spikes, h, carried = (
-        np.empty_like(x),
-        np.empty_like(x),
-        np.empty((len(x) + 1, *c.shape), c.dtype),
-    )
-    carried[0], first = c, s
+        first = _comparison(compare, x.dtype)(c - th) if before is None else before
+        first = np.broadcast_to(np.asarray(first, x.dtype), c.shape)
+    spikes, h = np.empty_like(x), np.empty_like(x)
+    carried = np.empty((len(x) + 1, *c.shape), c.dtype)
+    # What a late reset of the first spikes is: a hard one now, a soft one in the first step.
+    late = reset_timing == "next_step"
+    carried[0], s = _reset(c, first, reset if late else "none", late, th, vr), first
     for t in range(len(x)):
-        u = b * c + k * x[t]
+        u = b * carried[t] + k * x[t]
         if np.any(rest):
             u += (1.0 - b) * rest
-        if late:
+        if late and reset == "soft":
             u -= th * s
         s = fires(u - th)
-        c = u
-        if reset == "hard":
-            c = (1.0 - s) * u + s * vr
-        elif reset == "soft" and not late:
-            c = u - th * s
-        spikes[t], h[t], carried[t + 1] = s, u, c
-    v = h if reset_timing == "next_step" else carried[1:]
+        spikes[t], h[t], carried[t + 1] = s, u, _reset(u, s, reset, late, th, vr)
+    v = h if late else carried[1:]
     return Run(spikes, h, v, carried, x, params, first, v_init, reset, reset_timing)
+
+
+def _reset(u, s, reset: str, late: bool, v_th, v_reset):
+    """The carried membrane, (2); a soft reset that acts in the next step is left to (1)."""
+    if reset == "hard":
+        return (1.0 - s) * u + s * v_reset
+    return u - v_th * s if reset == "soft" and not late else u
 
 
 def _known(name: str, value: str, allowed: tuple[str, ...]) -> None:
@@ -300,16 +299,19 @@ def filter_forward(x, decay, *, gain=1.0, init=0.0) -> np.ndarray:
 
 def filter_backward(i, grad_i, decay, *, gain=1.0, init=0.0) -> dict[str, np.ndarray]:
     """Gradients of `filter_forward`, whose answer is `i`: by "x", "decay" and "init"."""
-    i, grad_i = np.asarray(i), np.asarray(grad_i)
-    decay = np.asarray(decay, i.dtype)
-    lam, carried = np.empty_like(i), np.zeros_like(i[0])
-    by_decay = np.zeros_like(i[0])
-    for t in reversed(range(len(i))):
-        lam[t] = grad_i[t] + carried
-        carried = decay * lam[t]
-        by_decay += lam[t] * (i[t - 1] if t else np.asarray(init, i.dtype))
+    i = np.asarray(i)
+    decay, lam = np.asarray(decay, i.dtype), filtered(np.array(grad_i, i.dtype), decay)
+    by_decay = lam[0] * np.asarray(init, i.dtype) + (lam[1:] * i[:-1]).sum(axis=0)
     return {
         "x": np.asarray(gain, i.dtype) * lam,
         "decay": summed(by_decay, decay.shape),
-        "init": summed(carried, np.shape(init)),
+        "init": summed(decay * lam[0], np.shape(init)),
     }
+
+
+def filtered(s: np.ndarray, decay) -> np.ndarray:
+    """s[t] + decay s[t+1] + decay² s[t+2] + ..., the adjoint of the filter; `s` is overwritten."""
+    decay = np.asarray(decay, s.dtype)
+    for t in range(len(s) - 2, -1, -1):
+        s[t] += decay * s[t + 1]
+    return s

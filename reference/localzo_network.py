@@ -22,9 +22,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from reference.bptt import Run, filter_backward, filter_forward, lif_forward
+from reference.bptt import Run, filter_backward, filter_forward, filtered, lif_forward
 from reference.localzo import estimate_mean, surrogate, threshold
-from reference.sparse_backward import filtered, sparse_backward
+from reference.sparse_backward import sparse_backward
 
 #: Leak of a step of 1 ms with a time constant of 10 ms.
 BETA = math.exp(-0.1)

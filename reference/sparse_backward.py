@@ -27,6 +27,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from reference.bptt import filtered
+
 #: Sums may be taken in any order, and products fused with them: nothing else may change.
 FAST = {"reassoc", "contract"}
 #: Inputs of one tile: its traces for all steps and samples, or its columns of the weight, stay in
@@ -52,14 +54,6 @@ def plain_backward(x, weight, active, value, *, beta: float, below=None):
         wanted[_entries(below, x.shape, "below")] = True
         grad_x = np.where(wanted.reshape(x.shape), grad_x, weight.dtype.type(0.0))
     return np.tensordot(x, s, axes=((0, 1), (0, 1))), grad_x
-
-
-def filtered(s, beta: float):
-    """The filter of (1), backward in time; `s` itself is overwritten."""
-    decay = s.dtype.type(beta)
-    for t in range(len(s) - 2, -1, -1):
-        s[t] += decay * s[t + 1]
-    return s
 
 
 def sparse_backward(x, weight, active, value, *, beta: float, below=None):

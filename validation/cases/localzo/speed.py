@@ -8,7 +8,8 @@ from collections.abc import Callable
 import numpy as np
 
 from reference import localzo_network
-from reference.sparse_backward import filtered, plain_backward, sparse_backward
+from reference.bptt import filtered
+from reference.sparse_backward import plain_backward, sparse_backward
 from validation.cases.claims import Measured, Run
 from validation.cases.localzo import pictures
 from validation.cases.localzo.paper import DERIVED, PAPER, PUBLISHED
