@@ -19,6 +19,11 @@ def _pair(value: Pair, name: str, least: int) -> tuple[int, int]:
     return int(pair[0]), int(pair[1])
 
 
+def count(length: int, window: int, stride: int, padding: int = 0) -> int:
+    """How many windows there are along an axis of an image."""
+    return (length + 2 * padding - window) // stride + 1
+
+
 class _Windows:
     """The windows of a batch of images, and the way back."""
 

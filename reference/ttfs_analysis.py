@@ -40,11 +40,11 @@ def effective(scheme: str, n: int, variance: float, rng, *, n_in: int | None = N
     """
     if scheme not in SCHEMES:
         raise ValueError(f"scheme must be one of {', '.join(SCHEMES)}; got {scheme!r}")
-    w = rng.normal(size=(n, n_in or n)) * np.sqrt(variance / (n_in or n))
-    total = w.sum(axis=1)
     if scheme == "naive":
-        slope = 1.0 + total
-        return w / np.where(slope > 0, slope, np.inf)[:, None], slope > 0
+        w, slope = naive_jacobian(n, variance, rng, n_in=n_in)
+        return np.where(slope[:, None] > 0, w, 0.0), slope > 0
+    w = _drawn(n, n_in or n, variance, rng)
+    total = w.sum(axis=1)
     if scheme == "smart":
         w *= np.where(total > 0.99, 0.99 / np.where(total > 0.99, total, 1.0), 1.0)[:, None]
     elif scheme == "zero-sum":
@@ -52,11 +52,17 @@ def effective(scheme: str, n: int, variance: float, rng, *, n_in: int | None = N
     return w, np.ones(n, bool)
 
 
-def naive_jacobian(n: int, variance: float, rng) -> tuple[np.ndarray, np.ndarray]:
+def naive_jacobian(
+    n: int, variance: float, rng, *, n_in: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """(Jacobian with all neurons spiking, B), W of the alpha model drawn by a standard scheme."""
-    weight = rng.normal(size=(n, n)) * np.sqrt(variance / n)
+    weight = _drawn(n, n_in or n, variance, rng)
     slope = 1.0 + weight.sum(axis=1)
     return weight / slope[:, None], slope
+
+
+def _drawn(n: int, n_in: int, variance: float, rng) -> np.ndarray:
+    return rng.normal(size=(n, n_in)) * np.sqrt(variance / n_in)
 
 
 def spectral_radius(matrix) -> float:

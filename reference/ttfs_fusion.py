@@ -15,11 +15,21 @@ such an affine too. An average is a weighted sum and joins the weights after it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from reference.layers import average_pool, batch_norm, conv2d, dense, fold_batch_norm, max_pool
+from reference.convolution import count
+from reference.layers import (
+    average_pool,
+    batch_norm,
+    conv2d,
+    dense,
+    flatten,
+    fold_batch_norm,
+    max_pool,
+)
 
 
 @dataclass(frozen=True)
@@ -100,23 +110,44 @@ def relu_forward(weights, biases, x, layers=None):
     activations : list of ndarray
         After every ReLU.
     """
-    taken, activations = iter(zip(weights, biases, strict=True)), []
+    activations = []
+    for layer, y, _ in relu_steps(weights, biases, x, layers):
+        x = y
+        if isinstance(layer, ReLU):
+            activations.append(y)
+    return x, activations
+
+
+def relu_steps(weights, biases, x, layers=None):
+    """Arguments as of `relu_forward`; yields (layer, its output, the pull of its gradient)."""
+    taken = iter(zip(weights, biases, strict=True))
     for layer in layers or plain(len(weights)):
         if isinstance(layer, Dense):
-            x = dense(x.reshape(len(x), -1), *next(taken))[0]
+            x, pull = _flattened(x, *next(taken))
         elif isinstance(layer, Conv2d):
-            x = conv2d(x, *next(taken), stride=layer.stride, padding=layer.padding)[0]
+            x, pull = conv2d(x, *next(taken), stride=layer.stride, padding=layer.padding)
         elif isinstance(layer, ReLU):
-            x = np.maximum(x, 0)
-            activations.append(x)
+            x, pull = np.maximum(x, 0), partial(np.multiply, x > 0)
         elif isinstance(layer, MaxPool):
-            x = max_pool(x, layer.size, stride=layer.stride)[0]
+            x, pull = max_pool(x, layer.size, stride=layer.stride)
         elif isinstance(layer, AvgPool):
-            x = average_pool(x, layer.size)[0]
+            x, pull = average_pool(x, layer.size)
         else:
             fixed = (layer.mean, layer.var)
-            x, _, _ = batch_norm(x, layer.gamma, layer.beta, keep=1, eps=layer.eps, fixed=fixed)
-    return x, activations
+            x, pull, _ = batch_norm(x, layer.gamma, layer.beta, keep=1, eps=layer.eps, fixed=fixed)
+        yield layer, x, pull
+
+
+def _flattened(x, weight, bias):
+    """A dense layer on images or vectors, and its pull to their shape."""
+    rows, shaped = flatten(x, 1)
+    y, pull = dense(rows, weight, bias)
+
+    def back(gradient):
+        by_rows, by_weight, by_bias = pull(gradient)
+        return shaped(by_rows), by_weight, by_bias
+
+    return y, back
 
 
 class _Walk:
@@ -164,8 +195,8 @@ class _Walk:
                 shift = conv2d(ground, weight, stride=stride, padding=padding)[0][0]
                 bias = bias[:, None, None] + shift if padding else bias + shift[:, 0, 0]
             kh, kw = weight.shape[2:]
-            out = (len(weight), (shape[1] + 2 * padding - kh) // stride + 1,
-                   (shape[2] + 2 * padding - kw) // stride + 1)  # fmt: skip
+            out = (len(weight), count(shape[1], kh, stride, padding),
+                   count(shape[2], kw, stride, padding))  # fmt: skip
             weight = weight * self.factor[:, None, None]
             if p > 1:
                 weight = weight.repeat(p, axis=2).repeat(p, axis=3) / (p * p)
@@ -197,7 +228,7 @@ class _Walk:
             raise ValueError("a maximum of averages is no spike: put weights between the poolings")
         c, h, w = self.shape
         self.pools.append((size, stride, self.factor < 0, self.shape))
-        self.shape = (c, (h - size) // stride + 1, (w - size) // stride + 1)
+        self.shape = (c, count(h, size, stride), count(w, size, stride))
 
     def mean(self, size: int) -> None:
         """An average."""

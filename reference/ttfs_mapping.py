@@ -21,6 +21,7 @@ that is below the threshold, `reference.ttfs` (2).
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +29,7 @@ import numpy as np
 
 from reference.ttfs_fusion import Fused, fuse, plain
 from reference.ttfs_network import MODELS, Network, Pool, Weighted, boundaries, converter
-from reference.ttfs_run import forward, trace
+from reference.ttfs_run import Step, forward, trace
 
 #: Sums of rows that the alpha model is given.
 LEAST, MOST = -10.0, 0.99
@@ -312,6 +313,11 @@ def adapted(net: Network, x, gamma: float = 10.0) -> Network:
     """
     if not gamma >= 1:
         raise ValueError(f"gamma must be 1 or more; got {gamma}")
-    hidden = [s for s in trace(net, x, "closed") if s.window is not None]
-    used = [float(np.max(s.window.t_max - s.times)) for s in hidden]
-    return net.with_windows([max(w, gamma * u) for w, u in zip(net.widths, used, strict=True)])
+    return grown(net, trace(net, x, "closed"), gamma)
+
+
+def grown(net: Network, steps: Iterable[Step], gamma: float) -> Network:
+    """With windows at least `gamma` times as wide as what `steps`, a run, have used."""
+    used = [float(np.max(s.window.t_max - s.times)) for s in steps if s.window is not None]
+    wanted = np.maximum(net.widths, gamma * np.array(used))
+    return net.with_windows(wanted) if np.any(wanted > net.widths) else net

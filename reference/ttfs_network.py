@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from reference.convolution import count
 from reference.layers import conv2d, dense, max_pool
 
 MODELS = ("b1", "alpha", "general")
@@ -53,7 +54,7 @@ class Pool:
     def out_shape(self) -> tuple[int, ...]:
         """(channels, height, width)."""
         c, h, w = self.in_shape
-        return c, (h - self.size) // self.stride + 1, (w - self.size) // self.stride + 1
+        return c, count(h, self.size, self.stride), count(w, self.size, self.stride)
 
     def times(self, t):
         """Spike times of the windows of `t` (batch, C, H, W), and the pull of their gradient."""
@@ -99,8 +100,8 @@ class Weighted:
             return self.weight.shape[:1]
         o, _, kh, kw = self.weight.shape
         _, h, w = self.in_shape
-        step, pad = self.stride, 2 * self.padding
-        return o, (h + pad - kh) // step + 1, (w + pad - kw) // step + 1
+        options = self.stride, self.padding
+        return o, count(h, kh, *options), count(w, kw, *options)
 
     @property
     def readout(self) -> bool:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from reference.data import Split, batches
-from reference.layers import average_pool, conv2d, dense, max_pool
 from reference.losses import softmax_cross_entropy
-from reference.ttfs_fusion import AvgPool, Conv2d, Dense, MaxPool, ReLU, plain
+from reference.ttfs_fusion import BatchNorm, Conv2d, Dense, relu_steps
 from reference.ttfs_gradient import gradient_of_steps
+from reference.ttfs_mapping import grown
 from reference.ttfs_network import Network
 
 #: From the parameters to an optimiser of `reference.optimizers`.
@@ -67,58 +66,27 @@ def train(
                         for n, a in zip("WD", pair, strict=True)})  # fmt: skip
             steps += 1
             if gamma is not None:
-                net = _grown(net, used, gamma)
+                net = grown(net, used, gamma)
             if after is not None:
                 after(steps, net)
         tell((epoch + 1) / epochs)
     return net
 
 
-def _grown(net: Network, steps, gamma: float) -> Network:
-    """Windows at least `gamma` times as wide as spikes before the optimiser's step have used."""
-    used = [float((s.window.t_max - s.times).max()) for s in steps if s.window is not None]
-    wanted = [max(w, gamma * u) for w, u in zip(net.widths, used, strict=True)]
-    return net if all(w <= v for w, v in zip(wanted, net.widths, strict=True)) else (
-        net.with_windows(wanted)
-    )  # fmt: skip
-
-
 def relu_gradient(weights, biases, x, labels, layers=None):
     """Mean cross entropy of a ReLU network, and its gradient as `reference.ttfs.gradient`."""
-    taken = iter(range(len(weights)))
-    pulls: list[tuple[Any, Any, Any]] = []  # (number of its weights, pull, shape of its input)
-    for layer in layers or plain(len(weights)):
-        if isinstance(layer, Dense | Conv2d):
-            k = next(taken)
-            shape = x.shape
-            if isinstance(layer, Dense):
-                x, pull = dense(x.reshape(len(x), -1), weights[k], biases[k])
-            else:
-                options = {"stride": layer.stride, "padding": layer.padding}
-                x, pull = conv2d(x, weights[k], biases[k], **options)
-            pulls.append((k, pull, shape))
-        elif isinstance(layer, ReLU):
-            mask = x > 0
-            x = np.where(mask, x, 0.0)
-            pulls.append((None, partial(np.multiply, mask), None))
-        elif isinstance(layer, MaxPool):
-            x, pull = max_pool(x, layer.size, stride=layer.stride)
-            pulls.append((None, pull, None))
-        elif isinstance(layer, AvgPool):
-            x, pull = average_pool(x, layer.size)
-            pulls.append((None, pull, None))
-        else:
-            raise TypeError(f"fold a {type(layer).__name__} before training")
-    loss, pull_loss = softmax_cross_entropy(x, labels)
+    steps = list(relu_steps(weights, biases, x, layers))
+    if any(isinstance(layer, BatchNorm) for layer, *_ in steps):
+        raise TypeError("fold a BatchNorm before training")
+    loss, pull_loss = softmax_cross_entropy(steps[-1][1], labels)
     g, by_weight, by_bias = pull_loss(1.0), [], []
-    for k, pull, shape in reversed(pulls):
-        if k is None:
+    for layer, _, pull in reversed(steps):
+        if isinstance(layer, Dense | Conv2d):
+            g, w, b = pull(g)
+            by_weight.append(w)
+            by_bias.append(b)
+        else:
             g = pull(g)
-            continue
-        g, w, b = pull(g)
-        g = g.reshape(shape)
-        by_weight.append(w)
-        by_bias.append(b)
     return loss, {"W": by_weight[::-1], "D": by_bias[::-1]}
 
 

@@ -115,8 +115,6 @@ def test_three_readings_of_a_window_that_is_too_short():
     assert [float(r.logits[0, 0]) for r in runs.values()] == [2.0, 1.0, 1.0]
     assert [float(r.times[0][0, 0]) for r in runs.values()] == [0.0, 1.0, 0.5]
     assert all(r.premature[0].all() for r in runs.values())
-    # Excitation before inhibition: the closed form alone sees nothing (C3).
-    net = ttfs.from_relu([[[4.0, -4.0]], [[1.0]]], [[0.0], [0.0]], x_max=[1.0], zeta=0.0)
     # Excitation before stronger inhibition: only the dynamics know (C3).
     net = ttfs.from_relu([[[4.0, -16.0]], [[1.0]]], [[0.0], [0.0]], x_max=[1.0], zeta=0.0)
     found = ttfs.conditions(net, [[1.0, 0.7]])
