@@ -16,6 +16,7 @@ samples is `reference.data.batches`'.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, MutableMapping
 
 import numpy as np
@@ -23,7 +24,7 @@ import numpy as np
 Params = MutableMapping[str, np.ndarray]
 
 
-class _Optimizer:
+class _Optimizer(ABC):
     """Parameters, moments of each, and the number of steps."""
 
     #: Names of the arrays that are kept for every parameter.
@@ -58,8 +59,9 @@ class _Optimizer:
         for key, g in grads.items():
             self._move(self.params[key], g, *(self._kept[name][key] for name in self.moments))
 
+    @abstractmethod
     def _move(self, w, g, *kept) -> None:
-        raise NotImplementedError
+        """One step of a parameter `w` with gradient `g`; `kept` are its moments, in their order."""
 
     def state(self) -> dict[str, np.ndarray]:
         """Everything that `load` needs, as copies; `numpy.savez` takes it."""
@@ -76,7 +78,7 @@ class _Optimizer:
         ValueError
             If it comes from an optimiser of another kind, or of other parameters.
         """
-        wanted = {name for name in self.state()}
+        wanted = set(self.state())
         if set(state) != wanted:
             odd = sorted(set(state) ^ wanted)
             raise ValueError(f"state of another optimiser: {odd[0]!r} is on one side only")

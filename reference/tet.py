@@ -41,7 +41,7 @@ import math
 import numpy as np
 from scipy import optimize, special
 
-from reference.losses import softmax, softmax_cross_entropy
+from reference.losses import mean_squared_error, softmax, softmax_cross_entropy
 
 #: Two steps, two classes, label 0: the mean probability of the label is no bound on that of the
 #: mean logits. See `false_step`.
@@ -109,9 +109,9 @@ def total(o, y, lam: float, phi: float = 1.0):
         raise ValueError(f"lam must be in [0, 1]; got {lam}")
     o = _steps(o)
     loss, grad = tet(o, y)
-    off = o - o.dtype.type(phi)
-    loss = (1.0 - lam) * loss + lam * float(np.mean(off * off))
-    return loss, o.dtype.type(1.0 - lam) * grad + o.dtype.type(2.0 * lam / o.size) * off
+    square, pull = mean_squared_error(o, phi)
+    loss = (1.0 - lam) * loss + lam * square
+    return loss, o.dtype.type(1.0 - lam) * grad + pull(lam)
 
 
 def gap(o) -> float:

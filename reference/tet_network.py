@@ -22,7 +22,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy import special
 
 from reference import layers as nn
 from reference import stack, surrogates
@@ -65,7 +64,7 @@ class Classifier:
         self.surrogate = surrogates.get("spikingjelly.PiecewiseQuadratic", alpha=1.0)
         if steep is not None:
             self.surrogate = surrogates.get("spikingjelly.Sigmoid", alpha=steep)
-            neuron["step"] = lambda v: special.expit(v.dtype.type(steep) * v)
+            neuron["step"] = self.surrogate.primitive
         self.stack = stack.Stack(params, **neuron)
 
     def forward(self, x, *, fixed=None):
