@@ -41,26 +41,11 @@ def smooth(monkeypatch):
 
 @pytest.mark.parametrize("norm", [True, False])
 @pytest.mark.parametrize("residual", RESIDUALS)
-def test_the_whole_network_has_the_gradient_of_what_it_computes(smooth, residual, norm):
+def test_the_whole_network_has_the_gradient_of_what_it_computes(
+    smooth, check_network, residual, norm
+):
     net, x, _ = small(residual, norm=norm)
-    shapes = {key: value.shape for key, value in net.state.items()}
-    flat = np.concatenate([value.ravel() for value in net.state.values()])
-
-    def load(point):
-        ends = np.cumsum([np.prod(shape) for shape in shapes.values()])[:-1]
-        parts = zip(shapes.items(), np.split(point["weights"], ends), strict=True)
-        net.state = {key: part.reshape(shape) for (key, shape), part in parts}
-        return net.forward(point["input"])
-
-    def vjp(point, c):
-        back = net.backward(load(point), c)
-        weights = np.concatenate([back.weights[key].ravel() for key in shapes])
-        return {"input": back.input, "weights": weights}
-
-    check(
-        lambda point: load(point).output, vjp, {"input": x, "weights": flat},
-        directions=2, rtol=1e-6, step=1e-4, levels=8, require=True,
-    )  # fmt: skip
+    check_network(net, x)
 
 
 @pytest.mark.parametrize("eps", [1e-5, 0.3])

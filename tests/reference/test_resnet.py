@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from reference.finite_difference import check
 from reference.resnet import SpikingResNet, random_state
 from reference.surrogates import get
 
@@ -21,29 +20,10 @@ def small(block, **options):
 
 @pytest.mark.parametrize("reset", ["hard", "soft"])
 @pytest.mark.parametrize("block", ["basic", "bottleneck"])
-def test_the_whole_network_has_the_gradient_of_what_it_computes(block, reset):
+def test_the_whole_network_has_the_gradient_of_what_it_computes(check_network, block, reset):
     net, x, _ = small(block, reset=reset)
     net.neuron["step"] = get("spikingjelly.Sigmoid", alpha=2.0).primitive
-
-    shapes = {key: value.shape for key, value in net.state.items()}
-    flat = np.concatenate([value.ravel() for value in net.state.values()])
-
-    def load(point):
-        ends = np.cumsum([np.prod(shape) for shape in shapes.values()])[:-1]
-        parts = zip(shapes.items(), np.split(point["weights"], ends), strict=True)
-        net.state = {key: part.reshape(shape) for (key, shape), part in parts}
-        return net.forward(point["input"])
-
-    def vjp(point, c):
-        back = net.backward(load(point), c)
-        weights = np.concatenate([back.weights[key].ravel() for key in shapes])
-        return {"input": back.input, "weights": weights}
-
-    point = {"input": x, "weights": flat}
-    check(
-        lambda point: load(point).output, vjp, point,
-        directions=2, rtol=1e-6, step=1e-4, levels=8, require=True,
-    )  # fmt: skip
+    check_network(net, x)
 
 
 def test_modules_alone_make_up_the_whole():
