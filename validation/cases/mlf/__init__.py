@@ -1,4 +1,4 @@
-"""Multi-level firing and dormant-suppressed residual networks: claims M1 to M19."""
+"""Multi-level firing and dormant-suppressed residual networks: claims M1 to M20."""
 
 from validation.cases.mlf import flow, identity, units
 from validation.cases.mlf.paper import PAPER
