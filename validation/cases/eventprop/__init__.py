@@ -70,17 +70,17 @@ def judged(run: Run, found: list[Trained], bar: float, quick_bar: float) -> Meas
 
 
 @PAPER.claim("Y1", "Yin-Yang is learned with 120 hidden neurons", source=DATA,
-             expected="mean test accuracy at least 97.5 % (quick: 80 %)")  # fmt: skip
+             expected="mean test accuracy at least 97.5 % (quick: 85 %)")  # fmt: skip
 def yinyang_120(run: Run) -> Measured:
     """120 hidden neurons."""
-    return judged(run, run.once(trained, "yinyang", 120), 97.5, 80.0)
+    return judged(run, run.once(trained, "yinyang", 120), 97.5, 85.0)
 
 
 @PAPER.claim("Y2", "Yin-Yang is learned with 200 hidden neurons", source=f"{PUBLISHED}; {DATA}",
-             expected="mean test accuracy at least 97.5 % (quick: 80 %)")  # fmt: skip
+             expected="mean test accuracy at least 97.5 % (quick: 85 %)")  # fmt: skip
 def yinyang_200(run: Run) -> Measured:
     """200 hidden neurons, as published."""
-    return judged(run, run.once(trained, "yinyang", 200), 97.5, 80.0)
+    return judged(run, run.once(trained, "yinyang", 200), 97.5, 85.0)
 
 
 @PAPER.claim("Y3", "Digits are learned with a hidden layer, the greatest voltages deciding",
