@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -19,7 +20,15 @@ def logits(seed: int, steps: int = 6, spread: float = 2.0) -> np.ndarray:
     return spread * np.random.default_rng(seed).standard_normal((steps, 4, 10))
 
 
-def against_differences(loss: Callable) -> Measured:
+#: Losses, and what is said of the gradient of each.
+GRADIENTS: dict[str, tuple[Callable, str]] = {
+    "E1": (tet.sdt, "standard loss is (mean p - y)/T at every step"),
+    "E2": (tet.tet, "efficient loss is (p_t - y)/T"),
+    "E3": (lambda o, y: tet.total(o, y, 0.05, 1.0), "regularised loss, lambda .05 and phi 1"),
+}
+
+
+def against_differences(loss: Callable, run: Run) -> Measured:
     """The gradient against central differences with a step of 1e-5."""
     o, h = logits(1), 1e-5
     found, worst = loss(o, Y)[1], 0.0
@@ -32,37 +41,10 @@ def against_differences(loss: Callable) -> Measured:
     return Measured(f"{worst:.1e}", worst < 1e-8)
 
 
-@PAPER.claim(
-    "E1",
-    "the gradient of the standard loss is (mean p - y)/T at every step",
-    source=D22,
-    expected="differences: < 1e-8",
-)
-def standard(run: Run) -> Measured:
-    """The same for all steps."""
-    return against_differences(tet.sdt)
-
-
-@PAPER.claim(
-    "E2",
-    "the gradient of the efficient loss is (p_t - y)/T",
-    source=D22,
-    expected="differences: < 1e-8",
-)
-def efficient(run: Run) -> Measured:
-    """Each step has its own."""
-    return against_differences(tet.tet)
-
-
-@PAPER.claim(
-    "E3",
-    "the gradient of the regularised loss",
-    source=D22,
-    expected="lambda .05, phi 1; differences: < 1e-8",
-)
-def regularised(run: Run) -> Measured:
-    """Both terms."""
-    return against_differences(lambda o, y: tet.total(o, y, 0.05, 1.0))
+for _id, (_loss, _words) in GRADIENTS.items():
+    PAPER.claim(_id, f"the gradient of the {_words}", source=D22, expected="differences: < 1e-8")(
+        partial(against_differences, _loss)
+    )
 
 
 @PAPER.claim(
