@@ -41,15 +41,17 @@ def steps_of_time(bits: int) -> Perturb:
     return moved
 
 
-def coarse_weights(net: Network, bits: int) -> Network:
+def coarse_weights(net: Network, bits: int, *, symmetric: bool = False) -> Network:
     """Weights on `2**bits` equal steps over [-1, 1], shifted so that 0 is one of them.
 
     The uniform fake quantisation that frameworks train with: steps of `2/(2**bits - 1)`, of
-    which `2**(bits - 1)` are negative.
+    which `2**(bits - 1)` are negative, the lowest below -1. Symmetric steps, from 2 bits on, are
+    one fewer and end at -1 and 1.
     """
-    most, step = 2 ** (bits - 1), 2.0 / (2**bits - 1)
+    top = 2 ** (bits - 1) - 1
+    low, step = (-top, 1.0 / top) if symmetric else (-top - 1, 2.0 / (2**bits - 1))
     layers = [
-        replace(x, weight=np.clip(np.floor(x.weight / step + 0.5), -most, most - 1) * step)
+        replace(x, weight=np.clip(np.floor(x.weight / step + 0.5), low, top) * step)
         if isinstance(x, Weighted)
         else x
         for x in net.layers
