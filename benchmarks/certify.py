@@ -125,6 +125,7 @@ def long_run(spikes: int = 100_000) -> dict:
 
 
 def main() -> None:
+    """Print a line per proof; write JSON where asked."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--until", type=float, nargs="*", default=[100.0, 400.0, 800.0, 1600.0])
     parser.add_argument("--neurons", type=int, nargs="*", default=[200, 1000])

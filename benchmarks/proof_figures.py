@@ -1,4 +1,4 @@
-"""Figures of `docs/certification.md`: the true error of a float64 run, and widths by tier.
+"""Figures of certification: the true error of a float64 run, and widths by tier.
 
 The chaotic network of `validation.chaotic`: evsim's own run in float64 against enclosures that are
 proved in double-double arithmetic, spike by spike; where the order of all spikes, and where that
@@ -82,6 +82,7 @@ def draw_widths(ax, tiers) -> None:
 
 
 def main() -> None:
+    """Print errors and widths, and draw them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, default=DOCS)
     options = parser.parse_args()

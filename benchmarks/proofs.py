@@ -143,6 +143,7 @@ def save(path: Path, rows: dict[str, dict]) -> None:
 
 
 def main() -> None:
+    """Judge the networks that are missing; print the summary."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--seconds", type=float, default=1e9, help="stop after so long")
