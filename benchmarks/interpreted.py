@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import ctypes.util
 import hashlib
 import importlib
 import json
@@ -140,14 +138,6 @@ def pytest_of(plugin: Plugin, files, *options: str) -> int:
     return int(pytest.main([*quiet, *map(str, files)], plugins=[plugin]))
 
 
-def quicken() -> None:
-    """The C library's fused multiply-add: as exact as that of fractions, a hundred times faster."""
-    library = ctypes.CDLL(ctypes.util.find_library("m") or "libm.so.6")
-    library.fma.restype, library.fma.argtypes = ctypes.c_double, [ctypes.c_double] * 3
-    numerics = importlib.import_module("evsim.numerics")
-    numerics.fma = library.fma  # type: ignore[attr-defined]
-
-
 # ------------------------------------------------------------------------------------ in children
 
 
@@ -201,7 +191,6 @@ def map_file(work: Path, path: Path) -> dict[str, Any]:
 
     def call():
         record_calls()
-        quicken()
         plugin = Plugin(limit=2 * LONGEST)
         pytest_of(plugin, [path])
         return plugin.tests

@@ -37,7 +37,6 @@ from interpreted import (
     make_map,
     prepare,
     pytest_of,
-    quicken,
     taken,
     test_files,
 )
@@ -156,7 +155,6 @@ def try_one(work: Path, one: Drawn, log: Path, passed: dict[str, str]) -> dict[s
     def call():
         module = one.file.removesuffix(".py").replace("/", ".")
         replace_source(module, wrong, str(ROOT / one.file))
-        quicken()
         for path, order in suite:
             plugin = Plugin(wanted=order, limit=lambda node: 5.0 + 10.0 * seconds[node])
             status = pytest_of(plugin, [path], "-x", "--tb=short")

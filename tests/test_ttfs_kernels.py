@@ -3,7 +3,6 @@
 Interpreted, since each of these compiles kernels of its own: see test_jit.py.
 """
 
-import itertools
 import os
 
 import numpy as np
@@ -193,26 +192,8 @@ def test_gradients_against_differences():
     assert check(times, vjp, x, structure=structure, step=1e-3, directions=1, levels=6).require()
 
 
-def network(seed=0, zeta=0.5, model="b1", tau_c=1.0, signed=False):
-    rng = np.random.default_rng(seed)
-    sizes = (20, 16, 12, 5)
-    pairs = list(itertools.pairwise(sizes))
-    weights = [rng.normal(size=(o, i)) * np.sqrt(2 / i) for i, o in pairs]
-    biases = [0.1 * rng.normal(size=o) for _, o in pairs]
-    x = rng.random((6, 20))
-    x[0], x[1, :15] = 0.0, 0.0
-    logits, activations = ttfs.relu_forward(weights, biases, x)
-    slopes = {
-        "A": [rng.normal(size=o) * 0.3 if signed else 0.2 for _, o in pairs[:-1]],
-        "B": [np.exp(0.3 * rng.normal(size=o)) for _, o in pairs[:-1]],
-    }
-    peaks = [a.max() for a in activations]
-    net = ttfs.from_relu(weights, biases, peaks, model, zeta, tau_c=tau_c, **slopes)
-    return net, x, logits
-
-
-def test_gradients_are_those_of_the_closed_form():
-    net, x, _ = network()
+def test_gradients_are_those_of_the_closed_form(single_spikes):
+    net, x, _ = single_spikes()
     run = ttfs.forward(net, x)
     labels = np.arange(len(x)) % 5
     _, g = ttfs.gradient(net, x, labels, threshold="free")

@@ -163,6 +163,7 @@ def clocked(make_step: Callable, dt: float) -> Callable:
     """
 
     def simulate(network, inputs, until):
+        """Step by step; what is left of `until` behind the last whole step is not run."""
         state, step = make_step(network, dt)
         steps = int(np.floor(until / dt + 1e-9))
         rasters = {name: np.zeros((steps + 1, n)) for name, n in network.inputs.items()}
