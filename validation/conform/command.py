@@ -11,7 +11,7 @@ import typer
 def conform(
     framework: Annotated[
         list[str],
-        typer.Option(metavar="NAME", help="Which; may be given several times. It must be there."),
+        typer.Option(metavar="NAME", help="An installed one; may be given several times."),
     ],
     json: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the rows as JSON.")
