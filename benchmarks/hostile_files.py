@@ -182,8 +182,10 @@ def chunk(first: int, last: int, seed: int, good: bytes, answers) -> None:
     with tempfile.TemporaryDirectory() as folder:
         spikes = Path(folder) / "in.npz"
         np.savez(spikes, times=np.array([0.001, 0.002]), units=np.array([0, 1]))
-        for k in range(first, last):
-            command, data = broken(k, seed, good)
+        for k in range(first - 2, last):
+            # Two good ones first: what is loaded and compiled once is not the file's fault.
+            kinds = ("run", good), ("verify", TRACES[0].read_bytes())
+            command, data = kinds[k - first + 2] if k < first else broken(k, seed, good)
             path = Path(folder) / ("file.nir" if command == "run" else "file.npz")
             path.write_bytes(data)
             asked = [command, str(path)]
@@ -197,6 +199,8 @@ def chunk(first: int, last: int, seed: int, good: bytes, answers) -> None:
                 words = err.getvalue()
             except BaseException as error:  # what a user would see as a traceback
                 code, words = -1, f"{type(error).__name__}: {error}"
+            if k < first:
+                continue
             answers.put((k, command, code, words, time.perf_counter() - began))
 
 
@@ -222,7 +226,7 @@ def ask(files: int, seed: int) -> tuple[Counter, list[str]]:
         process.start()
         while k < last:
             try:
-                answer = answers.get(timeout=60)
+                answer = answers.get(timeout=300)
             except Exception:  # the process is gone, or hangs
                 process.kill()
                 counts["CRASH"] += 1

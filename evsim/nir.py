@@ -33,7 +33,7 @@ from evsim.models.integrate import IF
 from evsim.models.lif import LIF
 from evsim.models.readout import LI
 from evsim.network import Network
-from evsim.nir_linear import LINEAR, matrix_of
+from evsim.nir_linear import LINEAR, check_real, matrix_of
 
 #: NIR nodes that are populations; those that fire.
 SPIKING = ("LIF", "CubaLIF", "IF")
@@ -179,6 +179,7 @@ def _flat(graph, prefix: str = "") -> tuple[dict[str, Any], list[tuple[str, str]
         if kind not in KNOWN:
             known = ", ".join(KNOWN)
             raise ValueError(f"node {full!r} is a {kind}; evsim can represent {known}")
+        check_real(full, node)
         if kind == "NIRGraph":
             inner, more = _flat(node, f"{full}.")
             nodes |= inner

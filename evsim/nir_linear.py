@@ -12,6 +12,19 @@ import scipy.sparse
 LINEAR = ("Affine", "Linear", "Scale", "Flatten", "Conv1d", "Conv2d", "SumPool2d", "AvgPool2d")
 
 
+def check_real(name: str, node) -> None:
+    """Refuse a node with complex numbers, of which NumPy would drop the imaginary part.
+
+    Raises
+    ------
+    ValueError
+        Naming the node and the field.
+    """
+    for field, value in vars(node).items():
+        if np.iscomplexobj(value):
+            raise ValueError(f"node {name!r}: {field} holds complex numbers; those of NIR are real")
+
+
 def matrix_of(name: str, node, shape: tuple[int, ...] | None):
     """(matrix, bias, shape of the output) of a linear node for input of a shape.
 

@@ -298,3 +298,16 @@ def test_what_nir_cannot_say_is_named(words, build):
     build(net)
     with pytest.raises(ValueError, match=words):
         evsim.to_nir(net)
+
+
+def test_complex_numbers_are_refused_not_cut_to_their_real_part():
+    one = np.ones(1)
+    lif = nir.LIF(tau=one, r=one + 1j, v_leak=0 * one, v_threshold=one, v_reset=0 * one)
+    nodes = {
+        "input": nir.Input(input_type={"input": np.array([1])}),
+        "n": lif,
+        "output": nir.Output(output_type={"output": np.array([1])}),
+    }
+    graph = nir.NIRGraph(nodes=nodes, edges=list(pairwise(nodes)))
+    with pytest.raises(ValueError, match="node 'n': r holds complex"):
+        evsim.from_nir(graph, spikes="dirac")
