@@ -24,7 +24,8 @@ import evsim
 from reference import network_bisection as oracle
 
 HERE = Path(__file__).parent
-SOURCES = (*sorted((HERE.parent / "evsim" / "proof").glob("*.py")), Path(oracle.__file__))
+ORACLE = (Path(oracle.__file__), Path(oracle.cells.__file__))
+SOURCES = (*sorted((HERE.parent / "evsim" / "proof").glob("*.py")), *ORACLE)
 DIGITS = 60
 TOLERANCE = 1e-9
 

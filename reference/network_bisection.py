@@ -11,11 +11,13 @@ no series, no quadratic model; events in the order of their exact times.
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import mpmath
 from mpmath import mpf
+
+from reference import cells
 
 
 @dataclass
@@ -33,12 +35,10 @@ class Cell:
     free: Any = 0
 
     def after(self, s: mpf) -> tuple[mpf, mpf]:
-        """(u, i) after `s`, free of refractoriness; the convolution spelled out."""
-        fast, slow = mpmath.exp(-s / self.tau_mem), mpmath.exp(-s / self.tau_syn)
-        if self.tau_mem == self.tau_syn:
-            return (self.u + self.i * s / self.tau_mem) * fast, self.i * slow
-        k = self.i * self.tau_syn / (self.tau_syn - self.tau_mem)
-        return (self.u - k) * fast + k * slow, self.i * slow
+        """(u, i) after `s`, free of refractoriness: the convolution spelled out."""
+        model = cells.Cell(kind="cuba", tau_mem=self.tau_mem, tau_syn=self.tau_syn)
+        u, i, _ = model.flow(self.u, self.i, mpf(0), s)
+        return u, i
 
     def go(self, t: mpf) -> None:
         """On to the time `t`, without a spike."""
@@ -53,8 +53,7 @@ class Cell:
     def next_spike(self) -> mpf | None:
         """When it fires next if nothing else arrives."""
         start = max(self.t, self.free)
-        here = Cell(self.tau_mem, self.tau_syn, self.theta, self.reset, self.t_ref,
-                    self.u, self.i, self.t, self.free)  # fmt: skip
+        here = replace(self)
         here.go(start)
         if here.u >= self.theta:
             raise ValueError("a neuron starts above threshold")
