@@ -23,6 +23,8 @@ methods; (2) and (3) for tied and free thresholds derived here).
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from reference.losses import mean_squared_error, softmax_cross_entropy
@@ -30,6 +32,7 @@ from reference.ttfs_network import Network, Pool
 from reference.ttfs_run import Step, trace
 
 THRESHOLDS = ("tied", "free")
+PARAMETERS = ("W", "D", "A", "B", "v_th")
 LOSSES = {"cross entropy": softmax_cross_entropy, "mean square": mean_squared_error}
 
 
@@ -87,7 +90,7 @@ def gradient_of_steps(
     readout = steps[-1]
     value, pull_loss = LOSSES[loss](readout.times, labels)
     g = pull_loss(1.0)
-    found: dict[str, list[np.ndarray]] = {name: [] for name in ("W", "D", "A", "B", "v_th")}
+    found: dict[str, list[np.ndarray]] = {name: [] for name in PARAMETERS}
     by_x, by_weight = readout.pull(g)
     found["W"].append(by_weight)
     found["D"].append(g.sum(axis=0))
@@ -154,22 +157,19 @@ def local_derivatives(net: Network, x, n: int, *, threshold: str = "tied") -> di
         W); `"t_max"` (n_out,), by the end of the window with the threshold tied to it.
     """
     step = [s for s in trace(net, x, "closed") if s.window is not None][n - 1]
-    layer, w, tau = step.layer, step.window, step.window.tau_c
-    m, t_i = step.active[0].astype(float), step.times[0]
-    t_j = step.t_in[0].reshape(-1)
-    slope, x_j = layer.slopes(), (w.t_min - t_j) / tau
-    reach = m / slope
-    lever = (w.t_max if threshold == "tied" else w.t_min) - t_i
-    by_weight = -reach[:, None] * tau * x_j
-    if layer.model == "alpha":
-        by_weight = by_weight + (reach * lever)[:, None]
-    tied = threshold == "tied"
+    layer, active = step.layer, step.active[0][:, None]
+    # A neuron's own numbers move its own spike only: one pull of ones has them all.
+    ones = step.active.astype(float)
+    own: dict[str, list[np.ndarray]] = {name: [] for name in PARAMETERS}
+    alone: dict[str, list[np.ndarray]] = {name: [] for name in PARAMETERS}
+    _pulled(step, ones, threshold, own)
+    free = replace(layer, model="general", b=layer.slopes())
+    _pulled(replace(step, layer=free), ones, threshold, alone)
+    if threshold == "tied":  # a free one would move the spike as the drift does, the other way
+        own["v_th"].append(-own["D"][0])
     return {
-        "t_in": reach[:, None] * layer.weight,
-        "W": by_weight,
-        "D": -reach * tau if tied else 0.0 * reach,
-        "v_th": reach * tau,
-        "B": reach * lever,
-        "A": 0.0 * reach if tied else -reach * (w.t_min - w.start),
-        "t_max": np.ones_like(t_i),
-    }
+        "t_in": np.where(active, layer.weight, 0.0) / layer.slopes()[:, None],
+        "t_max": np.ones_like(step.times[0]),
+        **{name: found[name][0] for name, found in (("W", own), ("D", own), ("v_th", own),
+                                                    ("A", alone), ("B", alone))},
+    }  # fmt: skip
