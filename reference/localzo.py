@@ -72,6 +72,8 @@ class Law:
         `P(|z| > a)`, `E[|z|; |z| > a]` and `E[z**2; |z| > a]` for arrays `a >= 0`.
     support : float
         The largest `|z|`.
+    reach : float
+        A `|z|` beyond which lies less than 1e-16 of the law.
     """
 
     name: str
@@ -81,6 +83,7 @@ class Law:
     first: Callable
     second: Callable
     support: float = math.inf
+    reach: float = math.inf
 
     def mean_max(self, draws: int = 1) -> float:
         """`E max |z|` over so many draws: how wide the window of several draws is.
@@ -114,6 +117,7 @@ LAWS = {
         lambda a: 2.0 * _tail(a),
         lambda a: 2.0 * _phi(a),
         lambda a: 2.0 * (a * _phi(a) + _tail(a)),
+        reach=8.3,
     ),
     "uniform": Law(
         "uniform",
@@ -122,7 +126,8 @@ LAWS = {
         lambda a: np.maximum(0.0, 1.0 - a / ROOT3),
         lambda a: np.maximum(0.0, 3.0 - a * a) / (2.0 * ROOT3),
         lambda a: np.maximum(0.0, 1.0 - (a / ROOT3) ** 3),
-        ROOT3,
+        support=ROOT3,
+        reach=ROOT3,
     ),
     "laplace": Law(
         "laplace",
@@ -131,6 +136,7 @@ LAWS = {
         lambda a: np.exp(-ROOT2 * a),
         lambda a: (a + 1.0 / ROOT2) * np.exp(-ROOT2 * a),
         lambda a: (a * a + ROOT2 * a + 1.0) * np.exp(-ROOT2 * a),
+        reach=26.5,
     ),
 }
 
@@ -227,7 +233,8 @@ def estimate_mean(v, rng, delta: float, *, law="normal", draws: int = 1) -> np.n
     the seed and on `v` alone.
     """
     delta, v = _width(delta), np.asarray(v)
-    sampler, reach = (law, math.inf) if callable(law) else (_law(law).sample, _reach(_law(law)))
+    law = law if callable(law) else _law(law)
+    sampler, reach = (law.sample, law.reach) if isinstance(law, Law) else (law, math.inf)
     out = np.zeros(v.shape, v.dtype)
     near = np.flatnonzero(np.abs(v.ravel()) < delta * reach)
     close, total = v.ravel()[near], np.zeros(near.size)
@@ -235,11 +242,6 @@ def estimate_mean(v, rng, delta: float, *, law="normal", draws: int = 1) -> np.n
         total += estimate(close, sampler(rng, near.size), delta)
     out.reshape(-1)[near] = total / draws
     return out
-
-
-def _reach(law: Law) -> float:
-    """Farther out lies less than 1e-16 of the law."""
-    return min(law.support, {"normal": 8.3, "laplace": 26.5}.get(law.name, math.inf))
 
 
 def surrogate(law, delta: float, draws: int | None = None, seed: int = 0) -> Callable:

@@ -234,8 +234,7 @@ SKIPPED = 5
 def gain(log_norm: np.ndarray, *, skip: int = SKIPPED) -> float:
     """Geometric mean of the gains G_l of a profile, without the `skip` last layers of the stack.
 
-    The first layer never counts: what it
-    reads are no spikes.
+    The first layer never counts: what it reads are no spikes.
     """
     size = total(log_norm)
     return float(np.exp((size[0] - size[-1 - skip]) / (len(size) - 1 - skip)))
@@ -262,7 +261,6 @@ def tune(gain_of: Callable[[float], float], low: float, high: float, rtol: float
     -----
     Brent's method on the logarithms: gains are nearly powers of the width.
     """
-
     ends = float(np.log(low)), float(np.log(high))
     known: dict[float, float] = {}
 

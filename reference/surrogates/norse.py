@@ -52,7 +52,7 @@ def logistic(alpha: float = 100.0) -> Shape:
 
     As norse.tanh.
     """
-    return shapes.logistic(1.0, 2.0 * alpha)
+    return tanh(alpha)
 
 
 def circ_dist(alpha: float = 100.0) -> Shape:
@@ -60,7 +60,7 @@ def circ_dist(alpha: float = 100.0) -> Shape:
 
     As norse.circ.
     """
-    return shapes.circle(1.0, 1.0 / alpha)
+    return circ(alpha)
 
 
 def heaviside() -> Shape:
