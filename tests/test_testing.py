@@ -124,9 +124,9 @@ def wrong_step(network, dt):
     return state, leaky
 
 
-def of_clock(maker, dt):
+def of_clock(maker, dt, order=1):
     """The subject that the flags make."""
-    options = {"evsim_step": "it", "evsim_dt": dt}
+    options = {"evsim_step": "it", "evsim_dt": dt, "evsim_order": order}
     return Suite.from_options(options, lambda _: maker).subject
 
 
@@ -135,9 +135,10 @@ def test_a_clock_is_held_to_its_order_and_step(law):
     LAWS[law](of_clock(make_step, 2.0**-7), examples=6)
 
 
-def test_a_wrong_clock_is_caught():
+@pytest.mark.parametrize(("maker", "order"), [(wrong_step, 1), (make_step, 2)])
+def test_a_wrong_clock_and_an_order_that_it_lacks_are_caught(maker, order):
     with pytest.raises(Broken):
-        LAWS["C1"](of_clock(wrong_step, 2.0**-7), examples=6, seconds=0.0)
+        LAWS["C1"](of_clock(maker, 2.0**-7, order), examples=6, seconds=0.0)
 
 
 # -------------------------------------------------------------------------------- gradients
