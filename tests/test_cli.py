@@ -2,10 +2,10 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
-import time
 import types
 
 import numpy as np
@@ -110,11 +110,17 @@ def test_help_is_quick():
     )
     best = np.inf
     for _ in range(3):
-        start = time.perf_counter()
+        start = used_by_children()
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-        best = min(best, time.perf_counter() - start)
+        best = min(best, used_by_children() - start)
     assert done.stderr.strip() == "[]"
     assert best < 0.5
+
+
+def used_by_children():
+    """Processor time: others may have the processors while tests run side by side."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 # ---------------------------------------------------------------------------------------- verify
