@@ -167,9 +167,8 @@ def local_derivatives(net: Network, x, n: int, *, threshold: str = "tied") -> di
     _pulled(replace(step, layer=free), ones, threshold, alone)
     if threshold == "tied":  # a free one would move the spike as the drift does, the other way
         own["v_th"].append(-own["D"][0])
-    return {
+    found = own | {"A": alone["A"], "B": alone["B"]}
+    return {name: values[0] for name, values in found.items()} | {
         "t_in": np.where(active, layer.weight, 0.0) / layer.slopes()[:, None],
         "t_max": np.ones_like(step.times[0]),
-        **{name: found[name][0] for name, found in (("W", own), ("D", own), ("v_th", own),
-                                                    ("A", alone), ("B", alone))},
-    }  # fmt: skip
+    }

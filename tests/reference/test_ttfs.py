@@ -12,6 +12,7 @@ from reference import finite_difference as fd
 from reference import ttfs
 from reference.losses import softmax_cross_entropy
 from reference.ttfs_event import Cells, Window, first_crossings, first_crossings_plain
+from reference.ttfs_training import relu_gradient
 
 MODELS = ("b1", "alpha", "general")
 EPS = 2.0**-52
@@ -354,12 +355,24 @@ def test_gradients_of_clamped_networks_are_those_of_clipped_relus():
 
 @pytest.mark.parametrize("model", MODELS)
 def test_gradients_are_those_of_the_relu_network(model):
+    """Behind w = W/B and b = D/B; in the alpha model B moves with W."""
     net, x, logits, _ = mapped(1, model, sizes=(64, 20, 15, 10), samples=8)
     labels = np.arange(8) % 10
     loss, g = ttfs.gradient(net, x, labels)
-    value, pull = softmax_cross_entropy(logits, labels)
+    slopes = [layer.slopes() for layer in net.hidden] + [np.ones(10)]
+    pairs = list(zip(net.weighted, slopes, strict=True))
+    weights = [layer.weight / b[:, None] for layer, b in pairs]
+    biases = [layer.drift / b for layer, b in pairs]
+    value, by = relu_gradient(weights, biases, x, labels)
     assert abs(loss - value) <= 1e-13
-    assert abs(g["D"][-1] - pull(1.0).sum(axis=0)).max() <= 1e-13
+    assert abs(loss - softmax_cross_entropy(logits, labels)[0]) <= 1e-13
+    for k, (layer, b) in enumerate(pairs):
+        by_weight, by_bias = by["W"][k], by["D"][k]
+        if layer.model == "alpha":
+            along = (weights[k] * by_weight).sum(axis=1) + biases[k] * by_bias
+            by_weight = by_weight - along[:, None]
+        for found, wanted in ((g["W"][k], by_weight / b[:, None]), (g["D"][k], by_bias / b)):
+            assert abs(found - wanted).max() <= 1e-12 * abs(wanted).max()
 
 
 def spike_times(net, x, n, threshold=None, **moved):
