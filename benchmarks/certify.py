@@ -124,6 +124,27 @@ def long_run(spikes: int = 100_000) -> dict:
     return found[1.0] | {"ratio_to_first_tenth": ratio}
 
 
+def followed(until: float = 3200.0) -> list[dict]:
+    """The true run of the chaotic network, followed beyond its file, then proved by three tiers."""
+    net, inputs, _ = chaotic(until)
+    record = evsim.simulate(net, inputs, until)
+    proof = evsim.certify(record, follow=True, precision=160)
+    print(f"a float64 run to {until:g} is {proof.status}: {proof.first_wrong}")
+    true = proof.truth.certificate.spikes["p"]
+    claim = {"p": evsim.Spikes([float(t) for t in true.times], true.units)}
+    problem = build(net, inputs, record.initial, claim, until, 0.04)
+
+    def by_doubles(problem):
+        return doubles.run(problem, "double-double", 0.04, np.inf, True)
+
+    found = [row(f"followed to {until:g}, double-double", problem, by_doubles, 1)]
+    return found + [
+        row(f"followed to {until:g}, {bits} bits", problem,
+            lambda p, bits=bits: balls.run(p, bits, 0.04, np.inf), 1)
+        for bits in (113, 128)
+    ]  # fmt: skip
+
+
 def main() -> None:
     """Print a line per proof; write JSON where asked."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -132,6 +153,7 @@ def main() -> None:
     parser.add_argument("--bits", type=int, nargs="*", default=[80, 128])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--long", type=int, default=0, help="spikes of one long condensed run")
+    parser.add_argument("--followed", action="store_true", help="the true run, to twice as late")
     parser.add_argument("--json")
     args = parser.parse_args()
     found = [layer(kind, 25) for kind in ("fires", "silent")]
@@ -147,6 +169,8 @@ def main() -> None:
         found += tiers(f"{n} neurons, 40 time units", problem, args)
     if args.long:
         found.append(long_run(args.long))
+    if args.followed:
+        found += followed()
     if args.json:
         with open(args.json, "w", encoding="utf-8") as file:
             json.dump(found, file, indent=1)
