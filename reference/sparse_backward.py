@@ -15,8 +15,9 @@ A layer whose reset is soft and detached has a linear membrane, so with the spik
     \bar x[t] = \beta\, \bar x[t+1] + \sum_j s[t,\cdot,j]\, W_{\cdot j},             \tag{2}
 
 costs two additions of a vector of inputs for every active neuron, and a few passes over the
-arrays. It is exact, not an approximation; with a hard reset, or one that is not detached, the
-factor of the filter depends on the spikes and (2) does not hold.
+arrays; where few inputs are wanted, the second half of (1) for these alone. It is exact, not an
+approximation; with a hard reset, or one that is not detached, the factor of the filter depends on
+the spikes and (2) does not hold.
 
 Source: Perez-Nieves and Goodman (2021), "Sparse spiking gradient descent", for the weights; the
 inputs' half of (2) is derived here.
@@ -147,36 +148,32 @@ def _by_weight(x, weight, samples, row, neuron, value, beta):
     _group(neuron, row, value, start, source, factor)
     grad = np.empty(weight.shape, kind)
     width = min(TRACED, x.shape[1])
-    traces = np.empty((-(-x.shape[1] // width), x.shape[0], width), kind)
-    _trace(x, kind.type(beta), samples, traces)
-    out = np.empty((n_out, width), kind)
-    for first, trace in zip(range(0, x.shape[1], width), traces, strict=True):
-        _combine_each(out, trace, start, source, factor)
+    traces, out = np.empty((x.shape[0], width), kind), np.empty((n_out, width), kind)
+    for first in range(0, x.shape[1], width):
         part = grad[first : first + width]
+        _trace(x, first, kind.type(beta), samples, traces)
+        _combine_each(out, traces, start, source, factor)
         part[...] = out.T[: len(part)]
     return grad
 
 
 def _by_input(shape, weight, samples, row, neuron, value, beta, wanted):
-    """The second half of (2): one tile of inputs at a time, backward in time."""
+    """The second half of (2), one tile of inputs at a time; of a few wanted ones that of (1)."""
     kind = weight.dtype
-    grad = np.empty(shape, kind) if wanted is None else np.zeros(shape, kind)
-    if wanted is not None and not wanted[0].size:
-        return grad
     begin = _starts(row, shape[0])
-    unit, where = (np.zeros(0, np.int64),) * 2
     if wanted is not None:
-        unit, where = wanted[1], _starts(wanted[0], shape[0])
-    found = np.empty(unit.size, kind)
+        grad, last = np.zeros(shape, kind), np.zeros((samples, weight.shape[1]), kind)
+        where = _starts(wanted[0], shape[0])
+        _dots(weight, begin, neuron, value, kind.type(beta), last, wanted[1], where, grad)
+        return grad
+    grad = np.empty(shape, kind)
     width = min(WEIGHED, shape[1])
     columns = np.empty((weight.shape[1], width), kind)
     for first in range(0, shape[1], width):
         rows = weight[first : first + width]
         part, last = columns[:, : len(rows)], np.zeros((samples, len(rows)), kind)
         _turn(rows, part)
-        _filter(part, begin, neuron, value, kind.type(beta), last, first, unit, where, found, grad)
-    if wanted is not None:
-        _spread(unit, where, found, grad)
+        _filter(part, begin, neuron, value, kind.type(beta), last, first, grad)
     return grad
 
 
@@ -206,23 +203,21 @@ def _group(neuron, row, value, start, source, factor):
 
 
 @_kernel
-def _trace(x, beta, samples, traces):
-    """Traces of all rows, of which the first `samples` are of the first step, tile by tile.
+def _trace(x, first, beta, samples, traces):
+    """Traces of one tile, from column `first`; the first `samples` rows are of the first step.
 
-    The input is read in the order of memory; in a last tile that is too wide, the rest is zero.
+    In a last tile that is narrower than `traces`, the rest is zero.
     """
     for r in range(x.shape[0]):
-        for tile in range(traces.shape[0]):
-            new, first = traces[tile, r], tile * traces.shape[2]
-            now = x[r, first : first + new.size]
-            new[now.size :] = 0.0
-            if r < samples:
-                for c in range(now.size):
-                    new[c] = now[c]
-            else:
-                old = traces[tile, r - samples]
-                for c in range(now.size):
-                    new[c] = beta * old[c] + now[c]
+        new, now = traces[r], x[r, first : first + traces.shape[1]]
+        new[now.size :] = 0.0
+        if r < samples:
+            for c in range(now.size):
+                new[c] = now[c]
+        else:
+            old = traces[r - samples]
+            for c in range(now.size):
+                new[c] = beta * old[c] + now[c]
 
 
 @_kernel
@@ -274,27 +269,34 @@ def _combine_each(out, vectors, start, which, factor):
 
 
 @_kernel
-def _filter(part, begin, neuron, value, beta, last, first, unit, where, found, grad):
-    """Gradients of the inputs of one tile: those in `unit` where `where` is given, else all."""
+def _filter(part, begin, neuron, value, beta, last, first, grad):
+    """Gradients of all inputs of one tile, backward in time."""
     samples, width = last.shape
     b = samples - 1
     for r in range(grad.shape[0] - 1, -1, -1):
         for c in range(width):
             last[b, c] *= beta
         _combine(last[b], part, neuron[begin[r] : begin[r + 1]], value[begin[r] : begin[r + 1]])
-        if where.size == 0:
-            for c in range(width):
-                grad[r, first + c] = last[b, c]
-        else:
-            for k in range(where[r], where[r + 1]):
-                if first <= unit[k] < first + width:
-                    found[k] = last[b, unit[k] - first]
+        for c in range(width):
+            grad[r, first + c] = last[b, c]
         b = b - 1 if b > 0 else samples - 1
 
 
 @_kernel
-def _spread(unit, where, found, grad):
-    """Put what was found in its place."""
-    for r in range(grad.shape[0]):
+def _dots(weight, begin, neuron, value, beta, last, unit, where, grad):
+    """Gradients of the inputs `unit[where[r]:where[r + 1]]` of each row, backward in time."""
+    samples = last.shape[0]
+    b = samples - 1
+    for r in range(grad.shape[0] - 1, -1, -1):
+        lam = last[b]
+        for j in range(lam.size):
+            lam[j] *= beta
+        for k in range(begin[r], begin[r + 1]):
+            lam[neuron[k]] += value[k]
         for k in range(where[r], where[r + 1]):
-            grad[r, unit[k]] = found[k]
+            column = weight[unit[k]]
+            total = lam[0] * column[0]
+            for j in range(1, lam.size):
+                total += lam[j] * column[j]
+            grad[r, unit[k]] = total
+        b = b - 1 if b > 0 else samples - 1
