@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import evsim
+from evsim.delivery import Current
 from evsim.proof import balls
 from evsim.spikes import Spikes
 
@@ -129,3 +130,40 @@ def test_the_order_of_jumps_from_two_neurons_is_not_guessed(later, status):
     record = evsim.simulate(net, {"in": Spikes([0.0], [0])}, UNTIL)
     assert len(record.spikes["a"]) == len(record.spikes["b"]) == 1
     assert evsim.certify(record, precision=53).status == status
+
+
+def jumps_beside(also=(), current=None):
+    """A neuron that fires at a flat crossing, and one that its spike and another put above."""
+    net = evsim.Network()
+    net.add_input("in", 2)
+    net.add_population("a", 1, evsim.LIF(tau_mem=10.0, tau_syn=5.0, t_ref=50.0))
+    net.add_population("b", 1, evsim.DeltaLIF(tau_mem=10.0, t_ref=50.0))
+    net.connect("in", "a", [4.0004], pre_units=[0], post_units=[0])
+    net.connect("in", "b", [0.7], pre_units=[1], post_units=[0])
+    net.connect("a", "b", [[0.7]])
+    inputs = {"in": Spikes([0.0, *also], [0, *(1 for _ in also)])}
+    if current is not None:
+        inputs["b"] = Current([current], [1e-3])
+    return evsim.simulate(net, inputs, 12.0)
+
+
+def test_a_step_between_two_jumps_does_not_hide_that_their_order_is_open():
+    """At 53 bits the spike lies 17 ulp before its true time, which is behind the other jump."""
+    alone = evsim.certify(jumps_beside()).problem
+    near, true = (balls.run(alone, bits, 0.05, math.inf).times[0] for bits in (53, 256))
+    ulp = np.spacing(float(near))
+    assert true - near > 12 * ulp
+    record = jumps_beside([float(near) + 4 * ulp], float(near) + 2 * ulp)
+    found = evsim.certify(record, precision=53)
+    assert found.status == "UNDECIDED" and "order" in found.instead
+
+
+def test_a_claim_that_the_precision_rounds_is_not_refuted():
+    """One that lies 1e-25 before the end of the refractory time, of a tolerance of 1e-20."""
+    net = evsim.Network()
+    net.add_population("p", 1, evsim.LIF(tau_mem=10.0, tau_syn=5.0, v_reset=1.2, t_ref=2.0))
+    claim = Spikes([0.0, 2.0, 4.0], [0, 0, 0], times_lo=[0.0, -1e-25, 0.0])
+    for precision, status in ((53, "UNDECIDED"), (128, "PROVED")):
+        found = evsim.certify_spikes(net, {}, {"p": claim}, 5.0, 1e-20, precision=precision,
+                                     initial={"p": {"v": [1.5]}})  # fmt: skip
+        assert found.status == status

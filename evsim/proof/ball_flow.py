@@ -247,6 +247,12 @@ def below(d: arb) -> float:
     return (to_float(d) - to_float(d.rad())) * (1.0 - 1e-15)
 
 
+def size_of(d: arb) -> tuple[float, float]:
+    """Floats between which the size of every number of a ball lies."""
+    size, off = abs(to_float(d)), to_float(d.rad())
+    return (size - off) * (1.0 - 1e-15), (size + off) * (1.0 + 1e-15)
+
+
 def flow(q: Cell, s: arb) -> Flowed:
     """The state of a neuron an interval later."""
     held = q.busy

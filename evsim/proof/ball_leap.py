@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from flint import arb
 
-from evsim.proof.ball_flow import Cell, Flowed, Stop, bend_of, excess, to_float
+from evsim.proof.ball_flow import Cell, Flowed, Stop, below, bend_of, excess, size_of, to_float
 from evsim.proof.bounds import NEAR, TINY, UP
 from evsim.proof.events import CROSSING, LEVEL, MISSING, ORDER, OTHER_TIME, TOO_WIDE
 from evsim.proof.problem import VOLTAGE
@@ -56,14 +56,15 @@ def unclaimed(run: Pass, q: Cell, k: int, kind, at) -> None:
     raise Stop(MISSING, q.n, k, q.cause, time, 0.0, 0.0, time)
 
 
-def crowded(run: Pass, q: Cell, k: int, m: int, s: float, state: Flowed) -> None:
-    """Two arrivals so close that their order is open: what the second may do before the first."""
+def crowded(run: Pass, q: Cell, k: int, m: int, gap: arb, state: Flowed) -> None:
+    """Arrivals so close that their order is open: what the last may do before the others."""
     r, port, weight = run.radius[run.source[m]], run.port[m], run.weight[m]
-    both = (r + q.near) * UP
-    if both == 0.0 or s > both or q.origin < 0 or at_once(run, q, m):
+    both = (r + max(q.near, q.reach)) * UP
+    if q.origin < 0 or gap == 0 or below(gap) > both or at_once(run, q, m):
         return
+    both = (both + to_float(gap.rad())) * UP
     if port == VOLTAGE:
-        raise Stop(ORDER, q.n, k, run.source[m], to_float(q.t), s, both, 0.0)
+        raise Stop(ORDER, q.n, k, run.source[m], to_float(q.t), to_float(gap), both, 0.0)
     state.dev[0] += 1.1 * abs(weight) * q.gain_ * both
     state.rest[0] += 1.1 * abs(weight) * q.gain_ * both
 
@@ -75,12 +76,12 @@ def leap(run: Pass, q: Cell, k: int, kind, at) -> None:
         raise Stop(LEVEL, q.n, k, q.cause, to_float(q.t), 0.0, 0.0, to_float(q.t))
     time: arb = q.t.mid()
     eps = to_float(q.t.rad()) + TINY
-    d, r = to_float(time - run.claim[k]), (q.rho + eps) * UP
-    claim, where = run.claim_float[k], to_float(time)
-    if abs(d) - r > min(run.window, run.tolerance):
-        raise Stop(MISSING if d < 0.0 else OTHER_TIME, q.n, k, q.cause, claim, abs(d), r, where)
-    if not (abs(d) + r <= run.tolerance and r <= NEAR * q.shortest):
-        raise Stop(TOO_WIDE, q.n, k, q.cause, claim, abs(d), r, where)
+    d, r = time - run.claim[k], (q.rho + eps) * UP
+    (least, most), claim, where = size_of(d), run.claim_float[k], to_float(time)
+    if least - r > min(run.window, run.tolerance):
+        raise Stop(MISSING if d < 0 else OTHER_TIME, q.n, k, q.cause, claim, least, r, where)
+    if not (most + r <= run.tolerance and r <= NEAR * q.shortest):
+        raise Stop(TOO_WIDE, q.n, k, q.cause, claim, most, r, where)
     cause, wait = q.cause, q.wait
     state = Flowed(list(q.x), list(q.dev), list(q.rest), 1.0)
     run.note(q)

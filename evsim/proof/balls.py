@@ -26,6 +26,7 @@ from evsim.proof.ball_flow import (
     flow,
     fraction,
     halve,
+    size_of,
     to_float,
 )
 from evsim.proof.bounds import NEAR, TINY, UP
@@ -161,7 +162,7 @@ class Pass:
                 if not d > both * UP:
                     raise Stop(ORDER, q.n, q.last, source, to_float(at), d, both, 0.0)
             q.closest = min(q.closest, d)
-        leaps.crowded(self, q, k, m, to_float(at - q.t), state)
+        leaps.crowded(self, q, k, m, at - q.t, state)
         q.age(to_float(at - q.t))
         q.near, q.origin, q.cause, q.wait = r, source, source, self.delay[m]
         q.take(state, at, r)
@@ -226,7 +227,7 @@ class Pass:
         while True:
             kind, at = self.next_event(q, k)
             if q.busy:
-                d, r = to_float(q.free - claim), self.radius[q.last]
+                d, r = below(q.free - claim), self.radius[q.last]
                 if d > self.window + r:
                     raise Stop(REFRACTORY, q.n, k, q.last, self.claim_float[k], d, r,
                                to_float(q.free))  # fmt: skip
@@ -313,12 +314,12 @@ class Pass:
         self.first_one(q, k, at, state, v)
         eps = ((residual + rest) / v + r0 * eta / v) * UP + TINY
         r = self.radius_of(q, k, at, state, v, eps)
-        far = abs(to_float(at - self.claim[k]))
+        least, most = size_of(at - self.claim[k])
         limit, c = min(self.window, self.tolerance), self.claim_float[k]
-        if far - r > limit:
-            raise Stop(OTHER_TIME, q.n, k, -1, c, far, r, time)
-        if not (far + r <= self.tolerance and r <= NEAR * q.shortest):
-            raise Stop(TOO_WIDE, q.n, k, -1, c, far, r, time)
+        if least - r > limit:
+            raise Stop(OTHER_TIME, q.n, k, -1, c, least, r, time)
+        if not (most + r <= self.tolerance and r <= NEAR * q.shortest):
+            raise Stop(TOO_WIDE, q.n, k, -1, c, most, r, time)
         span = below(at - q.t)
         if not span > (q.reach + r) * UP:
             raise Stop(ORDER, q.n, k, q.origin, time, span - q.reach, r, time)
@@ -332,10 +333,12 @@ class Pass:
 
     def touched(self, q: Cell, k: int, at: arb) -> None:
         """A spike that touches the threshold: its time is known, whatever the slope."""
-        state, r, far = flow(q, at - q.t), to_float(at.rad()) * UP + TINY, at - self.claim[k]
-        if not abs(far) <= min(self.window, self.tolerance):
-            gap = abs(to_float(far))
-            raise Stop(OTHER_TIME, q.n, k, -1, self.claim_float[k], gap, r, to_float(at))
+        state, r = flow(q, at - q.t), to_float(at.rad()) * UP + TINY
+        (least, most), c = size_of(at - self.claim[k]), self.claim_float[k]
+        if least > min(self.window, self.tolerance):
+            raise Stop(OTHER_TIME, q.n, k, -1, c, least, r, to_float(at))
+        if not most <= self.tolerance:
+            raise Stop(TOO_WIDE, q.n, k, -1, c, most, r, to_float(at))
         r = self.radius_of(q, k, at.mid(), state, 1.0, r)
         self.take_spike(q, k, at.mid(), state, r)
 
