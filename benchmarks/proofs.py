@@ -3,14 +3,16 @@
 Every network is made from its number alone. The oracle's spikes, rounded to doubles, are the claim:
 each must be PROVED by the cheapest arithmetic that can, and every spike of the oracle must lie
 within its enclosure; the same for the run of evsim itself. A claim with one spike moved must not
-be proved. Results are kept in a file, by number, stamped with a digest of the sources that they
-belong to: the script goes on where it was stopped.
+be proved. What the oracle finds takes most of the time and depends on nothing of evsim: it is kept
+in a file by number, and the verdicts in another, each stamped with a digest of the sources that
+it belongs to. The script goes on where it was stopped.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import inspect
 import json
 import os
 import time
@@ -30,10 +32,10 @@ DIGITS = 60
 TOLERANCE = 1e-9
 
 
-def digest() -> str:
-    """Of everything whose change would make the results stale."""
-    key = hashlib.sha256()
-    for path in (*SOURCES, Path(__file__)):
+def digest(*paths: Path, also: str = "") -> str:
+    """Of everything whose change would make results stale."""
+    key = hashlib.sha256(also.encode())
+    for path in paths:
         key.update(path.name.encode() + path.read_bytes())
     return key.hexdigest()[:16]
 
@@ -79,16 +81,23 @@ def exact(x: mpmath.mpf) -> Fraction:
     return Fraction((-1) ** sign * int(mantissa)) * Fraction(2) ** int(exponent)
 
 
-def check(number: int) -> dict:
-    """One network: verdicts, and whether every truth is inside."""
+def truth_of(number: int) -> list[tuple[str, int, int]]:
+    """The oracle's spikes, each as (mantissa, exponent of 2, unit)."""
     levels, synapses, inputs, until = made(number)
     with mpmath.workdps(DIGITS):
         numbers = [
             mpmath.mpf(levels[k]) for k in ("tau_mem", "tau_syn", "v_th", "v_reset", "t_ref")
         ]
         cells = [oracle.Cell(*numbers) for _ in synapses]
-        truth = oracle.run(oracle.Network(cells, synapses, inputs), until, 400)
-        times, units = [exact(t) for t, _ in truth], np.array([n for _, n in truth], np.int64)
+        found = oracle.run(oracle.Network(cells, synapses, inputs), until, 400)
+        return [(str(int(t.man)), int(t.exp), int(n)) for t, n in found]
+
+
+def check(number: int, truth) -> dict:
+    """One network: verdicts, and whether every truth is inside."""
+    levels, synapses, inputs, until = made(number)
+    times = [Fraction(int(man)) * Fraction(2) ** exp for man, exp, _ in truth]
+    units = np.array([n for *_, n in truth], np.int64)
     net, given = network_of(levels, synapses, inputs)
     claim = evsim.Spikes([float(t) for t in times], units)
     order = np.lexsort((units, [float(t) for t in times]))
@@ -102,12 +111,17 @@ def check(number: int) -> dict:
     row = {"spikes": len(times), "claim": found.status, "tier": found.tier,
            "outside": int(wrong), "run": run.certificate.status}  # fmt: skip
     if times:
-        rng = np.random.default_rng([21, number])
-        moved, k = np.array([float(t) for t in times]), int(rng.integers(len(times)))
-        moved[k] += rng.choice([-1, 1]) * 10.0 ** rng.uniform(-7, -2)
-        false = {"p": evsim.Spikes(np.abs(moved), units)}
-        row["moved"] = evsim.certify_spikes(net, given, false, until, TOLERANCE).status
+        row["moved"] = moved(number, net, given, claim, until)
     return row
+
+
+def moved(number: int, net, given, claim, until) -> str:
+    """The verdict on the true spikes, one of them shifted by more than the tolerance."""
+    rng = np.random.default_rng([21, number])
+    times, k = claim.times.copy(), int(rng.integers(len(claim)))
+    times[k] += rng.choice([-1, 1]) * 10.0 ** rng.uniform(-7, -2)
+    false = {"p": evsim.Spikes(np.abs(times), claim.units)}
+    return evsim.certify_spikes(net, given, false, until, TOLERANCE).status
 
 
 def summary(rows: dict[str, dict]) -> dict:
@@ -127,41 +141,60 @@ def summary(rows: dict[str, dict]) -> dict:
     }  # fmt: skip
 
 
-def kept(path: Path) -> dict[str, dict]:
+def kept(path: Path, stamp: str) -> dict:
     """Rows found before with these very sources."""
     if not path.exists():
         return {}
     data = json.loads(path.read_text())
-    return data["rows"] if data["digest"] == digest() else {}
+    return data["rows"] if data["digest"] == stamp else {}
 
 
-def save(path: Path, rows: dict[str, dict]) -> None:
+def save(path: Path, stamp: str, data: dict) -> None:
     """Written under another name, then renamed."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    data = {"digest": digest(), "digits": DIGITS, "summary": summary(rows), "rows": rows}
-    part.write_text(json.dumps(data) + "\n")
+    part.write_text(json.dumps({"digest": stamp} | data, indent=1) + "\n")
     os.replace(part, path)
+
+
+def missing(rows: dict, of, numbers, path: Path, stamp: str, seconds: float) -> None:
+    """Fill in the rows that are missing, for so long."""
+    began = time.perf_counter()
+    for number in numbers:
+        if str(number) in rows:
+            continue
+        if time.perf_counter() - began > seconds:
+            break
+        rows[str(number)] = of(number)
+        if len(rows) % 20 == 0:
+            save(path, stamp, {"rows": rows})
+    save(path, stamp, {"rows": rows})
 
 
 def main() -> None:
     """Judge the networks that are missing; print the summary."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=2000)
-    parser.add_argument("--seconds", type=float, default=1e9, help="stop after so long")
-    parser.add_argument("--json", type=Path, default=HERE / "proofs.json")
+    parser.add_argument("--seconds", type=float, default=1e9, help="for the oracle; stop after")
+    parser.add_argument("--folder", type=Path, default=HERE / "reproduced", help="of the rows")
+    parser.add_argument("--json", type=Path, help="where to write the summary")
+    parser.add_argument("--oracle-only", action="store_true")
     options = parser.parse_args()
-    rows, began = kept(options.json), time.perf_counter()
-    for number in range(options.count):
-        if str(number) in rows:
-            continue
-        if time.perf_counter() - began > options.seconds:
-            break
-        rows[str(number)] = check(number)
-        if len(rows) % 20 == 0:
-            save(options.json, rows)
-    save(options.json, rows)
+    options.folder.mkdir(exist_ok=True)
+    path, numbers = options.folder / "proofs_truth.json", range(options.count)
+    stamp = digest(*ORACLE, also=inspect.getsource(made) + str(DIGITS))
+    truths = kept(path, stamp)
+    missing(truths, truth_of, numbers, path, stamp, options.seconds)
+    print(f"{len(truths)} networks have been solved with {DIGITS} digits")
+    if options.oracle_only:
+        return
+    path, stamp = options.folder / "proofs_rows.json", digest(*SOURCES, Path(__file__))
+    rows = kept(path, stamp)
+    known = [k for k in numbers if str(k) in truths]
+    missing(rows, lambda k: check(k, truths[str(k)]), known, path, stamp, 1e9)
     for name, value in summary(rows).items():
         print(f"{name:10s} {value}")
+    if options.json:
+        save(options.json, stamp, {"digits": DIGITS, "summary": summary(rows)})
 
 
 if __name__ == "__main__":

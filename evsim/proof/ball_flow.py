@@ -12,8 +12,10 @@ from flint import arb, fmpq
 from evsim.models.linear import DRIVER, THRESHOLD
 from evsim.proof.bounds import TINY, UP
 from evsim.proof.doubles import PROVED_WRONG, Finding
+from evsim.proof.flow import DEVIATION
 from evsim.proof.layout import STATE, records
 from evsim.proof.problem import STEP, VOLTAGE, Problem
+from evsim.proof.state import Shape, shape_of
 
 SLACK = 4e-15
 MOST_STEPS = 4000
@@ -48,6 +50,20 @@ class Views(NamedTuple):
     slope: np.ndarray
 
 
+class Scratch(NamedTuple):
+    """A state in floats, for what the compiled tiers have: the record, and columns of it."""
+
+    state: np.recarray
+    hi: np.ndarray
+    dev: np.ndarray
+
+
+def scratch() -> Scratch:
+    """A state of zeros."""
+    state = records(STATE, 1)
+    return Scratch(state, state.x.hi[0], state.x.bound[0, DEVIATION])
+
+
 class Flowed(NamedTuple):
     """A state after an interval: values, deviations, rests, and what of the membrane is left."""
 
@@ -57,17 +73,6 @@ class Flowed(NamedTuple):
     fade: float
 
 
-class Shape(NamedTuple):
-    """As `evsim.proof.state.Shape`; `sink` is the part of the slope that the threshold has."""
-
-    slope: float
-    curvature: float
-    steep: float
-    bend: float
-    loose: float
-    sink: float
-
-
 class Cell:
     """One neuron: parameters, and its state at the time `t` of its last event."""
 
@@ -75,6 +80,7 @@ class Cell:
         p = problem.neurons[n]
         form = problem.forms[n]
         self.n, self.form, self.count = n, form, int(p.count)
+        self.net, self.scratch = problem.neurons, scratch()
         self.kind = p.kind[: self.count].tolist()
         self.jump = p.jump[: self.count].tolist()
         self.leaky, self.drive_in = form.tau is not None, int(p.drive)
@@ -243,14 +249,15 @@ def fraction(x: arb) -> Fraction:
 
 
 def below(d: arb) -> float:
-    """A float that a positive ball certainly exceeds."""
-    return (to_float(d) - to_float(d.rad())) * (1.0 - 1e-15)
+    """A float that no number of a ball lies below."""
+    middle = to_float(d)
+    return middle - 1e-15 * abs(middle) - to_float(d.rad())
 
 
 def size_of(d: arb) -> tuple[float, float]:
     """Floats between which the size of every number of a ball lies."""
     size, off = abs(to_float(d)), to_float(d.rad())
-    return (size - off) * (1.0 - 1e-15), (size + off) * (1.0 + 1e-15)
+    return size * (1.0 - 1e-15) - off, (size + off) * (1.0 + 1e-15)
 
 
 def flow(q: Cell, s: arb) -> Flowed:
@@ -314,37 +321,10 @@ def excess(q: Cell, x: list[arb]) -> arb:
 
 
 def bend_of(q: Cell, x: list[arb], dev: list[float], ahead: float) -> Shape:
-    """`Shape` over the next `ahead`; as `evsim.proof.state.shape`."""
-    gain, rate = q.gain_, q.rate_
-    drive = turn = size = move = loose = fade = fade_2 = sink = sink_2 = 0.0
-    for c in range(q.count):
-        kind, own, value, off = q.kind[c], q.decay_[c], to_float(x[c + 1]), dev[c + 1]
-        most = abs(value) + off
-        if kind == THRESHOLD:
-            fade += value * own
-            fade_2 += value * own * own
-            sink += most * own
-            sink_2 += most * own * own
-            loose += off * own
-        elif kind == DRIVER:
-            turn += value
-            size += most * min(ahead + 0.02 * q.shortest, 1.0 / own)
-            move += 2.0 * most
-        else:
-            drive += value
-            turn -= value * own
-            size += most
-            move += most * own
-            loose += gain * off
-    u = to_float(x[0])
-    most = abs(u) + dev[0]
-    slope = gain * drive - rate * u
-    reach = gain * size + rate * (most + size)
-    noise = 4e-15 * (gain * size + rate * most + sink)
-    return Shape(
-        slope + fade, gain * turn - rate * slope - fade_2, (reach + sink) * 1.1,
-        (gain * move + rate * reach + sink_2) * 1.1, (loose + rate * dev[0]) * UP + noise, fade,
-    )  # fmt: skip
+    """`evsim.proof.state.shape` of a state in balls."""
+    q.scratch.hi[: q.count + 1] = [to_float(value) for value in x]
+    q.scratch.dev[: q.count + 1] = dev
+    return shape_of(q.net, q.n, q.scratch.state, ahead)
 
 
 def slope_of(q: Cell, x: list[arb]) -> arb:

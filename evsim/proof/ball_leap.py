@@ -60,7 +60,8 @@ def crowded(run: Pass, q: Cell, k: int, m: int, gap: arb, state: Flowed) -> None
     """Arrivals so close that their order is open: what the last may do before the others."""
     r, port, weight = run.radius[run.source[m]], run.port[m], run.weight[m]
     both = (r + max(q.near, q.reach)) * UP
-    if q.origin < 0 or gap == 0 or below(gap) > both or at_once(run, q, m):
+    certain = below(gap) > both or (both == 0.0 and gap == 0)
+    if q.origin < 0 or certain or at_once(run, q, m):
         return
     both = (both + to_float(gap.rad())) * UP
     if port == VOLTAGE:

@@ -143,7 +143,7 @@ class Pass:
         r = self.radius[q.last]
         now = bend_of(q, q.x, q.dev, 0.0)
         rest = (0.55 * now.bend * r * r + 1.06 * now.loose * r) * UP
-        slope = now.slope - now.sink
+        slope = now.slope - now.fade
         q.dev[0] += (abs(slope) * r + rest) * UP
         q.rest[0] += rest
         q.slope, q.busy, q.owes, q.rho = slope, False, True, r

@@ -57,8 +57,6 @@ STATE = np.dtype(
         ("owes", "i8"),  # its last spike acts on the membrane, since the last folding
         ("held", "i8"),  # a row of the membrane's deviation exists
         ("last", "i8"),  # its last spike, or -1
-        ("cause", "i8"),  # the source of its last event, -1 at the start
-        ("wait", "f8"),  # and how long after that source the event came
         ("free_hi", "f8"),  # end of the refractory time
         ("free_lo", "f8"),
         ("free_off", "f8"),
@@ -95,9 +93,7 @@ SOURCE = np.dtype(
         ("lo", "f8"),
         ("radius", "f8"),
         ("slot", "i8"),  # its row, or -1
-        ("root", "i8"),  # it comes exactly (off_hi + off_lo) after this source
-        ("off_hi", "f8"),
-        ("off_lo", "f8"),
+        ("root", "i8"),  # the first source of all at its very time
     ]
 )
 

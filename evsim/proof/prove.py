@@ -82,9 +82,9 @@ def prove_spike(t, k, like):
 def refractory(t, n, k, kind, hi, lo, off, like):
     """An event of a neuron that cannot fire, unless the claim is that it does."""
     q, claim = t.st[n], t.src[k]
-    d, _ = interval(q.free_hi, q.free_lo, q.free_off, claim.claim_hi, claim.claim_lo, 0.0)
+    d, error = interval(q.free_hi, q.free_lo, q.free_off, claim.claim_hi, claim.claim_lo, 0.0)
     r = t.src[q.last].radius
-    if d[0] > t.window + r:
+    if d[0] - error > t.window + r:
         free = q.free_hi + q.free_off
         return stop(t, REFRACTORY, n, k, q.last, claim.claim_hi, d[0], r, free)
     if kind == RELEASE:

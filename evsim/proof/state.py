@@ -26,7 +26,7 @@ def initial(problem: Problem) -> tuple[np.recarray, np.recarray]:
         q[name] = net[name]
     q.first[:] = q.next[:] = problem.bounds[:-1]
     q.end[:] = problem.bounds[1:]
-    q.last[:] = q.origin[:] = q.cause[:] = -1
+    q.last[:] = q.origin[:] = -1
     q.gap[:] = np.inf
     return q, problem.sources.copy()
 
@@ -62,7 +62,8 @@ class Shape(NamedTuple):
     """Slope of F at a state, and bounds of what may happen from there on.
 
     `current` bounds the sum of the currents, `steep` the slope, `bend` the curvature of F, each
-    of the true trajectory; `loose` the deviation of the slope at the state itself.
+    of the true trajectory; `loose` the deviation of the slope at the state itself. `fade` is the
+    part of the slope that the threshold has.
     """
 
     slope: float
@@ -71,6 +72,7 @@ class Shape(NamedTuple):
     steep: float
     bend: float
     loose: float
+    fade: float
 
 
 @kernel
@@ -109,8 +111,14 @@ def shape(p, x, ahead):
     noise = 4e-15 * (gain * size + rate * most + sink)
     return Shape(
         slope + fade, curvature, size * 1.1, (reach + sink) * 1.1,
-        (gain * move + rate * reach + sink_2) * 1.1, (loose + rate * u_off) * UP + noise,
+        (gain * move + rate * reach + sink_2) * 1.1, (loose + rate * u_off) * UP + noise, fade,
     )  # fmt: skip
+
+
+@kernel
+def shape_of(net, n, st, ahead):
+    """`shape` of neuron `n` in the one state of `st`."""
+    return shape(net[n], st[0].x, ahead)
 
 
 @inline_kernel
@@ -188,11 +196,7 @@ def release(p, q, r):
     apart()
     bound = q.x.bound
     now = shape(p, q.x, 0.0)
-    sink = 0.0
-    for c in range(1, p.count + 1):
-        if p.kind[c - 1] == THRESHOLD:
-            sink += q.x.hi[c] * p.decay_hi[c - 1]
-    slope = now.slope - sink
+    slope = now.slope - now.fade
     # Of the slope in time bound by the bend, and of the slope itself.
     rest = (0.55 * now.bend * r * r + 1.06 * now.loose * r) * UP
     bound[DEVIATION, 0] += (abs(slope) * r + rest) * UP
