@@ -5,14 +5,16 @@
 Runs in blocks; each finished block is a line of `oracle_blocks.jsonl`, so that a run that was
 interrupted goes on where it ended, and the same seed makes the same cases. Blocks go to a pool
 of processes by joblib: with its Dask backend (`joblib.parallel_config("dask")`) to a cluster. The
-summary, with a digest of the sources that made it, is `oracle.json`; blocks that other sources
-made are not counted.
+summary is `oracle.json`: how many cases of how many wanted, and what came of them, with a digest
+of the sources that simulate, solve and compare. Blocks that other sources made are not counted:
+`--digest` prints the present one.
 """
 
 import argparse
 import hashlib
 import json
 import os
+import re
 import time
 from itertools import groupby
 from pathlib import Path
@@ -37,13 +39,23 @@ NEURONS, NETWORKS = 400, 50  # of one block
 VECTORS = ("tau_mem", "tau_syn", "v_th", "v_leak", "v_reset", "t_ref", "bias")
 
 
+#: What takes no part: proofs, derivatives, files, other programs' networks, laws of others.
+ELSEWHERE = re.compile(
+    r"evsim/(proof/|bench/|testing/(?!(accuracy|case|judge|subject|truth)\.py)|nir|described|"
+    r"cli|__main__|files|pytest_plugin|gradient|adjoint|angles|backward|tape|losses|resweep|"
+    r"unsweep|readings|readout|models/(adjoint|readout|ttfs)\.py)"
+)
+SOLVER = ("attainable", "crossing", "judge", "lif", "networks", "neuron", "problems")
+
+
 def digest() -> str:
-    """Of everything that decides what a block says."""
+    """Of what decides what a block says: the engine, the oracle, and how both are compared."""
     root, parts = HERE.parent, hashlib.sha256()
-    for folder in ("evsim", "reference"):
-        for path in sorted((root / folder).rglob("*.py")):
-            parts.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
-    parts.update(Path(__file__).read_bytes())
+    engine = [p for p in sorted((root / "evsim").rglob("*.py"))
+              if not ELSEWHERE.match(p.relative_to(root).as_posix())]  # fmt: skip
+    solver = [root / "reference" / f"{name}.py" for name in SOLVER]
+    for path in [*engine, *solver, Path(__file__)]:
+        parts.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
     return parts.hexdigest()[:16]
 
 
@@ -155,7 +167,11 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--seconds", type=float, default=float("inf"), help="end after so long")
     parser.add_argument("--folder", type=Path, default=HERE)
+    parser.add_argument("--digest", action="store_true", help="print the digest, and end")
     options = parser.parse_args()
+    if options.digest:
+        print(digest())
+        return
     stamp, log = digest(), options.folder / "oracle_blocks.jsonl"
     done = finished(log, stamp)
     counts = {"neurons": options.neurons, "networks": options.networks}
@@ -171,8 +187,9 @@ def main() -> None:
             file.flush()
             done[row["kind"], row["block"]] = row
             show(len(done), len(wanted), row["kind"])
-    summary = {"digest": stamp, "seed": SEED, "evsim": evsim.__version__, "wanted": len(wanted),
-               "blocks": len(done)} | {kind: total(done, kind) for kind in BLOCKS}  # fmt: skip
+    summary = {"digest": stamp, "seed": SEED, "evsim": evsim.__version__} | {
+        kind: {"wanted": counts[kind], **total(done, kind)} for kind in BLOCKS
+    }
     part = options.folder / "oracle.json.part"
     part.write_text(json.dumps(summary, indent=1) + "\n")
     part.replace(options.folder / "oracle.json")
@@ -204,8 +221,10 @@ def total(done: dict, kind: str) -> dict:
     """Sums over the blocks of a kind."""
     rows = [row for row in done.values() if row["kind"] == kind]
     names = [k for k in (rows[0] if rows else {}) if k not in ("kind", "block", "first")]
-    return {k: round(sum(row[k] for row in rows), 2) for k in names} | {
-        "first wrong": [text for row in rows for text in row["first"]][:5]
+    return {
+        "run": len(rows) * BLOCKS[kind][1],
+        **{k: round(sum(row[k] for row in rows), 2) for k in names},
+        "first wrong": [text for row in rows for text in row["first"]][:5],
     }
 
 

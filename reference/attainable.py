@@ -90,7 +90,7 @@ class Roundings:
 
     def add(self, u: float = 0.0, i: float = 0.0, t: float = 0.0) -> None:
         """A new symbol with these coefficients."""
-        self.table = np.column_stack((self.table, (u, i, t)))
+        self.table = np.concatenate((self.table, ((u,), (i,), (t,))), axis=1)
 
     def bound(self, row: int) -> float:
         """Bound on the deviation of one variable: sum of |coefficients| times eps."""

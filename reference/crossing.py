@@ -91,6 +91,18 @@ class Leaky:
     i: Ball
     tau_mem: Ball
     tau_syn: Ball
+    #: What is known of a time: the ball itself, so that its `id` stays its own, and functions.
+    known: dict[int, tuple[Ball, dict[str, Ball]]] = field(default_factory=dict, compare=False)
+
+    def at(self, name: str, s: Ball) -> Ball:
+        """`leak`, `decay` or `psp` at `s`, computed once: most times are asked for often."""
+        _, found = self.known.setdefault(id(s), (s, {}))
+        if name not in found:
+            if name == "psp":
+                found[name] = self.psp(s)
+            else:
+                found[name] = (-s / (self.tau_mem if name == "leak" else self.tau_syn)).exp()
+        return found[name]
 
     def slope_between(self, s: Ball, u: Ball) -> Ball:
         """Enclosure of the slope wherever the time is in `s` and the voltage in `u`.
@@ -98,17 +110,16 @@ class Leaky:
         The equation itself, and not the derivative of (1), because both enclosures are
         tight while the two terms of (1) cancel when the time constants nearly agree.
         """
-        return (self.i * (-s / self.tau_syn).exp() - u) / self.tau_mem
+        return (self.i * self.at("decay", s) - u) / self.tau_mem
 
     def curvature(self, s: Ball) -> Ball:
         """Second derivative of the voltage, from the equation differentiated once."""
-        current = self.i * (-s / self.tau_syn).exp()
+        current = self.i * self.at("decay", s)
         return (-current / self.tau_syn - self.slope_between(s, self.value(s))) / self.tau_mem
 
     def response(self, s: Ball) -> tuple[float, float, float]:
         """Partial derivatives du/du0, du/di0, di/di0 of the flow over `s`."""
-        leak, decay = (-s / self.tau_mem).exp(), (-s / self.tau_syn).exp()
-        return float(leak), float(self.psp(s)), float(decay)
+        return float(self.at("leak", s)), float(self.at("psp", s)), float(self.at("decay", s))
 
     def roundings(self, s: Ball) -> tuple[float, float]:
         """Magnitude, in units of eps, of what one float64 evaluation adds to (u, i).
@@ -124,8 +135,8 @@ class Leaky:
 
     def value(self, s: Ball) -> Ball:
         """Voltage: what is left of u0, and the response to i0."""
-        left = self.u * (-s / self.tau_mem).exp()
-        return left if self.i.is_zero() else left + self.i * self.psp(s)
+        left = self.u * self.at("leak", s)
+        return left if self.i.is_zero() else left + self.i * self.at("psp", s)
 
     def slope(self, s: Ball) -> Ball:
         """Slope of the voltage, from the equation."""
@@ -160,6 +171,9 @@ class TwoExponentials(Leaky):
         Both exponentials at the midpoint; the rest of the ball by the mean value theorem,
         since the slope of this function never exceeds 1/tau_m.
         """
+        if s.is_exact():
+            gap = self.at("leak", s) - self.at("decay", s)
+            return self.tau_syn / (self.tau_mem - self.tau_syn) * gap
         m = s.mid()
         gap = (-m / self.tau_mem).exp() - (-m / self.tau_syn).exp()
         return self.tau_syn / (self.tau_mem - self.tau_syn) * gap + self.spread(s)

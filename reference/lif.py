@@ -162,6 +162,7 @@ class _Walk:
         self.release: Ball | None = None
         self.last: Ball | None = None  # last arrival or release
         self.noise = Roundings()
+        self.rounded = self.rounded_offset()
         self.result = Run(ties=referee.ties)
         self.instant = 0
 
@@ -241,10 +242,10 @@ class _Walk:
     def restart(self) -> None:
         """Rule (5) at the present state, which is stored relative to its asymptote."""
         flow = self.flow()
-        stored = abs(float(self.v - self.asymptote)) + abs(float(self.v)) + self.offset()
+        stored = abs(float(self.v - self.asymptote)) + abs(float(self.v)) + self.rounded
         self.noise.restart(float(flow.slope(arb(0))), stored)
 
-    def offset(self) -> float:
+    def rounded_offset(self) -> float:
         """Magnitude of the asymptote if its sum rounds in float64, else 0."""
         parts = (self.p.v_leak, self.p.bias, self.current)
         exact = sum(map(Fraction, parts)) == Fraction(sum(parts))
@@ -265,12 +266,13 @@ class _Walk:
             self.noise.add(u=abs(float(self.v - self.asymptote)))
         if event.current is not None:
             self.current = event.current
+            self.rounded = self.rounded_offset()
             if free:
-                self.noise.add(u=abs(float(self.v - self.asymptote)) + self.offset())
+                self.noise.add(u=abs(float(self.v - self.asymptote)) + self.rounded)
 
     def level(self, theta: Ball, u0: Ball) -> float:
         """What a threshold test rounds, in units of eps."""
-        return abs(float(theta)) + abs(float(theta - u0)) + self.offset()
+        return abs(float(theta)) + abs(float(theta - u0)) + self.rounded
 
     def decide(
         self, flow: Flow, theta: Ball, h: Ball, passage: Passage, event: _Arrival | None
