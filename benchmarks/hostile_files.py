@@ -1,33 +1,55 @@
 """Thousands of broken NIR graphs and recordings: each must end with one line and exit code 2.
 
-    python benchmarks/hostile_files.py [--files 5000] [--seed 0]
+    python benchmarks/hostile_files.py [--files 5000] [--seed 0] [--seconds 400]
 
 A file is a good one with something wrong: bits, bytes cut off or put in, a shape, a type, a size, a
-link, a name. `evsim run` and `evsim verify` get it in a process of their own that may take 2 GiB; a
-file that is still good may be run. What is counted: files refused in words, files that still work,
-and, of which there must be none, tracebacks, crashes, hangs above 5 s and files out of memory.
+link, a name; half of the changed recordings get the checksums of what they now hold. `evsim run`
+and `evsim verify` get it in a process of their own that may take 2 GiB; a file that is still good
+may be run. What is counted: files refused in words, files that still work, and, of which there must
+be none, tracebacks, crashes, hangs above 5 s and files out of memory. The counts are kept in
+`hostile_files.json` with a digest of the readers: a run goes on where it was stopped.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import io
 import json
 import multiprocessing
+import queue
 import resource
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
+from evsim.progress import bar
+from validation.evtrace import replacing
+
 HANG, MEMORY, CHUNK = 5.0, 2 << 30, 50
-TRACES = sorted((Path(__file__).parents[1] / "validation" / "traces").glob("*.npz"))
+HERE = Path(__file__)
+ROOT = HERE.parents[1]
+TRACES = sorted((ROOT / "validation" / "traces").glob("*.npz"))
+#: What opens a file and judges what it finds in it.
+READERS = (
+    *sorted((ROOT / "evsim").glob("nir*.py")),
+    *(ROOT / "validation" / f"{name}.py" for name in ("evtrace", "evtrace_reader", "declared")),
+    HERE,
+)
+
+
+def digest() -> str:
+    """Of everything whose change would make the counts stale."""
+    key = hashlib.sha256()
+    for path in READERS:
+        key.update(path.name.encode() + path.read_bytes())
+    return key.hexdigest()[:16]
 
 
 def graph() -> bytes:
@@ -86,9 +108,13 @@ def of_graph(data: bytes, rng: np.random.Generator) -> bytes:
         found: list[str] = []
         h5.visititems(lambda name, item: found.append(name))
         name = found[int(rng.integers(len(found)))]
-        kind = rng.integers(4)
+        kind = rng.integers(5)
         if kind == 0:
             del h5[name]
+        elif kind == 4:  # a size that the file does not have the bytes for
+            del h5[name]
+            size = 2 ** rng.integers(4, 23, int(rng.integers(1, 4)))
+            h5.create_dataset(name, shape=tuple(map(int, size)), chunks=True, dtype="f8")
         elif kind == 1:
             h5.move(name, f"{name}x")
         elif kind == 2:
@@ -128,9 +154,11 @@ def of_recording(data: bytes, rng: np.random.Generator) -> bytes:
         names = [name for name in arrays if name != "manifest.json"]
         name = names[int(rng.integers(len(names)))]
         old = arrays[name]
-        kind = rng.integers(5)
+        kind = rng.integers(6)
         if kind == 0:
             del arrays[name]
+        elif kind == 5:
+            arrays[name] = _moved(old, rng)
         elif kind == 1:
             arrays[f"{name}x"] = arrays.pop(name)
         elif kind == 2:
@@ -139,9 +167,35 @@ def of_recording(data: bytes, rng: np.random.Generator) -> bytes:
             arrays[name] = old.reshape(-1)[: int(rng.integers(old.size + 1))]
         else:
             arrays[name] = np.asarray(_value(rng))
+    if rng.random() < 0.5:
+        _vouch(arrays)
     out = io.BytesIO()
     np.savez_compressed(out, **arrays)
     return out.getvalue()
+
+
+def _moved(old: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Other values of the same shape and type."""
+    if old.dtype.kind in "iu":
+        info = np.iinfo(old.dtype)
+        return rng.choice([info.min, -1 if info.min else 1, info.max, 0], old.shape).astype(
+            old.dtype
+        )
+    return old * old.dtype.type([0, -1, 1e30, 1e-30][int(rng.integers(4))])
+
+
+def _vouch(arrays: dict[str, np.ndarray]) -> None:
+    """Let the manifest list what is there now: what lies behind the checksums is asked too."""
+    try:
+        manifest = json.loads(bytes(arrays["manifest.json"]))
+        manifest["arrays"] = {
+            key: [a.dtype.str, list(a.shape), hashlib.sha256(a.tobytes("C")).hexdigest()]
+            for key, a in arrays.items()
+            if key != "manifest.json"
+        }
+    except (KeyError, ValueError, TypeError):
+        return
+    arrays["manifest.json"] = np.frombuffer(json.dumps(manifest).encode(), np.uint8)
 
 
 def _spoil(tree, rng: np.random.Generator) -> None:
@@ -201,7 +255,8 @@ def chunk(first: int, last: int, seed: int, good: bytes, answers) -> None:
                 code, words = -1, f"{type(error).__name__}: {error}"
             if k < first:
                 continue
-            answers.put((k, command, code, words, time.perf_counter() - began))
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+            answers.put((k, command, code, words, time.perf_counter() - began, peak))
 
 
 def judged(code: int, words: str, seconds: float) -> str:
@@ -210,52 +265,70 @@ def judged(code: int, words: str, seconds: float) -> str:
         return "HANG"
     if code == -1:
         return "TRACEBACK"
+    if "not enough memory" in words or "Unable to allocate" in words:
+        return "OUT OF MEMORY"
     if code == 2:
         return "refused" if words.count("\n") == 1 and "Traceback" not in words else "NO WORDS"
     return "still works" if code in (0, 1) else f"EXIT {code}"
 
 
-def ask(files: int, seed: int) -> tuple[Counter, list[str]]:
-    """All files, with a new process after each chunk and each loss."""
-    context = multiprocessing.get_context("spawn")
-    good, counts, bad, k = graph(), Counter(), [], 0
-    while k < files:
+def ask(first: int, last: int, seed: int, good: bytes, found: dict) -> None:
+    """Files first to last, with a new process after each loss; adds to what was found."""
+    context, k = multiprocessing.get_context("spawn"), first
+    while k < last:
         answers = context.Queue()
-        last = min(k + CHUNK, files)
         process = context.Process(target=chunk, args=(k, last, seed, good, answers))
         process.start()
         while k < last:
             try:
-                answer = answers.get(timeout=300)
-            except Exception:  # the process is gone, or hangs
+                answer = answers.get(timeout=120)
+            except queue.Empty:  # the process is gone, or hangs
                 process.kill()
-                counts["CRASH"] += 1
-                bad.append(f"file {k}: the process was lost")
+                found["counts"]["CRASH"] = found["counts"].get("CRASH", 0) + 1
+                found["bad"].append(f"file {k}: the process was lost")
                 k += 1
                 break
-            k, (_, command, code, words, seconds) = answer[0] + 1, answer
+            k, (_, command, code, words, seconds, peak) = answer[0] + 1, answer
             verdict = judged(code, words, seconds)
-            counts[f"{command}: {verdict}"] += 1
+            key = f"{command}: {verdict}"
+            found["counts"][key] = found["counts"].get(key, 0) + 1
+            found["slowest [s]"] = max(found["slowest [s]"], round(seconds, 3))
+            found["most memory [MiB]"] = max(found["most memory [MiB]"], peak >> 20)
             if verdict.isupper():
-                bad.append(f"file {k - 1}: {verdict} after {seconds:.1f} s: {words[:200]!r}")
+                found["bad"].append(
+                    f"file {k - 1}: {verdict} after {seconds:.1f} s: {words[:200]!r}"
+                )
         process.join(timeout=10)
-        if sys.stderr.isatty():
-            print(f"\r{k} of {files}, {len(bad)} bad", end="", file=sys.stderr)
-    return counts, bad
+
+
+def known(path: Path, seed: int) -> dict:
+    """What was asked before of these very readers."""
+    found = json.loads(path.read_text()) if path.exists() else {}
+    if found.get("digest") == digest() and found.get("seed") == seed:
+        return found
+    blank = {"files": 0, "slowest [s]": 0.0, "most memory [MiB]": 0, "counts": {}, "bad": []}
+    return {"digest": digest(), "seed": seed, **blank}
 
 
 def main() -> int:
-    """Ask, and print what came out."""
+    """Ask for the files that are missing; print what came out."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--files", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seconds", type=float, default=1e9, help="stop after so long")
+    parser.add_argument("--json", type=Path, default=HERE.with_suffix(".json"))
     chosen = parser.parse_args()
-    counts, bad = ask(chosen.files, chosen.seed)
-    for line in bad:
-        print(line)
-    for verdict, n in sorted(counts.items()):
-        print(f"{verdict:24} {n:6d}")
-    return 1 if bad else 0
+    found, began, good = known(chosen.json, chosen.seed), time.monotonic(), graph()
+    with bar("files") as progress:
+        while found["files"] < chosen.files and time.monotonic() - began < chosen.seconds:
+            last = min(found["files"] + CHUNK, chosen.files)
+            ask(found["files"], last, chosen.seed, good, found)
+            found["files"] = last
+            with replacing(chosen.json) as file:
+                file.write(json.dumps(found, indent=1, sort_keys=True).encode() + b"\n")
+            progress(last, chosen.files, f"{len(found['bad'])} bad")
+    print(json.dumps(found, indent=1, sort_keys=True))
+    return 1 if found["bad"] else 0
 
 
 if __name__ == "__main__":

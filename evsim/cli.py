@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from evsim.progress import Progress
+    from validation.live import Judge
     from validation.result import RecordingResult
 
 PASS, FAIL, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -134,8 +135,18 @@ def demo() -> None:
 
 def verify(
     traces: Annotated[
-        list[Path], typer.Argument(metavar="TRACE...", help="Recordings (evtrace, .npz).")
+        list[Path],
+        typer.Argument(metavar="TRACE...", help="Recordings (evtrace, .npz), or NIR graphs."),
     ],
+    framework: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Run NIR graphs live in this framework: snntorch, ..."),
+    ] = None,
+    input: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Its input, .npz: raster \\[T, B, n]; or times, units."),
+    ] = None,
+    dt: Annotated[float | None, typer.Option(metavar="TIME", help="Its step, seconds.")] = None,
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a report with figures, one file.")
     ] = None,
@@ -148,27 +159,39 @@ def verify(
     Each layer is held against the update that its framework documents, spike by spike, and
     against the exact solution of its differential equation.
 
+    A NIR graph is run live: [cyan]--framework[/] imports it, and each of its layers is held against
+    what the graph declares.
+
     Exit code: 0 all layers pass, 1 some fail or cannot be verified, 2 bad input.
 
     Example: [cyan]evsim verify run1.npz run2.npz --html report.html[/]
+
+    Example: [cyan]evsim verify net.nir --framework norse --input in.npz --dt 0.001[/]
     """
     for output in (html, json):
-        _check_output(output, traces)
-    results, errors = _report(traces, html=html, json=json)
+        _check_output(output, traces if input is None else [*traces, input])
+    from validation.live import judge_of
+
+    judge = judge_of(framework, input, dt)
+    results, errors = _report(traces, html=html, json=json, judge=judge)
     if errors:
         raise typer.Exit(BAD_INPUT)
     raise typer.Exit(PASS if all(r.verdict == "pass" for r in results) else FAIL)
 
 
 def _report(
-    traces: Sequence[Path], *, html: Path | None = None, json: Path | None = None
+    traces: Sequence[Path],
+    *,
+    html: Path | None = None,
+    json: Path | None = None,
+    judge: Judge | None = None,
 ) -> tuple[list[RecordingResult], dict[str, str]]:
     """Verify, print and write; also the files that could not be read, with the reason."""
     from evsim.progress import bar
     from validation import report
 
     with bar("verifying") as progress:
-        results, errors = _verify_all(traces, progress)
+        results, errors = _verify_all(traces, progress, judge)
     console = _console()
     report.print_table(results, console)
     if json is not None:
@@ -184,7 +207,7 @@ def _report(
 
 
 def _verify_all(
-    traces: Sequence[Path], progress: Progress
+    traces: Sequence[Path], progress: Progress, judge: Judge | None
 ) -> tuple[list[RecordingResult], dict[str, str]]:
     """One bad file does not keep the others from being verified."""
     from validation.verify import verify_file
@@ -198,7 +221,7 @@ def _verify_all(
 
         within(0, 1, "")
         try:
-            results.append(verify_file(path, progress=within))
+            results.append((judge or verify_file)(path, within))
         except BAD as error:
             if os.environ.get("EVSIM_TRACEBACK"):
                 raise

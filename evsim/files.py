@@ -171,7 +171,7 @@ def _train(arrays, prefix: str) -> Spikes:
 def read_input(path: Path, names: Iterable[str]) -> dict[str, Any]:
     """Spikes of every input of the network; the file must name them all and no other."""
     names = list(names)
-    arrays = _read_npz(path)
+    arrays = read_arrays(path)
     if "times" in arrays or "units" in arrays:
         if len(names) != 1:
             raise ValueError(
@@ -186,7 +186,7 @@ def read_input(path: Path, names: Iterable[str]) -> dict[str, Any]:
     return {n: Spikes(arrays[f"{n}/times"], arrays[f"{n}/units"]) for n in names}
 
 
-def _read_npz(path: Path) -> dict[str, Any]:
+def read_arrays(path: Path) -> dict[str, Any]:
     """All arrays of an .npz without pickles."""
     with path.open("rb") as file:
         if not zipfile.is_zipfile(file):

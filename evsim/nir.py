@@ -33,6 +33,7 @@ from evsim.models.integrate import IF
 from evsim.models.lif import LIF
 from evsim.models.readout import LI
 from evsim.network import Network
+from evsim.nir_file import read_graph
 from evsim.nir_linear import LINEAR, check_real, matrix_of
 
 #: NIR nodes that are populations; those that fire.
@@ -159,11 +160,7 @@ def _load(graph) -> tuple[bytes | None, Any]:
     if isinstance(graph, nir.NIRGraph):
         return None, graph
     path = Path(os.fspath(graph))
-    data = path.read_bytes()
-    try:
-        return data, nir.read(path)
-    except Exception as error:  # h5py and nir raise anything for a broken file
-        raise ValueError(f"{path} is not a NIR graph: {error}") from error
+    return path.read_bytes(), read_graph(path)
 
 
 def _kind(node) -> str:

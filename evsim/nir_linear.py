@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from itertools import product
 from typing import Any
 
 import numpy as np
 import scipy.sparse
 
+#: Weights of one convolution or pool, each position of its window counted.
+MOST = 10**8
 #: The linear nodes; `Delay` is linear too, but no matrix.
 LINEAR = ("Affine", "Linear", "Scale", "Flatten", "Conv1d", "Conv2d", "SumPool2d", "AvgPool2d")
 
@@ -76,7 +79,7 @@ def _convolution(name: str, node, shape):
         after = [t - b if padding == "same" else 0 for t, b in zip(whole, before, strict=True)]
     else:
         before = after = _each(padding, dims)
-    matrix, out = _windows(weight, groups, shape, stride, dilation, before, after)
+    matrix, out = _windows(name, weight, groups, shape, stride, dilation, before, after)
     bias = 0.0 if node.bias is None else np.asarray(node.bias, float)
     return matrix, np.broadcast_to(np.ravel(bias)[:, None], (out[0], np.prod(out[1:]))).ravel(), out
 
@@ -89,7 +92,8 @@ def _pooling(name: str, node, shape):
     if mean and any(padding):
         raise ValueError(f"node {name!r}: NIR leaves open whether a mean counts its padding")
     weight = np.full((shape[0], 1, *kernel), 1.0 / np.prod(kernel) if mean else 1.0)
-    matrix, out = _windows(weight, shape[0], shape, _each(node.stride, 2), [1, 1], padding, padding)
+    stride = _each(node.stride, 2)
+    matrix, out = _windows(name, weight, shape[0], shape, stride, [1, 1], padding, padding)
     return matrix, 0.0, out
 
 
@@ -97,13 +101,15 @@ def _each(value: Any, dims: int) -> list[int]:
     return np.broadcast_to(np.asarray(value, int).ravel(), (dims,)).tolist()
 
 
-def _windows(weight, groups, shape, stride, dilation, before, after):
+def _windows(name, weight, groups, shape, stride, dilation, before, after):
     """The matrix of a cross-correlation with zero padding, and the shape of its output."""
     n_out, per_group, *kernel = weight.shape
     steps = zip(shape[1:], kernel, stride, dilation, before, after, strict=True)
     out = [(n + b + a - d * (k - 1) - 1) // s + 1 for n, k, s, d, b, a in steps]
     if min(out) < 1:
-        raise ValueError(f"a kernel of {kernel} is larger than {tuple(shape[1:])}")
+        raise ValueError(f"node {name!r}: a kernel of {kernel} is larger than {tuple(shape[1:])}")
+    if (entries := n_out * per_group * math.prod(out) * math.prod(kernel)) > MOST:
+        raise ValueError(f"node {name!r} makes {entries} synapses, more than {MOST}")
     place = np.indices(out).reshape(len(out), -1)
     target = np.arange(n_out)[:, None, None] * place.shape[1] + np.arange(place.shape[1])
     first = np.arange(n_out) // (n_out // groups) * per_group

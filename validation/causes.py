@@ -15,7 +15,7 @@ import numpy as np
 from validation.declared import Declared
 from validation.discrete import Checked, check, first_of
 from validation.flips import Flip, flips, shifted
-from validation.result import Mismatch
+from validation.result import Found, Mismatch, or_else
 
 #: Neurons, samples, and steps beyond the first mismatch, on which most flips are refuted.
 PROBE = (16, 4, 8)
@@ -72,7 +72,7 @@ class _Search:
         return int(wrong.sum()) > 1 and self.fits(chosen, {"neurons": wrong})
 
 
-def of_neurons(d: Declared, bad: np.ndarray, step: int) -> tuple[list[str], str]:
+def of_neurons(d: Declared, bad: np.ndarray, step: int) -> Found:
     """Causes of a mismatch in the neurons' own update, and the explanation in words.
 
     Parameters
@@ -84,7 +84,7 @@ def of_neurons(d: Declared, bad: np.ndarray, step: int) -> tuple[list[str], str]
         The first step in which one does.
     """
     if _passes_through(d):
-        return ["node_dropped"], "the neuron passes its input through"
+        return Found(["node_dropped"], "the neuron passes its input through")
     search = _Search(d, bad, step)
     singles = flips(d)
     promising = [f for f in singles if search.promising([f])]
@@ -95,23 +95,22 @@ def of_neurons(d: Declared, bad: np.ndarray, step: int) -> tuple[list[str], str]
     for pair in combinations(singles, 2):
         if pair[0].cause != pair[1].cause and search.promising(pair):
             if search.whole(pair):
-                return _sharpened(d, pair, "")
+                return _sharpened(d, pair, [])
             if not partial and search.partly(pair):
                 partial = pair
     if partial:
         words = " and ".join(f.words for f in partial)
         share = f"in {int(bad.any(axis=0).sum())} of {bad.shape[1]} neurons"
-        return [f.cause for f in partial], f"{words}, {share}"
-    return [], "no switch of its update, and no pair of them, explains it"
+        return Found([f.cause for f in partial], f"{words}, {share}")
+    return Found([], "no switch of its update, and no pair of them, explains it")
 
 
-def _others(found: Sequence[Flip]) -> str:
+def _others(found: Sequence[Flip]) -> list[str]:
     """What else would explain the same data."""
-    others = list(dict.fromkeys(f.cause for f in found if f.cause != found[0].cause))
-    return f" ({' or '.join(others)} would explain it as well)" if others else ""
+    return list(dict.fromkeys(f.cause for f in found if f.cause != found[0].cause))
 
 
-def _sharpened(d: Declared, chosen: Sequence[Flip], others: str) -> tuple[list[str], str]:
+def _sharpened(d: Declared, chosen: Sequence[Flip], also: Sequence[str]) -> Found:
     """The causes chosen, and `compare` where exact hits of the threshold speak for it too."""
     cause, words = [f.cause for f in chosen], [f.words for f in chosen]
     changed = flipped(d, chosen)
@@ -120,14 +119,15 @@ def _sharpened(d: Declared, chosen: Sequence[Flip], others: str) -> tuple[list[s
         if found is not None:
             cause.append("compare")
             words.append(found[0])
-    return cause, " and ".join(words) + others
+    return Found(cause, " and ".join(words) + or_else(also), also)
 
 
 def of_ties(d: Declared, checked: Checked) -> tuple[str, Mismatch] | None:
     """Words and first place where ties are no rounding: each is decided by the other comparison.
 
-    Two programs that agree to the bit on every membrane do not round differently; without
-    membranes, one exact hit may still be an accident.
+    Two programs that agree to the bit on every membrane do not round differently. Where membranes
+    differ in their last digits, rounding may decide every hit of the same numbers in the same way;
+    and where none was recorded, one exact hit may still be an accident.
     """
     if not checked.n_ties:
         return None
@@ -135,8 +135,9 @@ def of_ties(d: Declared, checked: Checked) -> tuple[str, Mismatch] | None:
     other = ">" if now == ">=" else ">="
     flip = Flip("compare", f"compare is {other!r} instead of {now!r}", (("compare", other),))
     trial = check(flip.apply(d))
-    same_bits = d.membrane is not None and trial.checks[1].max_ulps == 0.0
-    if not trial.agrees or trial.n_ties or not (same_bits or checked.n_ties > 1):
+    if not trial.agrees or trial.n_ties:
+        return None
+    if checked.n_ties < 2 if d.membrane is None else trial.checks[1].max_ulps > 0.0:
         return None
     twin = d.run(bound=False)
     assert d.spikes is not None

@@ -23,7 +23,7 @@ import numpy as np
 
 from validation.declared import Declared, Source
 from validation.discrete import MOST, first_of, merged
-from validation.result import Agreement, Mismatch
+from validation.result import Agreement, Found, Mismatch, or_else
 from validation.twin import ARITHMETIC
 
 #: Delays in steps, beside the declared one, that are looked for.
@@ -162,16 +162,22 @@ def _compare_part(d: Declared, inputs: Inputs, change: Change) -> Agreement:
     )
 
 
-def of_input(d: Declared, inputs: Inputs) -> tuple[list[str], str]:
+def of_input(d: Declared, inputs: Inputs) -> Found:
     """Causes of an input current that is not the weighted sum of its sources, and in words."""
     assert d.x is not None
     passed = inputs.sources[0].delay if len(inputs.sources) == 1 else 0
     if len(inputs.spikes) == 1 and np.array_equal(delayed(inputs.spikes[0], passed), d.x):
-        return ["node_dropped"], "the weights have no effect: the source passes through"
+        return Found(["node_dropped"], "the weights have no effect: the source passes through")
+    found: dict[str, str] = {}
     for change, cause, words in _changes(d, inputs):
+        if cause in found:
+            continue
         if compare_input(d, inputs, change, hasty=True).verdict != "mismatch":
-            return [cause], words
-    return _left_over(d, inputs)
+            found[cause] = words
+    if not found:
+        return Found(*_left_over(d, inputs))
+    first, *also = found
+    return Found([first], found[first] + or_else(also), also)
 
 
 def _changes(d: Declared, inputs: Inputs) -> Iterator[tuple[Change, str, str]]:

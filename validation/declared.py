@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
+from evsim.nir_file import read_graph
 from validation import adapters
 from validation.evtrace import EvtraceError, one_line
 from validation.evtrace_reader import Layer, Recording
@@ -103,6 +104,25 @@ class Declared:
         )
 
 
+def in_units_of_graph(d: Declared) -> Declared | None:
+    """The layer with its recorded membrane in the graph's unit; None where that is its own.
+
+    An importer may take the gain of the input out of the update and into the threshold. What is
+    recorded then is the same membrane in another unit, which the two thresholds tell.
+    """
+    name = d.model.threshold
+    if d.node is None or d.membrane is None or name not in d.own:
+        return None
+    own, asked = (np.asarray(a, np.float64).reshape(-1) for a in (d.own[name], d.params[name]))
+    if own.size not in (1, asked.size, d.membrane.shape[2]) or not own.all():
+        return None
+    unit = asked / own
+    if not np.isfinite(unit).all() or np.allclose(unit, 1.0, rtol=1e-6):
+        return None
+    scaled = (d.membrane * unit).astype(d.membrane.dtype)
+    return replace(d, membrane=scaled, synaptic_current=None)
+
+
 @dataclass(frozen=True)
 class Source:
     """One input of a layer: the node's name, its weight (n_out, n_in) and delay in steps."""
@@ -117,15 +137,14 @@ def graph_of(recording: Recording) -> Any | None:
     data = recording.arrays.get("graph.nir")
     if data is None:
         return None
-    import nir
-
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "graph.nir"
         path.write_bytes(np.ascontiguousarray(data).tobytes())
         try:
-            return nir.read(path)
-        except Exception as error:  # h5py and nir raise anything for a broken file
-            raise EvtraceError(f"array 'graph.nir' is no NIR graph: {one_line(error)}") from error
+            return read_graph(path)
+        except ValueError as error:
+            why = one_line(error.__cause__ or error)
+            raise EvtraceError(f"array 'graph.nir' is no NIR graph: {why}") from error
 
 
 def declare(recording: Recording, name: str, graph: Any | None) -> Declared:

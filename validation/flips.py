@@ -108,6 +108,12 @@ def _switches(d: Declared) -> Iterator[Flip]:
             exposed = EXPOSED.get(other)
             if exposed is not None and exposed != d.semantics.membrane_point:
                 yield Flip(cause, words, ((switch, other), ("membrane_point", exposed)))
+                if d.semantics.carried_reset:
+                    plain = ("membrane_point", exposed), ("carried_reset", False)
+                    yield Flip(cause, words, ((switch, other), *plain))
+    if d.semantics.membrane_point == "post_reset":
+        words = "the membrane is recorded before its reset"
+        yield Flip("reset_timing", words, (("membrane_point", "pre_reset"),))
     if d.semantics.max_spikes_per_step != 1:
         yield Flip("compare", "a neuron fires once per step at most", (("max_spikes_per_step", 1),))
     else:

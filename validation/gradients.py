@@ -28,13 +28,14 @@ from reference import bptt, surrogates
 from validation.declared import Declared, Gradient
 from validation.discrete import first_of
 from validation.model import Constants
-from validation.result import Agreement, Mismatch
+from validation.result import Agreement, Found, Mismatch, or_else
 
 UNIT = 2.0**-23
 #: Roundings of a surrogate.
 OWN = 10.0
 RESETS = {"value": "hard", "subtract": "soft", "none": "none"}
 QUANTITY = "gradient"
+NO_RULE = "no other surrogate, and no other treatment of the reset, explains its gradient"
 
 
 @dataclass(frozen=True)
@@ -57,18 +58,20 @@ def check_gradient(d: Declared) -> Agreement | None:
         distance = np.abs(recorded - leaving.value)
     bad = ~(distance <= leaving.bound)
     scale = np.maximum(leaving.bound, np.finfo(float).tiny)
+    with np.errstate(over="ignore"):
+        ratio = distance / scale
     first = None
     if bad.any():
         at = first_of(bad)
         values = float(leaving.value[at]), float(recorded[at])
-        first = Mismatch(QUANTITY, *at, *values, float(distance[at] / scale[at]))
+        first = Mismatch(QUANTITY, *at, *values, float(ratio[at]))
     return Agreement(
         QUANTITY,
         "mismatch" if bad.any() else "identical",
         bad.size,
         0,
         int(bad.sum()),
-        float(np.nanmax(distance / scale, initial=0.0)),
+        float(np.nanmax(ratio, initial=0.0)),
         first,
     )
 
@@ -182,17 +185,25 @@ def _through(d: Declared, run: bptt.Run, arriving, slope, detached: bool) -> np.
 # ------------------------------------------------------------------------------------------ causes
 
 
-def of_gradient(d: Declared) -> tuple[list[str], str]:
+def of_gradient(d: Declared) -> Found:
     """Why a backward pass differs: the rule that explains it, and in words."""
     assert d.gradient is not None
     odd = int((~np.isfinite(d.gradient.leaving)).sum())
     if odd:
-        return [], f"its gradient is not finite in {odd} places, and should be"
+        return Found([], f"its gradient is not finite in {odd} places, and should be")
+    found: dict[str, str] = {}
     for change, cause, words in _changes(d):
+        if found and (len(cause) > 1 or cause[0] in found):
+            continue
         agreement = check_gradient(replace(d, gradient=change))
         if agreement is not None and agreement.verdict == "identical":
-            return cause, words
-    return [], "no other surrogate, and no other treatment of the reset, explains its gradient"
+            if len(cause) > 1:
+                return Found(cause, words)
+            found[cause[0]] = words
+    if not found:
+        return Found([], NO_RULE)
+    first, *also = found
+    return Found([first], found[first] + or_else(also), also)
 
 
 def _changes(d: Declared) -> Iterator[tuple[Gradient, list[str], str]]:

@@ -120,25 +120,6 @@ def build(framework: str, neurons: Callable[[], list[Any]], gain: float) -> Any:
     return KITS[framework].join(modules)
 
 
-def flattened(model: Any) -> Any:
-    """A sinabs model that takes (B * T, ...), as one that takes (B, T, ...)."""
-    import torch
-
-    class Flattened(torch.nn.Module):
-        """Joins and parts the first two dimensions."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.inner = model
-
-        def forward(self, x: Any) -> Any:
-            out = self.inner(x.flatten(0, 1))
-            out = out[0] if isinstance(out, tuple) else out
-            return out.unflatten(0, x.shape[:2])
-
-    return Flattened()
-
-
 def linears(model: Any) -> list[Any]:
     """The linear maps of a model, in order."""
     import torch

@@ -174,7 +174,7 @@ def _recording(result: RecordingResult) -> dict[str, Any]:
 
 
 def _layer(layer: LayerResult) -> dict[str, Any]:
-    simple = ("name", "model", "verdict", "reason", "cause", "shape")
+    simple = ("name", "model", "verdict", "reason", "cause", "also", "shape")
     return {
         **{name: _plain(getattr(layer, name)) for name in simple},
         "first": _mismatch(layer.first),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -37,6 +39,19 @@ class Agreement:
     n_mismatched: int = 0
     max_ulps: float = 0.0
     first: Mismatch | None = None
+
+
+class Found(NamedTuple):
+    """Why something differs: switches that together explain it, and the explanation in words."""
+
+    cause: list[str]
+    words: str
+    also: Sequence[str] = ()  #: switches each of which would explain the same data alone
+
+
+def or_else(also: Sequence[str]) -> str:
+    """Other explanations in words."""
+    return f" ({' or '.join(also)} would explain it as well)" if also else ""
 
 
 @dataclass(frozen=True)
@@ -84,6 +99,7 @@ class LayerResult:
     verdict: str
     reason: str  #: the verdict in words, one sentence
     cause: list[str] = field(default_factory=list)
+    also: list[str] = field(default_factory=list)  #: each would explain the same data alone
     first: Mismatch | None = None
     checks: list[Agreement] = field(default_factory=list)
     alone: Truth | None = None  #: on the recorded input of this layer

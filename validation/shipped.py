@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from validation import networks
+from validation import networks, tensors
 from validation.networks import KITS, LAYERS, SIZES, WEIGHTS
 
 
@@ -163,7 +163,7 @@ def _through_sinabs(model: Any, x: Any) -> Any:
     import sinabs.nir
 
     graph = sinabs.nir.to_nir(model, x[:, :1].transpose(0, 1))
-    return networks.flattened(sinabs.nir.from_nir(graph, num_timesteps=len(x)))
+    return tensors.flattened(sinabs.nir.from_nir(graph, num_timesteps=len(x)))
 
 
 def _norse_graph(model: Any) -> Any:

@@ -50,6 +50,25 @@ def closure_of(function: Any) -> dict[str, Any]:
     return {n: v for n, v in values.items() if isinstance(v, int | float)}
 
 
+def flattened(model: Any) -> Any:
+    """A sinabs model that takes (B * T, ...), as one that takes (B, T, ...)."""
+    import torch
+
+    class Flattened(torch.nn.Module):
+        """Joins and parts the first two dimensions."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = model
+
+        def forward(self, x: Any) -> Any:
+            out = self.inner(x.flatten(0, 1))
+            out = out[0] if isinstance(out, tuple) else out
+            return out.unflatten(0, x.shape[:2])
+
+    return Flattened()
+
+
 @contextlib.contextmanager
 def attributes_restored(modules: list[Any], names: tuple[str, ...]) -> Iterator[None]:
     """Put back the plain attributes `names` of every module, or their absence."""

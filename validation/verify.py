@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from validation import causes, currents, exact, gradients, reasons, single_spikes
+from validation.conform.search import causes_of
 from validation.currents import Inputs, compare_input
-from validation.declared import Declared, declare, graph_of, sources
+from validation.declared import Declared, declare, graph_of, in_units_of_graph, sources
 from validation.discrete import Checked, check
 from validation.evtrace import EvtraceError, one_line, read
 from validation.evtrace_reader import Recording
-from validation.result import Agreement, LayerResult, Mismatch, RecordingResult, Truth
+from validation.result import Agreement, Found, LayerResult, Mismatch, RecordingResult, Truth
 
 #: Layers done, layers in all, and the name of the one that comes next.
 Progress = Callable[[int, int, str], None]
@@ -97,7 +98,7 @@ class _Run:
         current, fed_right = self._current(d, name, inputs)
         if d.x is None or d.spikes is None:
             return self._without_update(blank, d, current, inputs)
-        checked = check(d)
+        checked, d = _checked(d)
         checked.checks.append(current)
         result = replace(blank, checks=checked.checks)
         if not checked.agrees:
@@ -175,6 +176,15 @@ class _Run:
         return reasons.judged(result, truth, fed_right)
 
 
+def _checked(d: Declared) -> tuple[Checked, Declared]:
+    """A layer against its twin, in the unit of its membrane in which it is right, if in any."""
+    checked = check(d)
+    other = None if checked.agrees else in_units_of_graph(d)
+    if other is not None and (again := check(other)).agrees:
+        return again, other
+    return checked, d
+
+
 def _explained(
     result: LayerResult, d: Declared, checked: Checked, inputs: Inputs | None
 ) -> LayerResult:
@@ -183,19 +193,38 @@ def _explained(
     firsts = [c.first for c in bad.values() if c.first is not None]
     first = min(firsts, key=_order, default=None)
     cause: list[str] = []
+    also: Sequence[str] = ()
     words: list[str] = []
     if "input_current" in bad and inputs is not None:
-        cause, said = currents.of_input(d, inputs)
+        cause, said, also = currents.of_input(d, inputs)
         words.append(said)
     own = [m for q in bad if q != "input_current" and (m := bad[q].first) is not None]
     if own:
-        found, said = causes.of_neurons(d, checked.bad, min(m.step for m in own))
+        found, said, others = _of_neurons(d, checked, min(m.step for m in own))
+        # Where both the input and the update are wrong, what else explains one is no whole answer.
+        also = () if cause and found else also or others
         cause = found + cause
         # Wrong input that nothing explains is enough to make the update look wrong.
         if found or not words:
             words.insert(0, said if found else reasons.lone_value(bad) or said)
     reason = reasons.mismatch(list(bad.values()), words, first)
-    return replace(result, verdict="mismatch", cause=cause, first=first, reason=reason)
+    return replace(
+        result, verdict="mismatch", cause=cause, also=list(also), first=first, reason=reason
+    )
+
+
+def _of_neurons(d: Declared, checked: Checked, step: int) -> Found:
+    """Causes in the unit of the membrane as it was recorded, else in that of the graph.
+
+    An importer may get several things wrong at once: where a graph declares the layer, up to four.
+    """
+    found = causes.of_neurons(d, checked.bad, step)
+    if found.cause or d.node is None:
+        return found
+    other = in_units_of_graph(d) or d
+    again = check(other)
+    several = causes_of(other, again)
+    return Found(several, "all of them together explain it") if several else found
 
 
 def _with_gradient(result: LayerResult, d: Declared) -> LayerResult:
@@ -206,10 +235,12 @@ def _with_gradient(result: LayerResult, d: Declared) -> LayerResult:
     result = replace(result, checks=[*result.checks, agreement])
     if agreement.verdict != "mismatch":
         return result
-    cause, words = gradients.of_gradient(d)
+    cause, words, also = gradients.of_gradient(d)
     reason = reasons.mismatch([agreement], [words], agreement.first)
     first = result.first or agreement.first
-    return replace(result, verdict="mismatch", cause=cause, reason=reason, first=first)
+    return replace(
+        result, verdict="mismatch", cause=cause, also=list(also), reason=reason, first=first
+    )
 
 
 def _order(first: Mismatch) -> tuple[int, bool, bool, int, int]:

@@ -62,7 +62,7 @@ def test_another_surrogate_inside_the_library_is_found(monkeypatch):
     recording = recorded(shipped.SHIPPED[0])
     d = declare(recording, recording.layers()[0], None)
     assert gradients.check_gradient(d).verdict == "mismatch"
-    assert gradients.of_gradient(d) == (
+    assert gradients.of_gradient(d)[:2] == (
         ["surrogate"],
         "the surrogate is snntorch.fast_sigmoid",
     )

@@ -207,11 +207,16 @@ def _step(model: Any, x: Any, state: Any) -> Any:
 # ------------------------------------------------------------------------------------------ NIR
 
 
-def imported(graph: Any, dt: float, x: Array) -> Array:
-    """What the importer makes of a NIR graph: its output on `x` [T, B, ...]."""
+def built(graph: Any, dt: float, n_steps: int) -> Any:
+    """The model that the importer makes of a NIR graph."""
     import norse.torch
 
-    return stepped(norse.torch.from_nir(graph, dt=dt), x)
+    return norse.torch.from_nir(graph, dt=dt)
+
+
+def imported(graph: Any, dt: float, x: Array) -> Array:
+    """What the importer makes of a NIR graph: its output on `x` [T, B, ...]."""
+    return stepped(built(graph, dt, len(x)), x)
 
 
 def exported(model: Any, dt: float, x: Array) -> Any:

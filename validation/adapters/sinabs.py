@@ -34,7 +34,7 @@ from validation.model import (
     node_values,
 )
 from validation.native import Native, Traveller
-from validation.tensors import array_of, attributes_restored, tensor_of
+from validation.tensors import array_of, attributes_restored, flattened, tensor_of
 
 _SOFT = Semantics(
     compare=">=", reset="subtract", decay="exp", input_gain="1-decay", max_spikes_per_step=None
@@ -273,19 +273,23 @@ def _fresh(model: Any) -> Iterator[None]:
 # ------------------------------------------------------------------------------------------ NIR
 
 
-def imported(graph: Any, dt: float, x: Array) -> Array:
-    """What the importer makes of a NIR graph: its output on `x` [T, B, ...].
+def built(graph: Any, dt: float, n_steps: int) -> Any:
+    """The model that the importer makes of a NIR graph, for (B, T, ...).
 
     It knows no step: time constants are taken as numbers of steps.
     """
     import sinabs.nir
+
+    return flattened(sinabs.nir.from_nir(graph, num_timesteps=n_steps))
+
+
+def imported(graph: Any, dt: float, x: Array) -> Array:
+    """What the importer makes of a NIR graph: its output on `x` [T, B, ...]."""
     import torch
 
-    model = sinabs.nir.from_nir(graph, num_timesteps=len(x))
+    model = built(graph, dt, len(x))
     with torch.no_grad():
-        out = model(torch.as_tensor(x).transpose(0, 1).flatten(0, 1))
-    found = tensor_of(out)
-    return np.array(found.unflatten(0, (x.shape[1], x.shape[0])).transpose(0, 1))
+        return np.array(model(torch.as_tensor(x).transpose(0, 1)).transpose(0, 1))
 
 
 def exported(model: Any, dt: float, x: Array) -> Any:

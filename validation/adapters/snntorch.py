@@ -233,16 +233,22 @@ def _fresh(model: Any) -> Iterator[None]:
 # ------------------------------------------------------------------------------------------ NIR
 
 
-def imported(graph: Any, dt: float, x: Array) -> Array:
-    """What the importer makes of a NIR graph: its output on `x` [T, B, ...].
+def built(graph: Any, dt: float, n_steps: int) -> Any:
+    """The model that the importer makes of a NIR graph.
 
     It knows no step; it takes every graph to be meant for 0.1 ms.
     """
-    import snntorch.utils
     from snntorch.import_nir import import_from_nir
 
     with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does
-        model = import_from_nir(graph)
+        return import_from_nir(graph)
+
+
+def imported(graph: Any, dt: float, x: Array) -> Array:
+    """What the importer makes of a NIR graph: its output on `x` [T, B, ...]."""
+    import snntorch.utils
+
+    model = built(graph, dt, len(x))
     snntorch.utils.reset(model)
     return stepped(model, x)
 

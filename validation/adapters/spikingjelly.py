@@ -216,6 +216,31 @@ def _fresh(model: Any) -> Iterator[None]:
 # ------------------------------------------------------------------------------------------ NIR
 
 
+def built(graph: Any, dt: float, n_steps: int) -> Any:
+    """The model that the importer makes of a NIR graph, its neurons called as modules.
+
+    The importer calls their functions, past all hooks; module and function are one update.
+    """
+    import torch
+    from spikingjelly.activation_based.nir_exchange.from_nir import import_from_nir
+
+    class Called(torch.nn.Module):
+        """A neuron that keeps its own state, where a model passes states around."""
+
+        def __init__(self, module: Any) -> None:
+            super().__init__()
+            self.module = module
+
+        def forward(self, x: Any, state: Any = None) -> Any:
+            return self.module(x), state
+
+    model = import_from_nir(graph, dt=dt)
+    for name, module in list(model.named_children()):
+        if hasattr(module, "module"):
+            setattr(model, name, Called(module.module))
+    return model
+
+
 def imported(graph: Any, dt: float, x: Array) -> Array:
     """What the importer makes of a NIR graph: its output on `x` [T, B, ...]."""
     from spikingjelly.activation_based.nir_exchange.from_nir import import_from_nir

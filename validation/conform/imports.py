@@ -74,7 +74,7 @@ def _stateless(case: Case, node: Any, heard: np.ndarray, known: np.ndarray, y: n
     if not cause and y.size == known.size and type(node).__name__ in ("Affine", "Linear"):
         source = Source("input", np.asarray(node.weight, np.float32), 0)
         inputs = Inputs([source], getattr(node, "bias", None), [heard])
-        cause, _ = currents.of_input(_weighted(y), inputs)
+        cause = currents.of_input(_weighted(y), inputs).cause
     return _row(case, "deviating", cause[:1], f"its output has shape {list(y.shape)}")
 
 

@@ -23,7 +23,7 @@ STEPS = 30
 def causes_of(d: Declared, checked: Checked) -> list[str]:
     """The causes that explain all of the layer, fewest first; empty where none are found."""
     firsts = [c.first.step for c in checked.checks if c.first is not None]
-    found, _ = causes.of_neurons(d, checked.bad, min(firsts))
+    found = causes.of_neurons(d, checked.bad, min(firsts)).cause
     if found and _explained(d, found):
         return found
     few = d.cut(steps=slice(min(firsts) + STEPS), samples=slice(1))
