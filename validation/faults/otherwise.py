@@ -1,8 +1,9 @@
 """The same networks as a program without a framework computes them: NumPy, in other roundings.
 
-Three arithmetics of float32: as the framework does it, in float64 with one rounding of the membrane
-(as if all were fused), and with reciprocals in place of divisions and sums the other way round. All
-are right; where a membrane comes close to its threshold they decide otherwise.
+Float32 as the framework does it; float64 with one rounding of the membrane, as if all were fused;
+reciprocals in place of divisions, and sums the other way round; and membranes of eleven digits, as
+TF32 has them, declared as such. All are right; where a membrane comes close to its threshold they
+decide otherwise.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from validation.evtrace_reader import Recording
 from validation.faults.bodies import BODIES, Maths, State
 from validation.faults.drawn import DT, Drawn, Layer
 
-ARITHMETICS = ("plain", "fused", "reciprocal")
+ARITHMETICS = ("plain", "fused", "reciprocal", "tf32")
 F32 = np.float32
 
 
-def maths(rng: np.random.Generator) -> Maths:
+def maths(rng: np.random.Generator, arithmetic: str) -> Maths:
     """For arrays."""
     return Maths(
         exp=np.exp,
@@ -28,7 +29,7 @@ def maths(rng: np.random.Generator) -> Maths:
         minimum=np.minimum,
         number=lambda truth: truth.astype(F32),
         normal=lambda a: rng.standard_normal(a.shape).astype(F32),
-        stored=lambda v: np.asarray(v, F32),
+        stored=_tf32 if arithmetic == "tf32" else lambda v: np.asarray(v, F32),
     )
 
 
@@ -36,7 +37,7 @@ def recorded(net: Drawn, arithmetic: str = "plain", defect: str = "") -> Recordi
     """Run it in one of `ARITHMETICS`; with a defect of the update of its target layer, or right."""
     arrays: dict[str, Any] = dict(evtrace.from_dense(net.x.astype(np.int32), "input_spikes"))
     layers: dict[str, Any] = {}
-    heard, m = net.x, maths(net.rng)
+    heard, m = net.x, maths(net.rng, arithmetic)
     for k, layer in enumerate(net.layers):
         x = _sum(heard, layer, arithmetic)
         v, s = _run(net.model, layer, x, arithmetic, defect if k == net.target else "", m)
@@ -55,11 +56,21 @@ def recorded(net: Drawn, arithmetic: str = "plain", defect: str = "") -> Recordi
         "dt": DT,
         "input_shape": [n],
         "layers": layers,
-        "provenance": {"framework": "NumPy", "version": arithmetic},
+        "provenance": {
+            "framework": "NumPy",
+            "version": arithmetic,
+            "arithmetic": "tf32" if arithmetic == "tf32" else "float32",
+        },
     }
     arrays = {key: np.asarray(a) for key, a in arrays.items()}
     evtrace.check_contents(manifest, arrays)
     return Recording("memory", manifest, arrays)
+
+
+def _tf32(v: np.ndarray) -> np.ndarray:
+    """Rounded to eleven digits of the significand."""
+    mantissa, exponent = np.frexp(np.asarray(v, F32))
+    return np.ldexp(np.rint(mantissa * 2**11) / 2**11, exponent).astype(F32)
 
 
 def _sum(heard: np.ndarray, layer: Layer, arithmetic: str) -> np.ndarray:
