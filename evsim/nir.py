@@ -132,26 +132,31 @@ def from_nir(
     """
     options = Options(spikes, pulse_width, reset, compare, recurrent_delay, v_init)
     data, graph = _load(graph)
-    nodes, edges = _flat(graph)
-    before: dict[str, list[str]] = {name: [] for name in nodes}
-    for a, b in edges:
-        before[b].append(a)
+    nodes, signals = wired(graph)
     net = Network()
     for name, node in nodes.items():
         if _kind(node) == "Input":
             net.add_input(name, int(np.prod(_shape(node.input_type["input"]))))
-    signals = {
-        name: _signal(name, nodes, before, ())
-        for name, node in nodes.items()
-        if _kind(node) in NEURONS
-    }
     for name, signal in signals.items():
         _add_neurons(net, name, nodes[name], signal, options)
-    loops = _loops(signals)
+    loops = cycles(signals)
     for name, signal in signals.items():
         _connect(net, name, nodes[name], signal, options, loops)
     net.origin = {"graph": data, "options": vars(options)}
     return net
+
+
+def wired(graph) -> tuple[dict[str, Any], dict[str, Signal]]:
+    """Nodes, those of graphs within the graph as `outer.inner`, and what each neuron receives.
+
+    A node that cannot be represented is a ValueError that names it.
+    """
+    nodes, edges = _flat(graph)
+    before: dict[str, list[str]] = {name: [] for name in nodes}
+    for a, b in edges:
+        before[b].append(a)
+    neurons = [name for name, node in nodes.items() if _kind(node) in NEURONS]
+    return nodes, {name: _signal(name, nodes, before, ()) for name in neurons}
 
 
 def _load(graph) -> tuple[bytes | None, Any]:
@@ -330,7 +335,7 @@ def _gain(node, options: Options):
     return gain / _field(node, "tau_syn" if cuba else "tau")
 
 
-def _loops(signals) -> dict[str, int]:
+def cycles(signals) -> dict[str, int]:
     """Number of the strongly connected component of every population."""
     names = list(signals)
     index = {name: k for k, name in enumerate(names)}

@@ -172,7 +172,7 @@ def _time(d: Declared) -> Iterator[Flip]:
                 yield Flip("dt", f"time constants are multiplied by {words}", fields=fields)
     else:
         yield from _scaled(d, factors)
-    if d.dt is not None and (d.node is not None or "inverse" in d.model.time.values()):
+    if d.dt is not None and (d.node is not None or {"inverse", "time"} & {*d.model.time.values()}):
         for step in HARD_CODED:
             if step != d.dt:
                 yield Flip("dt", f"dt is {step:g} instead of {d.dt:g}", dt=step)
@@ -197,7 +197,7 @@ def _scaled(d: Declared, factors: dict[float, str]) -> Iterator[Flip]:
 
 
 def _rescaled(value: np.ndarray, kind: str, factor: float, euler: bool) -> np.ndarray:
-    if kind == "steps":
+    if kind in ("steps", "time"):
         return value * factor
     if kind == "inverse":
         return value / factor

@@ -131,7 +131,7 @@ class Model:
         Names of the parameters that hold the threshold, a lower bound of the membrane, and an
         amount to subtract at a reset that differs from the threshold.
     time
-        Parameters that are time constants: `"steps"`, `"inverse"` (of the unit of dt),
+        Parameters that are time constants: `"steps"`, `"time"` or `"inverse"` (in the unit of dt),
         `"factor"` (what is left after a step) or `"raw"` (a factor that the switch `decay` reads).
     constants
         `(params, semantics, dt, dtype) -> Constants`.

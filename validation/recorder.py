@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from validation import adapters, evtrace
+from validation.declaration import Declaration
 from validation.evtrace_reader import Recording
 
 
@@ -23,8 +24,9 @@ def record(
 
     Parameters
     ----------
-    model : torch.nn.Module
-        Of neurons of one framework. A `Sequential` of neurons that take single steps is called
+    model : torch.nn.Module or Declaration
+        Of neurons of one framework. A `validation.declaration.Declaration` is run by a framework
+        in an interpreter of its own. A `Sequential` of neurons that take single steps is called
         once per step; any other model is called once with the whole sequence, and once per step if
         it turns out to make a single one.
     input : array_like, shape (T, B, ...)
@@ -55,6 +57,7 @@ def record(
     if path is not None:
         evtrace.write(path, manifest, arrays)
         return evtrace.read(path)
+    evtrace.check_contents(manifest, arrays)
     for array in arrays.values():
         array.flags.writeable = False
     return Recording("", manifest, arrays)
@@ -62,6 +65,8 @@ def record(
 
 def framework_of(model: Any) -> str:
     """Name of the adapter whose framework the modules of `model` come from."""
+    if isinstance(model, Declaration):
+        return model.framework
     modules = getattr(model, "modules", None)
     if "torch" not in sys.modules or modules is None:
         raise ValueError(f"model must be a torch.nn.Module, got {type(model).__name__}")

@@ -42,7 +42,7 @@ def conform(framework: str, progress: Progress = lambda done, total, what: None)
     ValueError
         If there is no adapter of that name.
     RuntimeError
-        If the framework is not installed.
+        If the framework is not installed, or no interpreter that has it is named.
     """
     adapter = adapter_of(framework)
     with _quiet():
@@ -52,7 +52,7 @@ def conform(framework: str, progress: Progress = lambda done, total, what: None)
             progress(done, len(asked), f"{framework}: {what}")
             rows.extend(ask())
         progress(len(asked), len(asked), "")
-    return Answer(framework, importlib.metadata.version(framework), rows)
+    return Answer(framework, version_of(framework, adapter), rows)
 
 
 def adapter_of(framework: str) -> Any:
@@ -60,11 +60,20 @@ def adapter_of(framework: str) -> Any:
     known = adapters.adapters()
     if framework not in known:
         raise ValueError(f"no framework is called {framework!r}; there are {', '.join(known)}")
-    if importlib.util.find_spec(framework) is None:
+    peer = getattr(known[framework], "PEER", None)
+    if peer is not None:
+        peer.python()
+    elif importlib.util.find_spec(framework) is None:
         raise RuntimeError(
             f"{framework} is not installed; pip install 'evsim[frameworks]' brings it"
         )
     return known[framework]
+
+
+def version_of(framework: str, adapter: Any) -> str:
+    """Version of what is installed, here or in an interpreter of its own."""
+    peer = getattr(adapter, "PEER", None)
+    return importlib.metadata.version(framework) if peer is None else str(peer.version())
 
 
 def _questions(framework: str, adapter: Any) -> Iterator[tuple[str, Callable[[], Iterable[Row]]]]:

@@ -13,6 +13,13 @@ def conform(
         list[str],
         typer.Option(metavar="NAME", help="An installed one; may be given several times."),
     ],
+    python: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=PATH",
+            help="Interpreter of a framework that runs in one of its own; or EVSIM_<NAME>_PYTHON.",
+        ),
+    ] = None,
     json: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the rows as JSON.")
     ] = None,
@@ -33,8 +40,10 @@ def conform(
     """
     from evsim.cli import _check_output, _console
     from evsim.progress import bar
+    from validation import peer
     from validation.conform import answer, page, table
 
+    peer.give(python or [])
     for output in (json, html):
         _check_output(output, [])
     for name in framework:

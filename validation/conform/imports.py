@@ -15,12 +15,15 @@ from validation.conform.graphs import Case
 from validation.conform.rows import Row, refusal
 from validation.conform.search import causes_of
 from validation.currents import Inputs
+from validation.declaration import NEVER, SILENT
 from validation.declared import Declared, Source
 from validation.discrete import check
 from validation.flips import flips
 
 #: Float32 sums in another order differ by less than this, in parts of their largest value.
 SAME = 1e-5
+#: Delays in steps of a recurrent edge, beside the right one, that are looked for.
+LATE = (2, 3)
 #: Fields of linear nodes, and the values at which they do nothing.
 NEUTRAL = {"padding": 0, "stride": 1, "dilation": 1, "groups": 1, "bias": 0, "delay": 0}
 
@@ -100,7 +103,7 @@ def _weighted(y: np.ndarray) -> Declared:
     import nir
 
     n = y.shape[2]
-    plain = {"v_threshold": np.full(n, meaning.NEVER), "v_reset": np.zeros(n)}
+    plain = {"v_threshold": np.full(n, NEVER), "v_reset": np.zeros(n)}
     return meaning.readings(nir.IF(r=np.ones(n), **plain), y.astype(np.float32), 1.0)[0]
 
 
@@ -108,7 +111,7 @@ def _neuron(case: Case, node: Any, heard: np.ndarray, y: np.ndarray, framework: 
     """A neuron that fits one of its readings is right; else the first reading says why not."""
     if _same(y, heard) and np.any(heard):
         return _row(case, "dropped", ["node_dropped"])
-    analog = type(node).__name__ in meaning.SILENT
+    analog = type(node).__name__ in SILENT
     found = meaning.readings(node, heard, case.dt, framework)
     layers = [layer for d in found if (layer := meaning.observed(d, y, analog)) is not None]
     if not layers:
@@ -151,6 +154,8 @@ def _loop(case: Case, y: np.ndarray, framework: str) -> Row:
     if is_one_of(found("cut")):
         return _row(case, "dropped", ["node_dropped"], "the recurrent edges have no effect")
     note = _counted(found("whole")[0], y)
+    if is_one_of(replace(loop, delay=delay) for delay in LATE for loop in found("whole")):
+        return _row(case, "deviating", ["delay"], note)
     for kind, cause in (("whole", []), ("rewired", ["ignored:edges"])):
         if (change := _change(found(kind)[0], is_one_of)) is not None:
             return _row(case, "deviating", cause + change, note)

@@ -16,16 +16,13 @@ import numpy as np
 
 from evsim.nir_linear import LINEAR, matrix_of
 from validation import adapters
+from validation.declaration import as_spiking
 from validation.declared import Declared
 from validation.discrete import check
 from validation.model import Model
 
-#: Neurons that fire, and what those that do not are with a threshold.
+#: Neurons that fire.
 SPIKING = ("IF", "LIF", "CubaLIF")
-SILENT = {"I": "IF", "LI": "LIF", "CubaLI": "CubaLIF"}
-#: A threshold that no input here reaches. A larger one would make its own rounding, within which
-#: a membrane before its reset may lie, as large as what is looked for.
-NEVER = 2.0**12
 
 
 def chain_of(graph: Any) -> list[tuple[str, Any]]:
@@ -132,19 +129,6 @@ def _reading(model: Model, node: Any, x: np.ndarray, dt: float) -> Declared | No
     )
 
 
-def as_spiking(node: Any) -> Any:
-    """A neuron that only integrates, as one with a threshold that nothing reaches."""
-    import nir
-
-    kind = type(node).__name__
-    if kind not in SILENT:
-        return node
-    names = ("tau", "tau_mem", "tau_syn", "r", "v_leak", "w_in")
-    fields = {name: getattr(node, name) for name in names if hasattr(node, name)}
-    silent = {"v_threshold": np.full(node.r.shape, NEVER), "v_reset": np.zeros(node.r.shape)}
-    return getattr(nir, SILENT[kind])(**fields, **silent)
-
-
 def observed(d: Declared, y: np.ndarray, analog: bool) -> Declared | None:
     """The layer with an observed output; None where spikes are asked for and `y` holds none."""
     assert d.x is not None
@@ -186,17 +170,19 @@ def loops(graph: Any, x: np.ndarray, dt: float, kind: str, first: str) -> Iterat
 
 @dataclass(frozen=True)
 class Loop:
-    """A layer, and the matrix through which its spikes come back one step later."""
+    """A layer, and the matrix through which its spikes come back."""
 
     layer: Declared
     through: np.ndarray
+    delay: int = 1  #: steps after which its spikes come back
 
     def run(self) -> np.ndarray:
         """Its spikes [T, B, N]."""
         assert self.layer.x is not None
         x = np.array(self.layer.x)
-        for t in range(1, len(x)):
-            sent = replace(self.layer, x=x[:t]).run(forced=False, bound=False).spikes[-1]
+        for t in range(self.delay, len(x)):
+            before = replace(self.layer, x=x[: t - self.delay + 1])
+            sent = before.run(forced=False, bound=False).spikes[-1]
             x[t] += sent.astype(np.float32) @ self.through
         return replace(self.layer, x=x).run(forced=False, bound=False).spikes
 
