@@ -2,7 +2,7 @@
 
 A framework without a NIR importer gets its networks in this form: each layer with its model,
 switches, parameters, sources and weights. What comes back is the same with what was observed.
-The program that runs it needs this file, `validation.model` and NumPy; only reading NIR needs evsim.
+The program that runs it needs this file, `validation.model` and NumPy; reading NIR needs evsim.
 """
 
 from __future__ import annotations

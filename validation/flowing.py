@@ -14,8 +14,8 @@ before the step, and :math:`\kappa` is that of `validation.continuous`:
 
 The switch `decay="euler"` puts :math:`1 - dt/\tau` for the exponentials and
 :math:`dt/\tau` for the factors of :math:`x` and :math:`i^+`; `decay="raw"` flows exactly in one
-variable at a time, with :math:`i^+` held over the step: (1) instead of (2). Parameters have the names of NIR's
-fields, times are in the unit of dt.
+variable at a time, with :math:`i^+` held over the step: (1) instead of (2). Parameters have the
+names of NIR's fields, times are in the unit of dt.
 """
 
 from __future__ import annotations

@@ -66,12 +66,15 @@ class Peer:
         What to install in an environment of its own, as pip takes it.
     adapter : str
         File of the adapter: its `__file__`.
+    here : bool
+        Whether it runs in this interpreter after all.
     """
 
     framework: str
     distribution: str
     install: str
     adapter: str
+    here: bool = False
     _server: Any = None
 
     @property
@@ -87,8 +90,8 @@ class Peer:
         RuntimeError
             If none is named, or what is named is no file.
         """
-        found = GIVEN.get(self.framework) or os.environ.get(self.variable)
         name = self.framework
+        found = sys.executable if self.here else GIVEN.get(name) or os.environ.get(self.variable)
         if not found:
             raise RuntimeError(
                 f"{name} runs in an interpreter of its own: name it with --python {name}=PATH or "
@@ -128,10 +131,18 @@ class Peer:
         RuntimeError
             If there is no interpreter, or it ends or falls silent.
         """
+        if self.here:
+            return self._asked_here(call, dict(manifest), dict(arrays))
         python = self.python()
         if self._server is None or self._server.python != python or not self._server.alive():
             self._server = _Server(python, self.adapter, self.framework)
         return self._server.ask(call, manifest, arrays)
+
+    def _asked_here(self, call: str, manifest: dict[str, Any], arrays: dict[str, Array]) -> Any:
+        from validation import adapters
+
+        own = getattr(adapters.adapters()[self.framework], call, None) or getattr(self, call)
+        return own(manifest, arrays)
 
     def record(
         self, model: Declaration, input: Any, *, cotangent: Any = None
@@ -272,7 +283,7 @@ class _Server:
 
         job, out = (str(Path(self.folder.name, name)) for name in ("job.npz", "out.npz"))
         text = np.frombuffer(json.dumps(manifest).encode(), np.uint8)
-        np.savez(job, manifest=text, **arrays)
+        np.savez(job, **{"manifest": text, **arrays})  # type: ignore[arg-type]
         answer = self._said(json.dumps({"call": call, "job": job, "out": out}))
         if "error" in answer:
             raise type(answer["type"], (PeerError,), {})(answer["error"])

@@ -7,7 +7,6 @@ import sys
 from typing import Any
 
 from validation import adapters, evtrace
-from validation.declaration import Declaration
 from validation.evtrace_reader import Recording
 
 
@@ -24,11 +23,11 @@ def record(
 
     Parameters
     ----------
-    model : torch.nn.Module or Declaration
-        Of neurons of one framework. A `validation.declaration.Declaration` is run by a framework
-        in an interpreter of its own. A `Sequential` of neurons that take single steps is called
-        once per step; any other model is called once with the whole sequence, and once per step if
-        it turns out to make a single one.
+    model : torch.nn.Module, Declaration or other
+        Of neurons of one framework. A `validation.declaration.Declaration`, or anything else whose
+        `framework` names an adapter, goes to that one. A `Sequential` of neurons that take single
+        steps is called once per step; any other model is called once with the whole sequence, and
+        once per step if it turns out to make a single one.
     input : array_like, shape (T, B, ...)
         Always time first; sinabs gets it as (B, T, ...).
     path : path-like, optional
@@ -65,8 +64,9 @@ def record(
 
 def framework_of(model: Any) -> str:
     """Name of the adapter whose framework the modules of `model` come from."""
-    if isinstance(model, Declaration):
-        return model.framework
+    named = getattr(model, "framework", None)
+    if isinstance(named, str) and named in adapters.adapters():
+        return named
     modules = getattr(model, "modules", None)
     if "torch" not in sys.modules or modules is None:
         raise ValueError(f"model must be a torch.nn.Module, got {type(model).__name__}")

@@ -8,8 +8,8 @@ moves another neuron in the next step at the earliest: every synapse takes one s
     \tau \dot v = v_{leak} - v + r x, \qquad \dot v = r x, \qquad
     \tau_m \dot v = v_{leak} - v + r i, \quad \tau_s \dot i = -i + \text{jumps}   \tag{1}
 
-with x held over a step, and integrated by `method="exact"` (or `"euler"`) of Brian2. The membrane is
-recorded at the end of the step.
+with x held over a step, and integrated by Brian2's `method="exact"` (the second by `"euler"`, which
+`"exact"` refuses). The membrane is recorded at the end of the step.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def run(manifest: dict[str, Any], arrays: dict[str, Array]) -> Any:
                 _synapses(before, layer.group, weight, samples, (source["delay"] - 1) * dt)
             )
     brian2.Network(*parts).run(steps * dt)
-    observed = {}
+    observed: dict[str, Array] = {}
     for name, layer in layers.items():
         observed |= {f"{name}/{k}": a for k, a in layer.observed(steps, samples, dt).items()}
     return PEER.answered(manifest, arrays, observed)

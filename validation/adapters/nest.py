@@ -5,7 +5,8 @@ reset. A spike is stamped at the end of its step and arrives one step later at t
 
 .. math::
     v' = a v + (1 - a) E_L + J, \qquad
-    v' = a v + (1 - a) E_L + \frac{\tau_m}{C_m} \kappa(dt) i, \quad i' = e^{-dt/\tau_s} i + J, \tag{1}
+    v' = a v + (1 - a) E_L + \frac{\tau_m}{C_m} \kappa(dt) i, \quad
+    i' = e^{-dt/\tau_s} i + J,                                              \tag{1}
 
 where J is what arrives: in `iaf_psc_delta` it acts in its own step, in `iaf_psc_exp` in the
 next one. A current x of NIR's LIF, held over a step, is the jump :math:`r (1 - a) x`; a
@@ -116,7 +117,7 @@ def run(manifest: dict[str, Any], arrays: dict[str, Array]) -> Any:
                     _ids(layer.neurons)[post + b * layer.n], jumps, delay * nest.resolution,
                 )  # fmt: skip
     nest.Simulate((steps + FIRST + 1) * nest.resolution)
-    observed = {}
+    observed: dict[str, Array] = {}
     for name, layer in layers.items():
         observed |= {f"{name}/{k}": a for k, a in layer.observed(nest, steps, samples).items()}
     return PEER.answered(manifest, arrays, observed)

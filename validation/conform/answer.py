@@ -63,7 +63,7 @@ def adapter_of(framework: str) -> Any:
     peer = getattr(known[framework], "PEER", None)
     if peer is not None:
         peer.python()
-    elif importlib.util.find_spec(framework) is None:
+    elif not hasattr(known[framework], "version") and importlib.util.find_spec(framework) is None:
         raise RuntimeError(
             f"{framework} is not installed; pip install 'evsim[frameworks]' brings it"
         )
@@ -72,19 +72,20 @@ def adapter_of(framework: str) -> Any:
 
 def version_of(framework: str, adapter: Any) -> str:
     """Version of what is installed, here or in an interpreter of its own."""
-    peer = getattr(adapter, "PEER", None)
-    return importlib.metadata.version(framework) if peer is None else str(peer.version())
+    own = getattr(adapter, "PEER", adapter)
+    return str(own.version() if hasattr(own, "version") else importlib.metadata.version(framework))
 
 
 def _questions(framework: str, adapter: Any) -> Iterator[tuple[str, Callable[[], Iterable[Row]]]]:
     """What is asked, in words, and the function that asks it."""
-    for case in graphs.cases():
-        what = f"import of {case.subject} {case.variant}"
-        yield what, partial(_alone, imports.ask, case, framework, adapter.imported)
-    for traveller in adapter.travellers():
+    if hasattr(adapter, "imported"):
+        for case in graphs.cases():
+            what = f"import of {case.subject} {case.variant}"
+            yield what, partial(_alone, imports.ask, case, framework, adapter.imported)
+    for traveller in getattr(adapter, "travellers", list)():
         what = f"round trip of {traveller.subject} {traveller.variant}"
         yield what, partial(_alone, travels.ask, traveller, framework, adapter)
-    for native in adapter.natives():
+    for native in getattr(adapter, "natives", list)():
         yield native.subject, partial(natives.ask, native)
 
 

@@ -27,6 +27,10 @@ def conform(
         Path | None,
         typer.Option(metavar="FILE", help="Write a page, the frameworks side by side."),
     ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="JSON on record: fail where an answer is another one."),
+    ] = None,
 ) -> None:
     """Ask a framework what it makes of NIR graphs and of its own neurons.
 
@@ -34,20 +38,22 @@ def conform(
     exporter and importer, and varies every argument of its neurons; says what is identical,
     discretised, refused, deviating (with the cause) or silently dropped.
 
-    Exit code: 0 it ran, whatever was found; 2 bad input.
+    Exit code: 0 it ran, whatever was found; 1 an answer is not the one on record
+    ([cyan]--against[/]), or the version is not; 2 bad input.
 
     Example: [cyan]evsim conform --framework norse --html norse.html[/]
     """
     from evsim.cli import _check_output, _console
     from evsim.progress import bar
     from validation import peer
-    from validation.conform import answer, page, table
+    from validation.conform import answer, page, record, table
 
     peer.give(python or [])
     for output in (json, html):
-        _check_output(output, [])
+        _check_output(output, [] if against is None else [against])
     for name in framework:
         answer.adapter_of(name)
+    known = None if against is None else record.read(against, framework)
     answers = []
     for name in framework:
         with bar("asking") as progress:
@@ -57,6 +63,11 @@ def conform(
         _write(json, [one.as_json() for one in answers])
     if html is not None:
         page.write_html(answers, html)
+    if known is not None:
+        changed = [words for one in answers for words in record.changes(known[one.framework], one)]
+        for words in changed:
+            print(words)
+        raise typer.Exit(1 if changed else 0)
 
 
 def _write(path: Path, found: list[dict]) -> None:
