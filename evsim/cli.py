@@ -18,7 +18,7 @@ import typer
 
 from evsim.proof.command import certify
 from validation.cases.command import reproduce
-from validation.conform.command import conform
+from validation.conform.command import Interpreters, conform
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -147,6 +147,7 @@ def verify(
         typer.Option(metavar="FILE", help="Its input, .npz: raster \\[T, B, n]; or times, units."),
     ] = None,
     dt: Annotated[float | None, typer.Option(metavar="TIME", help="Its step, seconds.")] = None,
+    python: Interpreters = None,
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a report with figures, one file.")
     ] = None,
@@ -170,8 +171,10 @@ def verify(
     """
     for output in (html, json):
         _check_output(output, traces if input is None else [*traces, input])
+    from validation import peer
     from validation.live import judge_of
 
+    peer.give(python or [])
     judge = judge_of(framework, input, dt)
     results, errors = _report(traces, html=html, json=json, judge=judge)
     if errors:

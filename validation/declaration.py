@@ -71,13 +71,15 @@ def of_graph(framework: str, models: Sequence[Model], graph: Any, dt: float) -> 
     ValueError
         Naming what the framework cannot represent.
     """
-    from evsim.nir import SPIKING, wired
+    from evsim.nir import SPIKING, cycles, wired
 
     nodes, signals = wired(graph)
     output = _output(framework, graph, nodes, signals)
     layers: dict[str, Any] = {}
     arrays: dict[str, Array] = {}
-    for name, signal in signals.items():
+    label = cycles(signals)
+    for name in _in_order(signals, label):
+        signal = signals[name]
         model, params, semantics = _read(framework, models, name, nodes[name], dt)
         if type(nodes[name]).__name__ not in SPIKING:
             semantics = semantics.updated({"reset": "none"})
@@ -87,7 +89,7 @@ def of_graph(framework: str, models: Sequence[Model], graph: Any, dt: float) -> 
         bias = np.broadcast_to(np.asarray(signal.bias, float), (nodes[name].r.size,))
         if np.any(bias):
             arrays[f"layers/{name}/bias"] = bias.copy()
-        for source, delay, weight in _links(name, signal, nodes, dt, signals):
+        for source, delay, weight in _links(name, signal, nodes, dt, label):
             layers[name]["sources"].append({"node": source, "delay": delay})
             arrays[f"layers/{name}/weight.{source}"] = weight
         if len(layers[name]["sources"]) == 1:
@@ -95,6 +97,18 @@ def of_graph(framework: str, models: Sequence[Model], graph: Any, dt: float) -> 
             arrays[f"layers/{name}/weight"] = arrays.pop(f"layers/{name}/weight.{only}")
     analog = type(nodes[output]).__name__ not in SPIKING
     return Declaration(framework, {"dt": dt, "layers": layers}, arrays, output, analog)
+
+
+def _in_order(signals: Mapping[str, Any], label: Mapping[str, int]) -> Iterator[str]:
+    """Layers after those that feed them, the order within a cycle apart."""
+    left = list(signals)
+    while left:
+        for name in left:
+            before = {p.source for p in signals[name].parts} & set(left)
+            if all(label[source] == label[name] for source in before):
+                break
+        left.remove(name)
+        yield name
 
 
 def _output(framework: str, graph: Any, nodes: Mapping[str, Any], signals: Any) -> str:
@@ -143,12 +157,9 @@ def as_spiking(node: Any) -> Any:
 
 
 def _links(
-    name: str, signal: Any, nodes: Mapping[str, Any], dt: float, signals: Any
+    name: str, signal: Any, nodes: Mapping[str, Any], dt: float, label: Mapping[str, int]
 ) -> Iterator[tuple[str, int, Array]]:
     """Source, delay in steps and dense weight [n, n_source] of every part of a signal."""
-    from evsim.nir import cycles
-
-    label = cycles(signals)
     n, seen = nodes[name].r.size, set()
     for part in signal.parts:
         inner = part.source in label and label[part.source] == label[name]

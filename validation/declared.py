@@ -17,6 +17,7 @@ import scipy.sparse
 
 from evsim.nir_file import read_graph
 from validation import adapters
+from validation.declaration import as_spiking
 from validation.evtrace import EvtraceError, one_line
 from validation.evtrace_reader import Layer, Recording
 from validation.model import Model, Semantics
@@ -255,7 +256,7 @@ def _node(graph, name: str):
     nodes = getattr(graph, "nodes", {})
     if name not in nodes:
         raise EvtraceError(f"graph.nir has no node {name!r}; it has {', '.join(nodes)}")
-    return nodes[name]
+    return as_spiking(nodes[name])
 
 
 def _initial(layer: Layer, shape) -> dict[str, np.ndarray]:

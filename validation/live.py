@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 import os
 from collections.abc import Callable, Mapping
@@ -16,6 +15,7 @@ from evsim.files import read_arrays
 from evsim.nir_file import read_graph
 from evsim.spikes import Spikes
 from validation import adapters
+from validation.conform.answer import adapter_of
 from validation.evtrace import EvtraceError, one_line
 from validation.evtrace_reader import Recording
 from validation.recorder import record
@@ -82,6 +82,7 @@ def verify_graph(
     known = {name: a for name, a in adapters.adapters().items() if hasattr(a, "built")}
     if framework not in known:
         raise ValueError(f"framework must be one of {', '.join(sorted(known))}, got {framework!r}")
+    adapter_of(framework)
     graph, path = read_graph(path), Path(path)
     x = raster(Path(input), _shape(graph), dt)
     found = _recorded(known[framework], framework, graph, x, dt, path)
@@ -112,16 +113,15 @@ def _recorded(
     adapter: Any, framework: str, graph: Any, x: np.ndarray, dt: float, path: Path
 ) -> Recording:
     """The framework's run of the graph, its layers by the names of the nodes."""
+    own = None if framework == "norse" else dt
     try:
-        importlib.import_module(framework)
-    except ImportError as error:
-        raise ValueError(f"{framework} is not installed: {one_line(error)}") from error
-    try:
-        import torch
+        if hasattr(adapter, "PEER"):
+            found = record(adapter.built(read_graph(path), dt, len(x)), x, dt=dt)
+        else:
+            import torch
 
-        model = adapter.built(_single(read_graph(path)), dt, len(x))  # importers change graphs
-        own = None if framework == "norse" else dt
-        found = record(model, torch.as_tensor(x), dt=own)
+            model = adapter.built(_single(read_graph(path)), dt, len(x))  # importers change graphs
+            found = record(model, torch.as_tensor(x), dt=own)
     except EvtraceError:
         raise
     except Exception as error:  # a framework may raise anything

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from validation import flowing
-from validation.declaration import alone, external, links, params_of
+from validation.declaration import Declaration, alone, external, links, of_graph, params_of
 from validation.model import Array
 from validation.native import Native
 from validation.peer import Peer
@@ -47,6 +47,11 @@ RESETS = {"value": "v = v_reset", "subtract": "v -= v_threshold", "none": ""}
 def record(model: Any, input: Any, *, dt=None, device=None, cotangent=None):
     """Manifest and arrays of one run; see `validation.record`."""
     return PEER.record(model, input)
+
+
+def built(graph: Any, dt: float, n_steps: int) -> Declaration:
+    """A NIR graph as what `record` takes."""
+    return of_graph(PEER.framework, MODELS, graph, dt)
 
 
 def imported(graph: Any, dt: float, x: Array) -> Array:

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from validation import flowing
-from validation.declaration import alone, external, links, params_of
+from validation.declaration import Declaration, alone, external, links, of_graph, params_of
 from validation.model import Array
 from validation.native import Native
 from validation.peer import Peer
@@ -46,6 +46,11 @@ _READ = ("V_m", "E_L", "V_th", "V_reset", "V_min", "t_ref", "tau_m", "C_m", "I_e
 def record(model: Any, input: Any, *, dt=None, device=None, cotangent=None):
     """Manifest and arrays of one run; see `validation.record`."""
     return PEER.record(model, input)
+
+
+def built(graph: Any, dt: float, n_steps: int) -> Declaration:
+    """A NIR graph as what `record` takes."""
+    return of_graph(PEER.framework, MODELS, graph, dt)
 
 
 def imported(graph: Any, dt: float, x: Array) -> Array:

@@ -7,25 +7,33 @@ from typing import Annotated
 
 import typer
 
+Interpreters = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=PATH",
+        help="Interpreter of a framework that runs in one of its own; or EVSIM_<NAME>_PYTHON.",
+    ),
+]
+
 
 def conform(
     framework: Annotated[
         list[str],
         typer.Option(metavar="NAME", help="An installed one; may be given several times."),
     ],
-    python: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=PATH",
-            help="Interpreter of a framework that runs in one of its own; or EVSIM_<NAME>_PYTHON.",
-        ),
-    ] = None,
+    python: Interpreters = None,
     json: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the rows as JSON.")
     ] = None,
     html: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write a page, the frameworks side by side."),
+    ] = None,
+    beside: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="JSON on record, whose other frameworks are written too."
+        ),
     ] = None,
     against: Annotated[
         Path | None,
@@ -54,17 +62,20 @@ def conform(
     for name in framework:
         answer.adapter_of(name)
     known = None if against is None else record.read(against, framework)
-    answers = []
+    others = {} if beside is None else record.read(beside)
+    answers: list[answer.Answer] = []
     for name in framework:
         with bar("asking") as progress:
             answers.append(answer.conform(name, progress))
         table.print_table(answers[-1], _console())
+    answers = record.merged(others, answers)
     if json is not None:
         _write(json, [one.as_json() for one in answers])
     if html is not None:
         page.write_html(answers, html)
     if known is not None:
-        changed = [words for one in answers for words in record.changes(known[one.framework], one)]
+        asked = [one for one in answers if one.framework in framework]
+        changed = [words for one in asked for words in record.changes(known[one.framework], one)]
         for words in changed:
             print(words)
         raise typer.Exit(1 if changed else 0)

@@ -88,12 +88,13 @@ def readings(node: Any, x: np.ndarray, dt: float, first: str = "") -> list[Decla
         What it receives.
     dt : float
     first : str
-        Framework whose own discretisation comes first.
+        Framework whose own discretisation comes first; Euler's are next.
     """
     spiking = as_spiking(node)
     flat = x.reshape(*x.shape[:2], -1)
-    names = sorted(adapters.names(), key=lambda name: not name.startswith(f"{first}."))
-    found = (_reading(adapters.model(name), spiking, flat, dt) for name in names)
+    models = [adapters.model(name) for name in adapters.names()]
+    models.sort(key=lambda m: (not m.name.startswith(f"{first}."), m.semantics.decay != "euler"))
+    found = (_reading(model, spiking, flat, dt) for model in models)
     return [d for d in found if d is not None]
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from validation.conform.answer import Answer
+from validation.conform.rows import Row
 
 
-def read(path: Path, frameworks: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+def read(path: Path, frameworks: Sequence[str] = ()) -> dict[str, Mapping[str, Any]]:
     """The answers in a file that `evsim conform --json` wrote, by framework.
 
     Raises
@@ -23,7 +24,7 @@ def read(path: Path, frameworks: Sequence[str]) -> dict[str, Mapping[str, Any]]:
         listed = found if isinstance(found, list) else [found]
         known = {one["framework"]: one for one in listed}
         for one in listed:
-            _rows(one["rows"]), str(one["version"])
+            [Row(**row) for row in one["rows"]], str(one["version"])
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{path} holds no answers of evsim conform: {error!r}") from error
     for name in frameworks:
@@ -35,6 +36,15 @@ def read(path: Path, frameworks: Sequence[str]) -> dict[str, Mapping[str, Any]]:
 def _rows(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str, str], tuple[str, list[str]]]:
     keys = ("kind", "subject", "variant")
     return {tuple(str(r[k]) for k in keys): (r["verdict"], list(r["cause"])) for r in rows}  # type: ignore[misc]
+
+
+def merged(known: Mapping[str, Mapping[str, Any]], answers: Sequence[Answer]) -> list[Answer]:
+    """Answers on record, with new ones in the place of those of the same framework or behind."""
+    old = {
+        name: Answer(name, one["version"], [Row(**row) for row in one["rows"]])
+        for name, one in known.items()
+    }
+    return list({**old, **{one.framework: one for one in answers}}.values())
 
 
 def changes(known: Mapping[str, Any], now: Answer) -> Iterator[str]:
