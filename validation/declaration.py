@@ -47,7 +47,9 @@ class Declaration:
     analog: bool = False
 
 
-def alone(framework: str, model: str, arguments: Mapping[str, Any], dt: float | None) -> Declaration:
+def alone(
+    framework: str, model: str, arguments: Mapping[str, Any], dt: float | None
+) -> Declaration:
     """One layer without weights, made from arguments of the framework's own."""
     layer = {"model": model, "arguments": dict(arguments), "sources": []}
     return Declaration(framework, {"dt": dt, "layers": {"neurons": layer}}, {}, "neurons")

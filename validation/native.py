@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class Native:
@@ -63,6 +65,8 @@ def _changed(make: Callable[..., Any], base: Mapping[str, Any], name: str, value
 
 def words(value: Any) -> str:
     """A value in a few characters."""
+    if isinstance(value, np.ndarray):
+        return f"{float(value):g}" if value.size == 1 else "per neuron"
     if hasattr(value, "numel"):
         return f"{float(value):g}" if value.numel() == 1 else "per neuron"
     if isinstance(value, float | int | str | bool) or value is None:

@@ -191,7 +191,7 @@ class Peer:
         return output_of(model, manifest, arrays)
 
     def through(self, call: str, graph: Any, dt: float, x: Array) -> Array:
-        """Output of a NIR graph that the framework reads itself, by its adapter's function there."""
+        """Output of a NIR graph that the framework reads itself, in its adapter's `call` there."""
         import nir
 
         with tempfile.TemporaryDirectory() as folder:

@@ -125,6 +125,11 @@ def run(manifest: dict[str, Any], arrays: dict[str, Array]) -> Any:
     observed: dict[str, Array] = {}
     for name, layer in layers.items():
         observed |= {f"{name}/{k}": a for k, a in layer.observed(nest, steps, samples).items()}
+    for name in layers:
+        for source, weight in links(manifest, arrays, name):
+            sent = np.zeros_like(observed[f"{source['node']}/spikes"])
+            sent[source["delay"] :] = observed[f"{source['node']}/spikes"][: -source["delay"]]
+            observed[f"{name}/input_current"] += sent @ weight.T
     return PEER.answered(manifest, arrays, observed)
 
 

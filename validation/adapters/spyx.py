@@ -126,7 +126,7 @@ def run(manifest: dict[str, Any], arrays: dict[str, Array]) -> Any:
     for key in ("alpha", "beta"):
         if hasattr(neuron, key):
             arrays[f"layers/{name}/params.{key}"] = np.asarray(getattr(neuron, key)[...])
-    arrays[f"layers/{name}/params.threshold"] = np.float32(neuron.threshold)
+    arrays[f"layers/{name}/params.threshold"] = np.asarray(neuron.threshold, np.float32)
     entry |= next(m.semantics for m in MODELS if m.name == entry["model"]).manifest()
     entry |= {"reset_detached": False, "surrogate": _surrogate(given)}
     return PEER.answered(
