@@ -18,8 +18,8 @@ and moves events by a step, if its order is one, or by what its order leaves of 
     L = \frac{2}{\epsilon} \left(\frac{dt}{\tau}\right)^p, \qquad
     \delta = dt \left(\frac{dt}{\tau}\right)^{p-1}.                        \tag{2}
 
-(1) is of first order: what it says is used up to `LINEAR` times itself, and only where every
-decision of the run is `CLEAR` of it.
+(1) is of first order: what it says is used up to `LINEAR` times itself (once, for what promises
+the same bits), and only where every decision of the run is `CLEAR` of it.
 """
 
 from __future__ import annotations
@@ -57,6 +57,16 @@ class Accuracy:
     dt: float = 0.0
     order: int = 1
     bits: bool = False
+
+    @property
+    def exact(self) -> bool:
+        """Whether laws may be held to the last bit, and the bound to what it says."""
+        return self.bits and self.dt == 0.0
+
+    @property
+    def linear(self) -> float:
+        """Up to how many times itself the first-order bound is used."""
+        return 1.0 if self.exact else LINEAR
 
     def allowed(self, case: Case) -> tuple[float, float]:
         """(L, jitter in s) of (1) for a case."""

@@ -127,6 +127,11 @@ class Case:
         """A population by name."""
         return next(layer for layer in self.layers if layer.name == name)
 
+    def cyclic(self) -> bool:
+        """Whether a population hears one that is not before it."""
+        place = {x.name: k for k, x in enumerate(self.layers)}
+        return any(place.get(w.pre, -1) >= place[w.post] for w in self.wires)
+
     def arrivals(self) -> int:
         """How many arrivals come from outside."""
         fan = {name: 0 for name in self.sizes}
@@ -143,9 +148,22 @@ class Case:
         """With some parameters of every population set."""
         return self.each_layer(lambda x: replace(x, params={**x.params, **values}))
 
+    def with_refractory(self, mode: str) -> Case:
+        """With that kind of refractoriness, in models that know several."""
+        if mode == "clamp":
+            return self
+        return self.each_layer(
+            lambda x: x if x.kind == "qif" else replace(x, params={**x.params, "refractory": mode})
+        )
+
     def with_spikes(self, change: Callable[[float, int], tuple[float, int]]) -> Case:
         """With every input spike mapped."""
         spikes = {k: tuple(change(t, u) for t, u in train) for k, train in self.spikes.items()}
+        return replace(self, spikes=spikes)
+
+    def with_some(self, wanted: Callable[[float, int], bool]) -> Case:
+        """With some of the input spikes only."""
+        spikes = {k: tuple(e for e in train if wanted(*e)) for k, train in self.spikes.items()}
         return replace(self, spikes=spikes)
 
     def __repr__(self) -> str:

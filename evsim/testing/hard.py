@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from evsim.testing.accuracy import CLEAR, EPS, LINEAR
+from evsim.testing.accuracy import CLEAR, EPS
 from evsim.testing.case import Case, Layer, Wire, source
 from evsim.testing.judge import both
 from evsim.testing.subject import Broken, NotApplicable, Subject, Unclear
@@ -51,7 +51,7 @@ def check_hard(id: str, subject: Subject) -> None:
         raise NotApplicable(str(reason)) from reason
     except Broken as broken:
         raise Broken(_words(hard, case, str(broken))) from broken
-    what = _compare(run, hi, lo, factor, jitter)
+    what = _compare(run, hi, lo, subject.accuracy.linear * factor, factor, jitter)
     if what:
         times = np.array([s.hi for s in run.spikes])
         rows = both((times, times), (hi, lo), ("the exact solution", "the answer"))
@@ -73,7 +73,9 @@ def _first_doubt(run: Run, factor: float) -> int | None:
     return 1 if run.ties else None
 
 
-def _compare(run: Run, hi: np.ndarray, lo: np.ndarray, factor: float, jitter: float) -> str:
+def _compare(
+    run: Run, hi: np.ndarray, lo: np.ndarray, most: float, factor: float, jitter: float
+) -> str:
     """What is wrong, or an empty string; nothing is asked after a decision in doubt."""
     doubt = _first_doubt(run, factor)
     end, spikes = math.inf, run.spikes
@@ -84,7 +86,7 @@ def _compare(run: Run, hi: np.ndarray, lo: np.ndarray, factor: float, jitter: fl
     for k, spike in enumerate(spikes):
         if k >= hi.size:
             return f"spike {k} at {spike.hi!r} is missing."
-        allowed = LINEAR * factor * spike.bound + jitter + 2.0**-51 * spike.hi
+        allowed = most * spike.bound + jitter + 2.0**-51 * spike.hi
         error = abs((float(hi[k]) - spike.hi) + (float(lo[k]) - spike.lo))
         if error > allowed:
             return f"spike {k} is off by {error:.3g}; {allowed:.3g} is allowed."

@@ -49,6 +49,19 @@ def same(
                 raise Broken(what + both(one, two, names))
 
 
+def together(
+    first: Trains,
+    second: Trains,
+    most: float,
+    names: tuple[str, str],
+    *,
+    shift: float = 0.0,
+) -> None:
+    """Refuse two answers of which any spike differs by more than `most`."""
+    allowed = {name: [np.full(hi.size, most) for hi, _ in units] for name, units in first.items()}
+    same(first, second, [Truth(first, allowed)], names, shift=shift)
+
+
 def _fitting(slack: np.ndarray, size: int) -> np.ndarray | float:
     """What is allowed beside each of `size` spikes, whether or not the truth has as many."""
     return slack if slack.size == size else float(slack.max(initial=0.0))

@@ -94,6 +94,20 @@ class Law:
             raise NotApplicable(f"{self.id} is for {what} simulators")
         _search(self, subject, chosen, examples or self.examples, seconds)
 
+    def near(
+        self, simulator: Any, case: Case, *, kind: str | None = None, examples: int = 3
+    ) -> None:
+        """Try the law on one case, with what else it takes being generated.
+
+        Raises
+        ------
+        Broken
+        NotApplicable
+            If the law generates cases of its own only, or the simulator could decide nothing.
+        """
+        subject = as_subject(simulator)
+        _search(self, subject, kind or self.kinds[0], examples, SHRINK_SECONDS, case)
+
     def one(self, simulator: Any, *arguments: Any, accuracy: Accuracy | None = None) -> None:
         """Try the law on one case.
 
@@ -135,7 +149,29 @@ class _Enough(BaseException):
     """Ends a search for smaller cases; nobody takes it for a failure."""
 
 
-def _search(law: Law, subject: Subject, kind: str, examples: int, seconds: float) -> None:
+def _arguments(law: Law, subject: Subject, kind: str, given: Case | None) -> st.SearchStrategy:
+    """What a law is called with: its cases, in every refractoriness that the subject knows."""
+
+    def mapped(drawn: tuple[tuple, str]) -> tuple:
+        (first, *rest), mode = drawn
+        if given is not None:
+            if not isinstance(first, Case):
+                raise NotApplicable(f"{law.id} generates all that it takes")
+            first = given
+        parts = (first, *rest)
+        return tuple(x.with_refractory(mode) if isinstance(x, Case) else x for x in parts)
+
+    return st.tuples(law.cases(kind), st.sampled_from(subject.refractory)).map(mapped)
+
+
+def _search(
+    law: Law,
+    subject: Subject,
+    kind: str,
+    examples: int,
+    seconds: float,
+    case: Case | None = None,
+) -> None:
     """Hypothesis over the law's cases, its shrinking cut short after a while.
 
     While it shrinks, Hypothesis tries smaller cases than the smallest that broke the law: the
@@ -164,7 +200,7 @@ def _search(law: Law, subject: Subject, kind: str, examples: int, seconds: float
         report_multiple_bugs=False,
         phases=(Phase.generate, Phase.shrink),
         suppress_health_check=list(HealthCheck),
-    )(given(law.cases(kind))(test))
+    )(given(_arguments(law, subject, kind, case))(test))
     with contextlib.suppress(Broken, Unsatisfiable, _Enough):
         run()
     if broken:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 from hypothesis import assume
 from hypothesis import strategies as st
 
@@ -127,7 +129,67 @@ def neurons(draw, kind: str = "lif", *, least: int = 0, **how) -> Case:
     return alone(kind, values, [(t, w * unit) for t, w in draw(trains(least))])
 
 
+#: What numbers are equal, or zero, or just enough in: parameters that differ from 10, 4, 1, 0,
+#: and arrivals in units of what lifts the voltage by about one.
+DEGENERATE: tuple[tuple[dict, Events], ...] = (
+    ({"tau_syn": 10.0}, [(0.0, 4.0), (0.0, -1.0), (2.0, 3.0), (2.0, 3.0)]),  # one instant
+    ({"bias": 1.0, "t_ref": 0.5}, [(1.0, 0.5), (3.0, 0.0)]),  # at threshold at rest
+    ({"bias": 1.25, "reset": "subtract"}, [(1.0, -6.0), (1.0, 0.25)]),  # a dip, then the bias
+    ({"tau_syn": 5.0, "v_th": 10.0}, [(0.0, 40.0)]),  # an exact graze of a `LIF`
+    ({"t_ref": 1.0, "reset": "subtract"}, [(1.0, 11.9), (1.5, 12.1)]),  # a burst
+    ({"reset": "subtract", "v_reset": 0.25}, [(1.0, 3.0), (1.0, 0.5)]),  # jumps at one instant
+    ({"bias": 1.25, "t_ref": 1.0}, [(0.0, 2.0), (0.0, -2.0)]),  # that cancel
+    ({"tau_syn": 25.0, "t_ref": 0.7, "v_reset": 0.4}, [(0.5, 8.0)]),  # a slow synapse
+    ({"bias": 1.3, "v_reset": -0.2, "reset": "subtract"}, [(1.0, 2.9)]),
+)
+
+
+def degenerate(kind: str) -> list[Case]:
+    """`DEGENERATE` as cases of a model, with what it has of these parameters."""
+    found = []
+    for changed, events in DEGENERATE:
+        values: dict[str, Any] = {"v_reset": 0.0, "t_ref": 0.0, "bias": 0.0, "v_th": 1.0}
+        values["reset"] = "value"
+        values |= {"tau_mem": 10.0, "tau_syn": 4.0, "v_leak": 0.0, **changed}
+        if kind == "qif":
+            kept = {name: values[name] for name in ("t_ref", "bias")}
+            values = {"tau": 10.0, "v_reset": values["v_reset"] - 1.0, **kept}
+        if kind in CHARGED:
+            values["bias"] /= 10.0
+            del values["tau_mem"], values["v_leak"]
+        syn = values.pop("tau_syn", 1.0)
+        if kind in ("lif", "alpha", "adaptive", "if_exp"):
+            values["tau_syn"] = syn
+        elif kind == "mixed":
+            values["tau_syn"] = dict(zip(TYPES, (syn, 2 * syn, 10.0), strict=True))
+        if kind == "adaptive":
+            values |= {"tau_th": 30.0, "jump_th": 0.5}
+        unit = 1.0 if kind in ("lif", "mixed", "adaptive") else unit_weight(kind, values)
+        found.append(alone(kind, values, [(t, w * unit) for t, w in events]))
+    return found
+
+
 # -------------------------------------------------------------------------------- networks
+
+
+def busy(seed: int, n: int = 12, m: int = 6, count: int = 150) -> Case:
+    """A recurrent network of `LIF` that fires all the time, each synapse with its own delay.
+
+    No oracle could follow it: for laws that compare runs with one another to the last bit.
+    """
+    rng, until = np.random.default_rng(seed), 0.2
+    values = {"tau_mem": 2.0**-6, "tau_syn": 2.0**-8, "t_ref": 1e-3, "v_th": 1.0, "bias": 0.5}
+    inside = rng.normal(-0.3, 0.8, (n, n)), rng.uniform(1e-4, 4e-3, (n, n))
+    outside = rng.normal(1.5, 1.5, (m, n)), rng.uniform(0.0, 2e-3, (m, n))
+    times, units = np.sort(rng.uniform(0, until, count)), rng.integers(0, m, count)
+
+    def wire(pre: str, arrays) -> Wire:
+        weight, delay = (tuple(map(tuple, x.tolist())) for x in arrays)
+        return Wire(pre, "p", weight, delay)
+
+    spikes = {"in": tuple(zip(times.tolist(), units.tolist(), strict=True))}
+    layers, wires = (Layer("p", n, "lif", values),), (wire("in", outside), wire("p", inside))
+    return Case(layers, wires, spikes, {"in": m}, until)
 
 
 @st.composite

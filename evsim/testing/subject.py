@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,6 +57,12 @@ class Subject:
     resume : callable, optional
         `resume(network, inputs, until, later, end)`: the run to `until`, then with the later
         inputs on to `end`; the answer of the whole.
+    start : callable, optional
+        `start(network, inputs, until, voltages)`: the run from a voltage for every population.
+    refractory : tuple of str, optional
+        What `Network` may ask of a refractory membrane: "clamp", "hold_fire", "block_input".
+    patience : float, optional
+        Processor time of one answer, after which a law is broken [s]; where signals can tell.
     gradient : callable, optional
         See `evsim.testing.laws.gradients`.
     """
@@ -61,6 +71,9 @@ class Subject:
     accuracy: Accuracy = field(default_factory=Accuracy)
     batch: Callable | None = None
     resume: Callable | None = None
+    start: Callable | None = None
+    refractory: tuple[str, ...] = ("clamp",)
+    patience: float = 30.0
     gradient: Callable | None = None
     refused: int = 0  # cases that it does not implement
     ran: int = 0
@@ -74,7 +87,12 @@ class Subject:
     def guarded(self, case: Case, call: Callable[[], Any]) -> Answer:
         """The answer of a call; an exception other than NotImplementedError breaks every law."""
         try:
-            raw = call()
+            with _limited(self.patience):
+                raw = call()
+        except _TooLong:
+            raise Broken(
+                f"the simulator has not answered after {self.patience:g} s of processor time"
+            ) from None
         except NotImplementedError as reason:
             self.refused += 1
             raise Unclear(f"not implemented: {reason}") from reason
@@ -87,6 +105,30 @@ class Subject:
         """Membrane voltage, if its answers know it."""
         known = getattr(answer.raw, "voltage", None)
         return None if known is None else np.asarray(known(name, unit, t))
+
+
+class _TooLong(BaseException):
+    """Raised inside a simulator that does not end."""
+
+
+@contextmanager
+def _limited(seconds: float) -> Iterator[None]:
+    """Interrupt what takes longer; in the main thread, where there is such a timer."""
+    timed = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
+    if not timed or seconds == math.inf or signal.getitimer(signal.ITIMER_PROF)[0]:
+        yield
+        return
+
+    def end(*_):
+        raise _TooLong
+
+    before = signal.signal(signal.SIGPROF, end)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0.0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def as_subject(simulator: Any, accuracy: Accuracy | None = None) -> Subject:

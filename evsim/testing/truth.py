@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 
 import evsim
-from evsim.testing.accuracy import CLEAR, EPS, LINEAR, Accuracy
+from evsim.testing.accuracy import CLEAR, EPS, Accuracy
 from evsim.testing.case import Case, Layer
 from evsim.testing.subject import Trains, Unclear, trains_of
 from reference.networks import Synapse
@@ -125,8 +125,8 @@ def _by_oracle(case: Case, accuracy: Accuracy) -> Truth:
             run = next(waiting)
             _check_clear(run, factor, case.until)
             hi = np.array([s.hi for s in run.spikes])
-            slack = np.array([LINEAR * factor * s.bound for s in run.spikes])
-            slack = slack if accuracy.bits and accuracy.dt == 0.0 else slack + jitter
+            slack = np.array([accuracy.linear * factor * s.bound for s in run.spikes])
+            slack = slack if accuracy.exact else slack + jitter
             trains[layer.name].append((hi, np.array([s.lo for s in run.spikes])))
             allowed[layer.name].append(slack + _stored(hi, accuracy))
     truth = Truth(trains, allowed, runs)

@@ -1,7 +1,7 @@
 """The laws: each a statement with its proof, called with somebody's simulator."""
 
 from evsim.testing.law import LAWS, Law
-from evsim.testing.laws import forces, limits, parts, scales, truths  # noqa: F401
+from evsim.testing.laws import charge, forces, limits, parts, scales, truths  # noqa: F401
 from evsim.testing.laws.gradients import GRADIENT_LAWS
 
 __all__ = ["GRADIENT_LAWS", "LAWS", "Law"]

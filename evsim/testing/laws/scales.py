@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from evsim.testing.case import KINDS, Case, scaled
-from evsim.testing.judge import same, same_bits
+from evsim.testing.case import CHARGED, KINDS, Case, scaled
+from evsim.testing.judge import same, same_bits, together
 from evsim.testing.law import law
 from evsim.testing.strategies import dyadic, networks, neurons
-from evsim.testing.subject import Subject
+from evsim.testing.subject import Answer, NotApplicable, Subject
 from evsim.testing.truth import truth_of
 
 LEAKY = ("lif", "mixed", "alpha", "adaptive", "delta")
@@ -18,10 +18,11 @@ SCALED = ("lif", *(k for k in KINDS if k != "lif"))
 
 
 def some(kind: str, **how) -> st.SearchStrategy[Case]:
-    """Single neurons, and small networks of the models that the oracle knows."""
+    """Single neurons, and small networks, with cycles too, of the models that the oracle knows."""
     if kind not in ("lif", "delta", "if"):
         return neurons(kind, **how)
-    return st.one_of(neurons(kind, **how), networks(kind, **how))
+    nets = networks(kind, **how), networks(kind, recurrent=True, **how)
+    return st.one_of(neurons(kind, **how), neurons(kind, **how), *nets)
 
 
 def pairs(*strategies: st.SearchStrategy) -> st.SearchStrategy[tuple]:
@@ -41,19 +42,28 @@ shifts = st.one_of(dyadic, st.sampled_from([2.0**k for k in (9, 12, 14)]))
     clock=None,
 )
 def p1(subject: Subject, case: Case, shift: float) -> None:
-    """From rest only: a neuron that drives itself has a clock of its own."""
+    """From rest only: a neuron that drives itself has a clock of its own.
+
+    Where the same bits are promised, one neuron sees the same numbers between its events, and
+    only the stamps of its spikes round: once each, to 2**-103 of the time.
+    """
     moved = replace(case.with_spikes(lambda t, u: (t + shift, u)), until=case.until + shift)
     truths = truth_of(case, subject.accuracy), truth_of(moved, subject.accuracy)
     base, later = subject.run(case).trains, subject.run(moved).trains
-    same(base, later, truths, ("the run", f"the run with all input {shift} later"), shift=shift)
+    names = ("the run", f"the run with all input {shift} later")
+    same(base, later, truths, names, shift=shift)
+    if subject.accuracy.exact and len(case.layers) == 1 == case.layers[0].n and not case.cyclic():
+        stamps = (base["p"][0][0].size + 1) * 2.0**-103 * moved.until
+        together(base, later, stamps, names, shift=shift)
 
 
 def _scaling(subject: Subject, case: Case, other: Case, c: float, words: str) -> None:
     """The other run's times are `c` times those of the first."""
-    truths = truth_of(case, subject.accuracy), truth_of(other, subject.accuracy)
-    base, found = subject.run(case).trains, subject.run(other).trains
     names = ("the run", words)
-    if subject.accuracy.bits:
+    if not subject.accuracy.exact:
+        truths = truth_of(case, subject.accuracy), truth_of(other, subject.accuracy)
+    base, found = subject.run(case).trains, subject.run(other).trains
+    if subject.accuracy.exact:  # even where a decision is open: it is the same one
         same_bits(base, found, names, c)
     else:
         # What the first may be off grows with the times; dividing the second compares both.
@@ -96,22 +106,43 @@ def p3(subject: Subject, case: Case, power: int) -> None:
     "P4",
     "Adding a constant to every level (leak, threshold, reset) changes no spike time.",
     "Only differences of voltages enter the equations.",
-    lambda kind: pairs(some(kind), st.sampled_from([0.5, -3.0, 64.0])),
-    kinds=LEAKY,
+    lambda kind: pairs(
+        neurons(kind) if kind in CHARGED else some(kind),
+        st.sampled_from([0.5, -3.0, 64.0, 0.375, 100.0, 0.1]),
+    ),
+    kinds=(*LEAKY, *CHARGED),
     clock=None,
 )
 def p4(subject: Subject, case: Case, by: float) -> None:
-    """Levels relative to rest may be rounded once more."""
+    """Levels relative to rest may be rounded once more.
+
+    What does not leak starts at zero, not at rest: it is started where the levels are.
+    """
 
     def raised(x):
-        values = {"v_th": 1.0, "v_leak": 0.0, "v_reset": 0.0, **x.params}
-        more = {n: _plus(values[n], by) for n in ("v_th", "v_leak", "v_reset")}
+        leak = {} if x.kind in CHARGED else {"v_leak": 0.0}
+        values = {"v_th": 1.0, **leak, "v_reset": 0.0, **x.params}
+        more = {n: _plus(values[n], by) for n in ("v_th", *leak, "v_reset")}
         return replace(x, params={**values, **more})
 
-    other = case.each_layer(raised)
-    truths = truth_of(case, subject.accuracy), truth_of(other, subject.accuracy)
-    base, found = subject.run(case).trains, subject.run(other).trains
-    same(base, found, truths, ("the run", f"the run with all levels {by} higher"))
+    other, names = case.each_layer(raised), ("the run", f"the run with all levels {by} higher")
+    if case.layers[0].kind in CHARGED:
+        more = subject.accuracy.roundings * (2.0 + abs(by))  # voltages are that much larger
+        truths = [truth_of(case, replace(subject.accuracy, roundings=more))]
+        found = _started(subject, other, by).trains
+    else:
+        truths = [truth_of(x, subject.accuracy) for x in (case, other)]
+        found = subject.run(other).trains
+    same(subject.run(case).trains, found, truths, names)
+
+
+def _started(subject: Subject, case: Case, v: float) -> Answer:
+    """The answer from a voltage of all neurons."""
+    start = subject.start
+    if start is None:
+        raise NotApplicable("the simulator starts at zero")
+    voltages = {x.name: v for x in case.layers}
+    return subject.guarded(case, lambda: start(*case.problem(), voltages))
 
 
 def _plus(value, by: float):
