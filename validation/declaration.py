@@ -8,7 +8,7 @@ The program that runs it needs this file, `validation.model` and NumPy; reading 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,14 @@ def alone(
     """One layer without weights, made from arguments of the framework's own."""
     layer = {"model": model, "arguments": dict(arguments), "sources": []}
     return Declaration(framework, {"dt": dt, "layers": {"neurons": layer}}, {}, "neurons")
+
+
+def behind(model: Declaration, weight: Array) -> Declaration:
+    """One layer alone, as one that hears the input through weights [n, n_in]."""
+    layer = model.manifest["layers"][model.output]
+    heard = {**layer, "sources": [{"node": "input", "delay": 0}]}
+    manifest = {**model.manifest, "layers": {model.output: heard}}
+    return replace(model, manifest=manifest, arrays={f"layers/{model.output}/weight": weight})
 
 
 def of_graph(framework: str, models: Sequence[Model], graph: Any, dt: float) -> Declaration:

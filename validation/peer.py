@@ -192,16 +192,16 @@ class Peer:
 
     def through(self, call: str, graph: Any, dt: float, x: Array) -> Array:
         """Output of a NIR graph that the framework reads itself, in its adapter's `call` there."""
-        import nir
-
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, "graph.nir")
-            nir.write(path, graph)
-            data = np.frombuffer(path.read_bytes(), np.uint8)
+        arrays = {"graph.nir": graph_as_array(graph), "input": x}
         try:
-            return self.ask(call, {"dt": dt}, {"graph.nir": data, "input": x})[1]["output"]
+            return self.ask(call, {"dt": dt}, arrays)[1]["output"]
         except PeerError as error:
             return _not_a_number(error, x)
+
+    def asked_of(self, call: str, model: Declaration, dt: float, x: Array) -> dict[str, Array]:
+        """Arrays that the adapter's `call` there makes of a model and its input."""
+        manifest = {**self._manifest(model, x), "dt": dt}
+        return self.ask(call, manifest, {**model.arrays, "input": x})[1]
 
     def sent(self, graph_output: Any) -> tuple[dict[str, Any], dict[str, Array]]:
         """There: the output [T, B, ...] of a graph."""
@@ -240,8 +240,18 @@ class Peer:
         return {**manifest, "provenance": self._provenance()}, found
 
 
+def graph_as_array(graph: Any) -> Array:
+    """A NIR graph as the bytes of its file."""
+    import nir
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "graph.nir")
+        nir.write(path, graph)
+        return np.frombuffer(path.read_bytes(), np.uint8)
+
+
 def graph_of(arrays: Mapping[str, Array]) -> Any:
-    """There: the NIR graph that was sent."""
+    """The NIR graph that was sent."""
     import nir
 
     with tempfile.TemporaryDirectory() as folder:

@@ -91,6 +91,9 @@ def test_the_commands_know_it(installed, tmp_path, capsys, monkeypatch):
     out.write_text(json.dumps([older, {**answer, "rows": []}]))
     assert cli.main([*asked, "--beside", str(out), "--json", str(out)]) == 0
     assert json.loads(out.read_text()) == [older, answer]
+    assert cli.main(["conform", "--beside", str(out), "--json", str(tmp_path / "b.json")]) == 0
+    assert json.loads((tmp_path / "b.json").read_text()) == [older, answer]
+    assert cli.main(["conform"]) == 2
     capsys.readouterr()
     assert cli.main([*asked, "--against", str(out)]) == 0
     answer["rows"][0] |= {"verdict": "deviating", "cause": ["dt"]}

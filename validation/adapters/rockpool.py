@@ -21,8 +21,8 @@ import numpy as np
 from validation.adapters.sinabs import MODELS as LIKE
 from validation.declaration import alone, external
 from validation.model import Array
-from validation.native import Native
-from validation.peer import Peer, graph_of
+from validation.native import Native, Traveller
+from validation.peer import Peer, graph_as_array, graph_of
 
 PEER = Peer("rockpool", "rockpool", "rockpool torch nir nirtorch", __file__)
 _SOFT = LIKE[0].semantics.updated({"input_gain": "1"})
@@ -40,6 +40,28 @@ def imported(graph: Any, dt: float, x: Array) -> Array:
     It takes no step: that of a neuron follows from its r.
     """
     return PEER.through("from_nir", graph, dt, x)
+
+
+def exported(model: Any, dt: float, x: Array) -> Any:
+    """What its exporter makes of a layer behind weights."""
+    return graph_of(PEER.asked_of("to_nir", model, dt, x))
+
+
+def played(model: Any, x: Array) -> Array:
+    """Output of a layer behind weights, from rest."""
+    return PEER.asked_of("play", model, model.manifest["dt"], x)["output"]
+
+
+def travellers() -> Iterator[Traveller]:
+    """`LIFTorch` with one time constant for all."""
+
+    def of(**arguments: Any) -> Any:
+        return lambda n: _neuron(**arguments)
+
+    yield Traveller("LIFTorch", "", of())
+    yield Traveller("LIFTorch", "tau_mem=0.01 tau_syn=0.005", of(tau_mem=0.01, tau_syn=0.005))
+    yield Traveller("LIFTorch", "bias=0.05", of(bias=0.05))
+    yield Traveller("LIFTorch", "dt=0.1 ms", of(dt=1e-4), 1e-4)
 
 
 def natives() -> Iterator[Native]:
@@ -103,6 +125,35 @@ def from_nir(manifest: Any, arrays: dict[str, Array]) -> Any:
     while isinstance(out, tuple):
         out = out[0]
     return PEER.sent(out.detach().transpose(0, 1).numpy())
+
+
+def to_nir(manifest: dict[str, Any], arrays: dict[str, Array]) -> Any:
+    """A layer behind weights through its exporter."""
+    _rockpool()
+    from rockpool.nn.modules.torch import nir
+
+    model, _ = _sequential(manifest, arrays)
+    graph = nir.to_nir(model)
+    return PEER.sent(0.0)[0], {"graph.nir": graph_as_array(graph)}
+
+
+def play(manifest: dict[str, Any], arrays: dict[str, Array]) -> Any:
+    """Output of a layer behind weights."""
+    model, x = _sequential(manifest, arrays)
+    return PEER.sent(model(x)[0].detach().transpose(0, 1).numpy())
+
+
+def _sequential(manifest: dict[str, Any], arrays: dict[str, Array]) -> tuple[Any, Any]:
+    import torch
+
+    module = _rockpool()
+    from rockpool.nn.combinators import Sequential
+
+    ((name, entry),) = manifest["layers"].items()
+    weight = torch.as_tensor(arrays[f"layers/{name}/weight"], dtype=torch.float)
+    linear = module.LinearTorch(tuple(weight.T.shape), weight=weight.T.contiguous(), has_bias=False)
+    neuron = _made(weight.shape[0], manifest["dt"], entry["arguments"])
+    return Sequential(linear, neuron), torch.as_tensor(arrays["input"]).transpose(0, 1)
 
 
 def run(manifest: dict[str, Any], arrays: dict[str, Array]) -> Any:

@@ -21,8 +21,8 @@ import numpy as np
 from validation.adapters.snntorch import MODELS as LIKE
 from validation.declaration import alone, external, params_of
 from validation.model import Array, Semantics
-from validation.native import Native
-from validation.peer import Peer, graph_of
+from validation.native import Native, Traveller
+from validation.peer import Peer, graph_as_array, graph_of
 
 PEER = Peer("spyx", "spyx", "spyx nir", __file__)
 _LATE = Semantics(reset_timing="next_step", membrane_point="pre_reset")
@@ -48,6 +48,28 @@ def record(model: Any, input: Any, *, dt=None, device=None, cotangent=None):
 def imported(graph: Any, dt: float, x: Array) -> Array:
     """What its importer makes of a NIR graph: its output on `x` [T, B, ...]."""
     return PEER.through("from_nir", graph, dt, x)
+
+
+def exported(model: Any, dt: float, x: Array) -> Any:
+    """What its exporter makes of a layer behind weights."""
+    return graph_of(PEER.asked_of("to_nir", model, dt, x))
+
+
+def played(model: Any, x: Array) -> Array:
+    """Output of a layer behind weights, from rest, one step late."""
+    return PEER.asked_of("play", model, 1.0, x)["output"]
+
+
+def travellers() -> Iterator[Traveller]:
+    """Its neurons, with one decay for all."""
+
+    def of(kind: str, **arguments: Any) -> Any:
+        return lambda n: alone("spyx", f"spyx.{kind}", arguments, None)
+
+    yield Traveller("IF", "", of("IF"))
+    yield Traveller("LIF", "beta=0.875", of("LIF", beta=0.875))
+    yield Traveller("LIF", "beta=0.875 threshold=0.5", of("LIF", beta=0.875, threshold=0.5))
+    yield Traveller("CuBaLIF", "alpha=0.5 beta=0.875", of("CuBaLIF", alpha=0.5, beta=0.875))
 
 
 def natives() -> Iterator[Native]:
@@ -90,6 +112,37 @@ def from_nir(manifest: Any, arrays: dict[str, Array]) -> Any:
 
     _, out = nir.from_nir(graph_of(arrays), jnp.asarray(arrays["input"]), dt=manifest["dt"])
     return PEER.sent(out)
+
+
+def to_nir(manifest: dict[str, Any], arrays: dict[str, Array]) -> Any:
+    """A layer behind weights through its exporter."""
+    from spyx import nir
+
+    model = _sequential(manifest, arrays)
+    n_in, n = (np.array([k]) for k in (arrays["input"].shape[2], model.layers[-1].hidden_shape[0]))
+    graph = nir.to_nir(model, {"input": n_in}, {"output": n}, dt=manifest["dt"])
+    return PEER.sent(0.0)[0], {"graph.nir": graph_as_array(graph)}
+
+
+def play(manifest: dict[str, Any], arrays: dict[str, Array]) -> Any:
+    """Output of a layer behind weights."""
+    import jax.numpy as jnp
+    from spyx import nn
+
+    return PEER.sent(nn.run(_sequential(manifest, arrays), jnp.asarray(arrays["input"]))[0])
+
+
+def _sequential(manifest: dict[str, Any], arrays: dict[str, Array]) -> Any:
+    import jax.numpy as jnp
+    from flax import nnx
+    from spyx import nn
+
+    ((name, entry),) = manifest["layers"].items()
+    weight = jnp.asarray(arrays[f"layers/{name}/weight"], jnp.float32)
+    linear = nnx.Linear(weight.shape[1], weight.shape[0], use_bias=False, rngs=nnx.Rngs(0))
+    linear.kernel[...] = weight.T
+    kind = entry["model"].partition(".")[2]
+    return nn.Sequential(linear, _made(kind, weight.shape[0], entry["arguments"]))
 
 
 def run(manifest: dict[str, Any], arrays: dict[str, Array]) -> Any:

@@ -18,9 +18,9 @@ Interpreters = Annotated[
 
 def conform(
     framework: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(metavar="NAME", help="An installed one; may be given several times."),
-    ],
+    ] = None,
     python: Interpreters = None,
     json: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the rows as JSON.")
@@ -30,7 +30,7 @@ def conform(
         typer.Option(metavar="FILE", help="Write a page, the frameworks side by side."),
     ] = None,
     beside: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
             metavar="FILE", help="JSON on record, whose other frameworks are written too."
         ),
@@ -57,12 +57,15 @@ def conform(
     from validation.conform import answer, page, record, table
 
     peer.give(python or [])
+    framework = framework or []
+    if not framework and not beside:
+        raise ValueError("nothing is asked: give --framework, or --beside with answers on record")
     for output in (json, html):
         _check_output(output, [] if against is None else [against])
     for name in framework:
         answer.adapter_of(name)
     known = None if against is None else record.read(against, framework)
-    others = {} if beside is None else record.read(beside)
+    others = {name: one for path in beside or [] for name, one in record.read(path).items()}
     answers: list[answer.Answer] = []
     for name in framework:
         with bar("asking") as progress:

@@ -11,6 +11,7 @@ import numpy as np
 from validation.conform.graphs import N_IN, SAMPLES, N, weights
 from validation.conform.rows import Row, refusal
 from validation.conform.search import causes_of
+from validation.declaration import Declaration, behind
 from validation.declared import Declared, declare
 from validation.discrete import check
 from validation.native import Traveller
@@ -53,24 +54,26 @@ def _lively(
     traveller: Traveller, framework: str, adapter: Any, x: np.ndarray
 ) -> tuple[Any, np.ndarray]:
     """A model whose neurons fire, but not in every step, and its output from rest."""
-    import torch
-
     for size in SIZES:
-        linear = torch.nn.Linear(N_IN, N, bias=False)
-        with torch.no_grad():
-            linear.weight.copy_(torch.tensor(weights(32, N, N_IN, size=size)))
-        modules = OrderedDict(fc=linear, neuron=traveller.neuron(N))
-        model = _joined(framework, modules)
+        neuron, weight = traveller.neuron(N), weights(32, N, N_IN, size=size)
+        if isinstance(neuron, Declaration):
+            model: Any = behind(neuron, weight)
+        else:
+            model = _joined(framework, neuron, weight)
         y = np.asarray(adapter.played(model, x))
         if np.mean(y != 0) > 0.05:
             break
     return model, y
 
 
-def _joined(framework: str, modules: OrderedDict[str, Any]) -> Any:
+def _joined(framework: str, neuron: Any, weight: np.ndarray) -> Any:
     """Behind one another, taking single steps where the framework knows both ways."""
     import torch
 
+    linear = torch.nn.Linear(N_IN, N, bias=False)
+    with torch.no_grad():
+        linear.weight.copy_(torch.tensor(weight))
+    modules = OrderedDict(fc=linear, neuron=neuron)
     if framework == "spikingjelly":
         return torch.nn.Sequential(modules)
     return KITS[framework].join(modules)
