@@ -30,6 +30,8 @@ ORACLE = (Path(oracle.__file__), Path(oracle.cells.__file__))
 SOURCES = (*sorted((HERE.parent / "evsim" / "proof").glob("*.py")), *ORACLE)
 DIGITS = 60
 TOLERANCE = 1e-9
+#: Spikes at which a network that excites itself is left.
+MOST = 60
 
 
 def digest(*paths: Path, also: str = "") -> str:
@@ -81,23 +83,27 @@ def exact(x: mpmath.mpf) -> Fraction:
     return Fraction((-1) ** sign * int(mantissa)) * Fraction(2) ** int(exponent)
 
 
-def truth_of(number: int) -> list[tuple[str, int, int]]:
-    """The oracle's spikes, each as (mantissa, exponent of 2, unit)."""
+def truth_of(number: int) -> dict:
+    """The oracle's spikes, each as (mantissa, exponent of 2, unit), and up to when."""
     levels, synapses, inputs, until = made(number)
     with mpmath.workdps(DIGITS):
         numbers = [
             mpmath.mpf(levels[k]) for k in ("tau_mem", "tau_syn", "v_th", "v_reset", "t_ref")
         ]
         cells = [oracle.Cell(*numbers) for _ in synapses]
-        found = oracle.run(oracle.Network(cells, synapses, inputs), until, 400)
-        return [(str(int(t.man)), int(t.exp), int(n)) for t, n in found]
+        found = oracle.run(oracle.Network(cells, synapses, inputs), until, MOST)
+        if len(found) > MOST:
+            until = float(found[-1][0]) * (1.0 - 1e-12)
+        spikes = [(str(int(t.man)), int(t.exp), int(n)) for t, n in found if t <= until]
+        return {"until": until, "spikes": spikes}
 
 
 def check(number: int, truth) -> dict:
     """One network: verdicts, and whether every truth is inside."""
-    levels, synapses, inputs, until = made(number)
-    times = [Fraction(int(man)) * Fraction(2) ** exp for man, exp, _ in truth]
-    units = np.array([n for *_, n in truth], np.int64)
+    levels, synapses, inputs, _ = made(number)
+    until = truth["until"]
+    times = [Fraction(int(man)) * Fraction(2) ** exp for man, exp, _ in truth["spikes"]]
+    units = np.array([n for *_, n in truth["spikes"]], np.int64)
     net, given = network_of(levels, synapses, inputs)
     claim = evsim.Spikes([float(t) for t in times], units)
     order = np.lexsort((units, [float(t) for t in times]))
@@ -181,7 +187,7 @@ def main() -> None:
     options = parser.parse_args()
     options.folder.mkdir(exist_ok=True)
     path, numbers = options.folder / "proofs_truth.json", range(options.count)
-    stamp = digest(*ORACLE, also=inspect.getsource(made) + str(DIGITS))
+    stamp = digest(*ORACLE, also=inspect.getsource(made) + f"{DIGITS} {MOST}")
     truths = kept(path, stamp)
     missing(truths, truth_of, numbers, path, stamp, options.seconds)
     print(f"{len(truths)} networks have been solved with {DIGITS} digits")

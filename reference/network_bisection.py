@@ -50,16 +50,18 @@ class Cell:
             self.u, self.i = self.after(t - self.t)
             self.t = t
 
-    def next_spike(self) -> mpf | None:
-        """When it fires next if nothing else arrives."""
+    def next_spike(self, until: mpf | None) -> mpf | None:
+        """When it fires next, up to the time of its next arrival, if nothing else arrives."""
         start = max(self.t, self.free)
         here = replace(self)
         here.go(start)
         if here.u >= self.theta:
             raise ValueError("a neuron starts above threshold")
-        if here.i <= self.theta:
+        if here.i <= self.theta or (until is not None and until < start):
             return None
         low, high = mpf(0), self.tau_syn * mpmath.log(here.i / self.theta)
+        if until is not None:
+            high = min(high, until - start)
         if here.after(high)[0] < self.theta:
             return None
         for _ in range(mpmath.mp.prec + 10):
@@ -81,18 +83,24 @@ class Network:
 
 
 def run(network: Network, until: float, most: int = 10**6) -> list[tuple[mpf, int]]:
-    """All spikes up to `until`, as (time, neuron), in the precision of mpmath's context.
+    """All spikes up to `until`, as (time, neuron), in the precision of mpmath's context; the
+    first `most + 1` if there are more than `most`.
 
     Raises
     ------
     ValueError
-        If there are more than `most`, or a reset leaves a neuron above threshold.
+        If a reset leaves a neuron above threshold.
     """
     queue = [(mpf(t), k, post, mpf(w)) for k, (t, post, w) in enumerate(network.inputs)]
     heapq.heapify(queue)
     count = len(queue)
     spikes: list[tuple[mpf, int]] = []
-    due: list[mpf | None] = [cell.next_spike() for cell in network.cells]
+
+    def next_of(n: int) -> mpf | None:
+        """Its next spike, as far as the arrivals that are known do not come before."""
+        return network.cells[n].next_spike(min((a[0] for a in queue if a[2] == n), default=None))
+
+    due = [next_of(n) for n in range(len(network.cells))]
     while True:
         first = min(((t, n) for n, t in enumerate(due) if t is not None), default=None)
         arrival = queue[0][0] if queue else None
@@ -105,7 +113,7 @@ def run(network: Network, until: float, most: int = 10**6) -> list[tuple[mpf, in
             cell.u, cell.free = cell.reset, t + cell.t_ref
             spikes.append((t, n))
             if len(spikes) > most:
-                raise ValueError(f"more than {most} spikes")
+                return spikes
             for post, delay, weight in network.synapses[n]:
                 heapq.heappush(queue, (t + mpf(delay), count, post, mpf(weight)))
                 count += 1
@@ -115,4 +123,4 @@ def run(network: Network, until: float, most: int = 10**6) -> list[tuple[mpf, in
             network.cells[n].i += weight
         else:
             return spikes
-        due[n] = network.cells[n].next_spike()
+        due[n] = next_of(n)
