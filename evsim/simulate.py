@@ -37,7 +37,6 @@ from evsim.sweep import (
     GOING,
     Evidence,
     coefficients,
-    guarded,
     longer,
     new_trail,
     sweep,
@@ -150,9 +149,9 @@ def simulate(
             trains |= before.spikes
         first, hold = tie == "arrival_first", multi == "hold"
         job = Job(network, trains, whole, since, float(until), first, at, hold, share)
-        job.evidence = {} if certify and before is None else None
+        job.guarded = _guard() if certify and before is None else None
         record = _run(job, stages, whole, before, policies, shown)
-        return _proved(record, job.evidence or {}) if certify else record
+        return _proved(record, job.evidence) if certify else record
 
     processors = threads or os.cpu_count() or 1
     workers = max(1, min(len(checked), processors))
@@ -160,6 +159,13 @@ def simulate(
     with meter(progress, "simulating", len(stages) * len(samples)) as shown:
         records = _in_parallel(run, [*zip(checked, past, strict=True)], workers)
     return records if isinstance(inputs, list | tuple) else records[0]
+
+
+def _guard():
+    """How a sweep that is to be proved flags its neurons."""
+    from evsim.proof.layer import guarded
+
+    return guarded
 
 
 def _proved(record: Record, evidence) -> Record:
@@ -300,7 +306,7 @@ def sweep_events(job: Job, name: str):
     table = tuple(np.empty(events.hi.size) for _ in verbs.prepare(p, 0.0))
     coefficients(p, events, table)
     guard, trail, stride = p, new_trail(state, 0), int(BREATH / n) + 1
-    if job.evidence is not None and (lower := guarded(p)) is not None:
+    if job.guarded is not None and (lower := job.guarded(p)) is not None:
         guard, trail = lower, new_trail(state, 8 * n + 1024)
 
     def go(spikes, doubts):
@@ -317,7 +323,7 @@ def sweep_events(job: Job, name: str):
             job.tell(int(place.event[0]) / events.hi.size)
 
     spikes, doubts = to_the_end(go, name, books, place, new_log(max(256, n)), new_log(64))
-    if job.evidence is not None and guard is not p:
+    if guard is not p:
         job.evidence[name] = Evidence(p, state, events, weights, table, trail)
     return spikes, doubts, states[place.turn[0]], books
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -43,7 +43,8 @@ class Job:
     starts: dict[str, Snapshot]
     hold: bool = False  # at most one spike of a neuron at one instant
     threads: int = 1  # that a group of populations may use; does not change a bit
-    evidence: dict[str, Any] | None = None  # what a proof wants of sweeps, where there is to be one
+    guarded: Callable[[Any], Any] | None = None  # flags for a proof, where there is to be one
+    evidence: dict[str, Any] = field(default_factory=dict)  # what it wants of sweeps
     tell: Callable[[float], None] = lambda fraction: None  # how far the present group has come
 
 

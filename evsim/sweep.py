@@ -14,8 +14,6 @@ import numpy as np
 
 from evsim.jit import inline_kernel, kernel
 from evsim.models import verbs
-from evsim.models.lif import LIFKernel
-from evsim.models.refractory import CLAMP
 from evsim.neuron import (
     CURRENT,
     DONE,
@@ -47,7 +45,7 @@ class Events(NamedTuple):
 class Trail(NamedTuple):
     """What a sweep leaves for a proof of its silences: every neuron that went through events
     again, with its states before and behind them; all states at the last event; and the
-    greatest magnitudes before a pass.
+    greatest magnitudes before a pass, but for those of the first variable.
 
     Without room from the start nothing is kept.
     """
@@ -74,7 +72,7 @@ def new_trail(state, capacity: int) -> Trail:
 @inline_kernel
 def widen(most, state):
     """Raise the greatest magnitudes of every neuron."""
-    for k in range(len(most)):
+    for k in range(1, len(most)):
         sizes, values = most[k], state[k]
         for n in range(sizes.size):
             size = abs(values[n])
@@ -103,20 +101,6 @@ class Evidence(NamedTuple):
     weights: Any
     table: Any
     trail: Trail
-
-
-#: By how much the threshold of flags is lowered where a trail is kept, relatively.
-LOWERED = 1.001e-6
-
-
-def guarded(p):
-    """The parameters by which neurons are flagged if there is to be a proof, or None where
-    `evsim.proof.layer` has none: for other models, levels and parameters of each neuron."""
-    if type(p) is not LIFKernel or isinstance(p.theta, np.ndarray) or not p.theta > 0.0:
-        return None
-    if p.refractory != CLAMP and p.t_ref > 0.0:
-        return None
-    return p._replace(theta=p.theta * (1.0 - LOWERED))
 
 
 #: Bytes of a page, and where large NumPy arrays, such as weights, begin in theirs.

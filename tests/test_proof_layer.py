@@ -152,6 +152,17 @@ def test_the_constants_of_the_flow_are_what_their_derivation_gives():
     assert FADE == fade and GAIN == gain and ARG == argument
 
 
+def test_the_constants_of_the_bounds_are_what_their_derivation_gives():
+    """In units of 2**-53 of the voltage and the current, and of 2**-106 of the time."""
+    product = total = 1.0
+    fade = FADE + ARG * math.exp(-1.0)  # of e^-x, absolutely: x e^-x <= 1/e
+    push = fade + total + product  # of i (1 - e^-x)
+    bound = push + total + 3.0 * total  # their sum, the errors and the threshold
+    assert bound <= layer.BOUND / UNIT < 2.0 * bound
+    arrival = 4.0  # `add_time`, at either end
+    assert 2.0 * arrival <= layer.LATE / UNIT**2 < 4.0 * arrival
+
+
 @pytest.mark.parametrize("taus", [(10.0, 4.0), (4.0, 10.0), (5.0, 5.0), (0.1, 1e3), (7.0, 7.1)])
 def test_the_flow_keeps_its_constants(taus):
     before, ctx.prec = ctx.prec, 300

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
@@ -40,14 +41,15 @@ def certificate_of(record: Record, evidence: dict[str, Evidence]) -> Certificate
 def _proved(record: Record, name: str, evidence: Evidence, widest: float) -> np.ndarray | None:
     """The radii of a population's spikes, if all of it could be proved."""
     p, start, events, weights, table, trail = evidence
-    model = record.network.populations[name].model
+    model: Any = record.network.populations[name].model
     train, n, count = record.spikes[name], start[0].size, events.hi.size
     if (events.kind < 0).any():
         return None
     rho = np.full(count, widest)
     shared = Shared(np.empty(count + 1), np.empty(count + 1), *(np.zeros(1) for _ in range(3)))
     top = max((s.largest for s in incoming(record.network, name)), default=0.0)
-    e_u = 2.0 * UNIT * (np.abs(start[0]).max() + np.abs(model.rest()).max())
+    # A voltage less the level of rest, of which theta is the distance to threshold.
+    e_u = 2.001 * UNIT * (np.abs(start[0]).max() + abs(model.v_th) + p.theta)
     size = _size(p, start, trail, top)
     majorants(p, events, table, top, rho, size, float(e_u), shared)
     order = np.argsort(train.units, kind="stable")
@@ -71,6 +73,8 @@ def _size(p, start, trail, top: float) -> float:
 
 
 def _certificate(record: Record, radius: dict[str, np.ndarray]) -> Certificate:
+    """PROVED, with radii by population."""
+
     def exact(train: Spikes) -> list[Fraction]:
         pairs = zip(train.times.tolist(), train.times_lo.tolist(), strict=True)
         return [Fraction(hi) + Fraction(lo) for hi, lo in pairs]

@@ -23,15 +23,19 @@ import numpy as np
 
 from evsim.jit import inline_kernel, kernel
 from evsim.models import verbs
+from evsim.models.lif import LIFKernel
+from evsim.models.refractory import CLAMP
 from evsim.numerics import add_time, elapsed, exp_neg, log, not_before
 from evsim.proof.bounds import ARG, FADE, GAIN, NEAR, TINY, UNIT, UP
 
 #: Part of the threshold that errors may reach.
 BUDGET = 1e-6
+#: By how much the threshold of flags is lowered, relatively.
+LOWERED = 1.001 * BUDGET
 #: Of the sum of two floats' magnitudes: what the bound of a sweep may lose to rounding.
-BOUND = 40.0 * UNIT
-#: Error of a time given as two doubles, relative.
-LATE = 2.0**-102
+BOUND = 24.0 * UNIT
+#: Error of an interval between times given as two doubles, relative to the later one.
+LATE = 12.0 * UNIT * UNIT
 
 
 class Shared(NamedTuple):
@@ -79,6 +83,16 @@ class Walk(NamedTuple):
     rho: float
     busy: bool
     good: bool
+
+
+def guarded(p):
+    """The parameters by which neurons are flagged if there is to be a proof, or None where there
+    is none here: for other models, levels and parameters of each neuron."""
+    if type(p) is not LIFKernel or isinstance(p.theta, np.ndarray) or not p.theta > 0.0:
+        return None
+    if p.refractory != CLAMP and p.t_ref > 0.0:
+        return None
+    return p._replace(theta=p.theta * (1.0 - LOWERED))
 
 
 @inline_kernel
