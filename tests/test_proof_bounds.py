@@ -12,11 +12,23 @@ import pytest
 from flint import arb, ctx
 
 from evsim.models.linear import CURRENT, DRIVEN, DRIVER
-from evsim.proof.bounds import DOUBLE, NEAR, SINGLE
-from evsim.proof.flow import DEVIATION, REST, ROUNDING, flow, moment
-from evsim.proof.layout import NEURON, STATE, WORK, records
+from evsim.proof.bounds import (
+    COEFFICIENT,
+    DOUBLE,
+    LEVELS,
+    NEAR,
+    NOISE,
+    QUOTIENT,
+    SINGLE,
+    SLACK,
+    SPLIT,
+    TERM,
+    TIMES,
+)
+from evsim.proof.flow import DEVIATION, REST, ROUNDING, flow, interval, moment
+from evsim.proof.layout import NEURON, STATE, WIDTH, WORK, records
 from evsim.proof.numbers import decay, pair_add, pair_div, pair_expm1, pair_mul, split
-from evsim.proof.state import receive, release
+from evsim.proof.state import receive, release, shape
 
 R = math.log(2.0) / 2.0 * 1.001  # of a reduced argument
 TIERS = {"float64": (SINGLE, 0.0), "double-double": (DOUBLE, (0.0, 0.0))}
@@ -108,6 +120,68 @@ def test_the_constants_are_what_their_derivations_give(tier):
                         ("arg", b.mul + 1.0)):  # fmt: skip
         constant = getattr(b, name)
         assert bound <= constant < 2.0 * bound, (name, bound, constant)
+
+
+def derived_tests():
+    """Of the two tests of `ends_tell` that round most, in units of 2**-53 of all their terms."""
+    drop = product = sum_of_two = 1.0
+    sums, argument = WIDTH - 1.0, SINGLE.arg + 1.0  # of an interval rounded once
+    fade = SINGLE.exp + argument * math.exp(-1.0)  # of e^-x, absolutely: x e^-x <= 1/e
+    push = 2.0 * drop + product + sums + sum_of_two + drop  # 1/decay is one of the drops
+    rises = push + fade + sum_of_two + product + 4.0 * sum_of_two
+    part = SINGLE.arg + SINGLE.exp + 4.0 * SINGLE.mul + SINGLE.phi + argument
+    ends = part + WIDTH * SINGLE.add + drop + 3.0 * sum_of_two
+    return max(rises, ends)
+
+
+DERIVED = {
+    # Two sums of pairs of 3 each, the first also an argument of the second.
+    "TIMES": (TIMES, 6.0),
+    "LEVELS": (LEVELS, 3.0),  # one
+    "SPLIT": (SPLIT, 1.0),  # half a unit in the last place of a low part of half a unit
+    # Low parts dropped, the sum of the components, gain and its product, difference, threshold.
+    "NOISE": (NOISE, 1.0 + (WIDTH - 1.0) + 2.0 + 1.0 + 1.0),
+    "SLACK": (SLACK, derived_tests()),
+    # Interval, rate and product, of at most 708; exponentials, phi, and some twenty products.
+    "COEFFICIENT": (COEFFICIENT, 3.0 * 708.0 + 2.0 * SINGLE.exp + SINGLE.phi + 20.0),
+    "TERM": (TERM, 1.0),  # a product, and a sum with each of the others
+    "QUOTIENT": (QUOTIENT, 1.0),
+}
+
+
+@pytest.mark.parametrize("name", DERIVED)
+def test_the_other_constants_are_what_their_derivations_give(name):
+    constant, bound = DERIVED[name]
+    assert bound <= constant < 2.0 * bound, (name, bound, constant)
+
+
+def test_differences_of_times_keep_their_bound():
+    rng, worst = np.random.default_rng(6), 0.0
+    for a, b in zip(pairs(rng, 5000), pairs(rng, 5000), strict=True):
+        off, off_0 = (float(x) for x in 10.0 ** rng.uniform(-9, 9, 2))
+        if rng.random() < 0.5:
+            b = (a[0] * (1.0 - 2.0 ** -rng.integers(1, 53)), b[1] * abs(a[0] / b[0]))
+        found, error = interval(*a, off, *b, off_0)
+        exact = ball(a) + arb(off) - ball(b) - arb(off_0)
+        worst = max(worst, float(abs(ball(found) - exact)) / error)
+    assert 0.05 < worst <= 1.0
+
+
+def test_slopes_in_floats_keep_their_bound():
+    """Of a neuron with as many components as there may be."""
+    taus = tuple(float(t) for t in 1.7 ** np.arange(1, WIDTH + 1))
+    p, q = neuron(3.1, (CURRENT,) * WIDTH, taus), records(STATE, 1)[0]
+    rng, worst = np.random.default_rng(7), 0.0
+    for _ in range(500):
+        values = list(pairs(rng, WIDTH + 1))
+        scale = float(np.exp(rng.normal())) / abs(values[0][0])
+        values[0] = (values[0][0] * scale, values[0][1] * scale)
+        q.x.hi[:], q.x.lo[:] = zip(*values, strict=True)
+        now = shape(p, q.x, 0.0)
+        currents = sum((ball(v) for v in values[1:]), arb(0))
+        off = abs(arb(now.slope) - (currents - ball(values[0])) / arb(3.1))
+        worst = max(worst, float(off) / now.loose)
+    assert 1e-3 < worst <= 1.0
 
 
 def test_the_unit_operations_have_the_published_bounds():

@@ -1,5 +1,6 @@
 """Spikes that a jump, a reset or the start causes: proved by balls, or refuted."""
 
+import json
 import math
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 
 import evsim
 from evsim.delivery import Current
-from evsim.proof import balls
+from evsim.proof import balls, doubles
 from evsim.spikes import Spikes
+from reference import certificate
 
 MODELS = {
     "delta": evsim.DeltaLIF(tau_mem=10.0, t_ref=0.5),
@@ -45,13 +47,25 @@ def enclosed(found, window=0.02):
     return truth
 
 
+def checked(found, folder, change=None):
+    """What the checker says of a certificate, changed or not."""
+    path = folder / "certificate.json"
+    found.save(path)
+    if change is not None:
+        data = json.loads(path.read_text())
+        change(data)
+        path.write_text(json.dumps(data))
+    return certificate.check(path)
+
+
 @pytest.mark.parametrize("name", MODELS)
-def test_every_tier_proves_a_network_of_jumps(name):
+def test_every_tier_proves_a_network_of_jumps(name, tmp_path):
     net, inputs = network_of(name)
     record = evsim.simulate(net, inputs, UNTIL)
     found = evsim.certify(record)
     assert found.status == "PROVED" and found.count == len(record.spikes["p"]) > 20
     assert enclosed(found).radius.max() < 1e-25
+    assert checked(found, tmp_path) == (True, "")
 
 
 @pytest.mark.parametrize("name", ["delta", "delta, bias"])
@@ -68,7 +82,25 @@ def test_false_claims_about_jumps_are_refuted(name):
     assert evsim.certify_spikes(net, inputs, {"p": more}, UNTIL, 1e-6).status == "WRONG"
 
 
-def test_arrivals_at_one_instant_act_together_and_near_ones_in_their_order():
+def test_the_checker_rejects_tampered_certificates_of_jumps(tmp_path):
+    found = evsim.certify(evsim.simulate(*network_of("delta"), UNTIL))
+
+    def later(data, k):
+        data["spikes"][k][2] = str(float(data["spikes"][k][2]) + 1e-6)
+
+    def other(data, k):
+        data["spikes"][k][0] = (data["spikes"][k][0] + 1) % 5
+
+    def gone(data, k):
+        del data["spikes"][k]
+
+    for k in range(0, found.count, 3):
+        for change in (later, other, gone):
+            answer = checked(found, tmp_path, lambda data, k=k, change=change: change(data, k))
+            assert not answer.ok
+
+
+def test_arrivals_at_one_instant_act_together_and_near_ones_in_their_order(tmp_path):
     """Equal delays on one spike, and one step of a grid, are ties by construction."""
     net = evsim.Network()
     net.add_input("in", 3)
@@ -87,9 +119,10 @@ def test_arrivals_at_one_instant_act_together_and_near_ones_in_their_order():
     found = evsim.certify(record)
     assert found.status == "PROVED"
     enclosed(found, 1e-3)
+    assert checked(found, tmp_path) == (True, "")
 
 
-def test_a_start_above_threshold_and_a_reset_above_it():
+def test_a_start_above_threshold_and_a_reset_above_it(tmp_path):
     net = evsim.Network()
     net.add_population("p", 2, evsim.LIF(tau_mem=10.0, tau_syn=5.0, v_reset=1.2, t_ref=2.0))
     record = evsim.simulate(net, {}, 5.0, initial={"p": {"v": [1.5, 0.5]}})
@@ -97,6 +130,7 @@ def test_a_start_above_threshold_and_a_reset_above_it():
     found = evsim.certify(record)
     assert found.status == "PROVED"
     enclosed(found)
+    assert checked(found, tmp_path) == (True, "")
     lie = evsim.certify_spikes(net, {}, {"p": Spikes([0.0, 2.0], [0, 0])}, 5.0, 1e-9,
                                initial={"p": {"v": [1.5, 0.5]}})  # fmt: skip
     assert lie.status == "WRONG" and lie.first_wrong[2] == 4.0
@@ -167,3 +201,54 @@ def test_a_claim_that_the_precision_rounds_is_not_refuted():
         found = evsim.certify_spikes(net, {}, {"p": claim}, 5.0, 1e-20, precision=precision,
                                      initial={"p": {"v": [1.5]}})  # fmt: skip
         assert found.status == status
+
+
+@pytest.mark.parametrize("tier", ["float64", "double-double", "balls"])
+@pytest.mark.parametrize("radius, proved", [(1e-3, False), (1e-5, True)])
+def test_an_open_order_of_currents_counts_where_it_may_reach_threshold(tier, radius, proved):
+    """An excitation that may come before an inhibition acts on a neuron just below threshold."""
+    net = evsim.Network()
+    net.add_input("in", 2)
+    net.add_population("p", 1, evsim.LIF(tau_mem=10.0, tau_syn=4.0))
+    net.connect("in", "p", [-100.0, 50.0], pre_units=[0, 1], post_units=[0, 0])
+    start = {"p": {"v": [0.9995 * math.exp(0.00012)]}}
+    record = evsim.simulate(net, {"in": Spikes([0.0012, 0.002], [0, 1])}, 0.5, initial=start)
+    found = evsim.certify(record)
+    assert found.status == "PROVED" and found.count == 0
+    early = {"in": Spikes([0.0012, 0.002 - 0.99 * radius], [0, 1])}
+    assert (evsim.simulate(net, early, 0.5, initial=start).spikes["p"].times.size == 0) == proved
+    if tier == "balls":
+        run = balls.Pass(found.problem, 64, 0.05, math.inf)
+        run.radius[1] = radius
+        finding = run.outcome().finding
+    else:
+        found.problem.sources.radius[1] = radius
+        finding = doubles.run(found.problem, tier, 0.05, math.inf, False).finding
+    assert (finding is None) == proved and (proved or not finding.proved)
+
+
+def test_the_checker_leaves_nothing_open_about_the_order_of_jumps(tmp_path):
+    """Of two spikes within their radii, one of which would put a neuron above threshold."""
+    net = evsim.Network()
+    net.add_input("in", 1)
+    for name in ("a", "b"):
+        net.add_population(name, 1, evsim.LIF(tau_mem=10.0, tau_syn=5.0, t_ref=50.0))
+        net.connect("in", name, [[6.0]])
+    net.add_population("c", 1, evsim.DeltaLIF(tau_mem=10.0))
+    net.connect("a", "c", [[-1.0]], 1.0)
+    net.connect("b", "c", [[1.2]], 1.001)
+    record = evsim.simulate(net, {"in": Spikes([0.0], [0])}, UNTIL)
+    found = evsim.certify(record)
+    assert found.status == "PROVED" and found.count == 2
+
+    def wide(data):  # so wide that the excitation may come first
+        data["spikes"] = [[*spike[:3], "1e-3"] for spike in data["spikes"]]
+
+    def close(data):
+        for row in data["synapses"]:
+            for synapse in row:
+                synapse[1] = "1.0"
+
+    assert checked(found, tmp_path).ok and checked(found, tmp_path, wide).ok  # it knows better
+    answer = checked(found, tmp_path, close)
+    assert not answer.ok and "order of jumps" in answer.reason

@@ -1,7 +1,9 @@
 """Certificates of networks: every tier against a finer one, false claims, tampered files."""
 
+import ast
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -155,6 +157,13 @@ def test_the_checker_rejects_tampered_certificates(tmp_path):
         assert not certificate.check(path).ok
     path.write_text("{}")
     assert not certificate.check(path).ok
+
+
+def test_the_checker_is_short():
+    """200 lines of code, without its docstring and empty lines."""
+    text = Path(certificate.__file__).read_text()
+    docstring = ast.get_docstring(ast.parse(text), clean=False)
+    assert sum(bool(line.strip()) for line in text.replace(docstring, "").splitlines()) <= 200
 
 
 @pytest.mark.parametrize("until, tier", [(100.0, "float64"), (800.0, "float64")])

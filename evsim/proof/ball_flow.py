@@ -10,14 +10,13 @@ import numpy as np
 from flint import arb, fmpq
 
 from evsim.models.linear import DRIVER, THRESHOLD
-from evsim.proof.bounds import TINY, UP
+from evsim.proof.bounds import NEAR, SLACK, TINY, UNIT, UP
 from evsim.proof.doubles import PROVED_WRONG, Finding
 from evsim.proof.flow import DEVIATION
-from evsim.proof.layout import STATE, records
+from evsim.proof.layout import STATE, bare, records
 from evsim.proof.problem import STEP, VOLTAGE, Problem
 from evsim.proof.state import Shape, shape_of
 
-SLACK = 4e-15
 MOST_STEPS = 4000
 
 
@@ -53,7 +52,7 @@ class Views(NamedTuple):
 class Scratch(NamedTuple):
     """A state in floats, for what the compiled tiers have: the record, and columns of it."""
 
-    state: np.recarray
+    state: np.ndarray
     hi: np.ndarray
     dev: np.ndarray
 
@@ -61,7 +60,7 @@ class Scratch(NamedTuple):
 def scratch() -> Scratch:
     """A state of zeros."""
     state = records(STATE, 1)
-    return Scratch(state, state.x.hi[0], state.x.bound[0, DEVIATION])
+    return Scratch(bare(state), state.x.hi[0], state.x.bound[0, DEVIATION])
 
 
 class Flowed(NamedTuple):
@@ -80,7 +79,7 @@ class Cell:
         p = problem.neurons[n]
         form = problem.forms[n]
         self.n, self.form, self.count = n, form, int(p.count)
-        self.net, self.scratch = problem.neurons, scratch()
+        self.net, self.scratch = bare(problem.neurons), scratch()
         self.kind = p.kind[: self.count].tolist()
         self.jump = p.jump[: self.count].tolist()
         self.leaky, self.drive_in = form.tau is not None, int(p.drive)
@@ -100,6 +99,7 @@ class Cell:
         self.shortest, self.t_ref = float(p.shortest), float(p.t_ref)
         self.thresholds = [c + 1 for c, kind in enumerate(self.kind) if kind == THRESHOLD]
         self.plain, self.strict = bool(p.plain), bool(p.strict)
+        self.subtract = bool(p.subtract)
         start = problem.start[n, : self.count + 1]
         self.x = [arb(float(a)) + arb(float(b)) for a, b in start]
         if n in problem.membranes:
@@ -112,6 +112,7 @@ class Cell:
         self.rest = [0.0] * (self.count + 1)
         self.t, self.free = arb(0), arb(0)
         self.rho = self.slope = self.reach = self.near = self.drive = 0.0
+        self.kick = self.crowd = 0.0  # as of `evsim.proof.layout.STATE`
         self.busy = self.owes = False
         self.last = self.origin = self.cause = -1
         self.wait = 0.0
@@ -139,6 +140,7 @@ class Cell:
         if port == STEP:
             size = self._step(weight)
             linear, square = size * gain, size * gain * rate
+            self.kick += linear
         elif port == VOLTAGE:
             if self.busy:
                 return
@@ -155,6 +157,7 @@ class Cell:
                 self.dev[port] += (size * r + 2.0 * size * own * r * r) * UP
                 self.rest[port] += 2.0 * size * own * r * r * UP
                 linear, square = 0.0, size * gain
+            self.kick += linear + square * NEAR * self.shortest
         if not self.busy:
             self.dev[0] += (linear * r + square * r * r) * UP
             self.rest[0] += square * r * r * UP
@@ -174,7 +177,7 @@ class Cell:
     def start_below(self, rho: float, span: float) -> tuple[float, float]:
         """F at the state, and how far the truth may lie above over both ends' radii."""
         f = excess(self, self.x)
-        margin = to_float(f.rad()) + self.spread(self.dev)
+        margin = to_float(f.rad()) + self.spread(self.dev) + self.crowd
         if rho > 0.0:
             margin += bend_of(self, self.x, self.dev, span).steep * rho
         return to_float(f), margin
@@ -190,11 +193,15 @@ class Cell:
             return False
         push = least = rise = grown = size = 0.0
         for c, kind in enumerate(self.kind, 1):
-            a, b, dev = to_float(self.x[c]), to_float(state.x[c]), self.dev[c]
+            a, b = to_float(self.x[c]), to_float(state.x[c])
+            dev = self.dev[c] + to_float(self.x[c].rad()) + to_float(state.x[c].rad())
             if kind == THRESHOLD:
                 rise += max(a - b, 0.0)
+                margin += dev - self.dev[c]
             elif kind == DRIVER:
-                push += max(a, 0.0) * min(span, 1.0 / self.decay_[c - 1])
+                most = min(span, 1.0 / self.decay_[c - 1])
+                push += max(a, 0.0) * most
+                size += abs(a) * most
                 grown += dev * span
             else:
                 push += max(a, 0.0)
@@ -202,7 +209,7 @@ class Cell:
                 grown += dev
             size += abs(a)
         u = to_float(self.x[0])
-        level = SLACK * (abs(self.theta_) + abs(u) + size)
+        level = SLACK * UNIT * (abs(self.theta_) + abs(u) + size) + to_float(state.x[0].rad())
         reach = self.gain_ * span
         margin += grown * (min(reach, 1.0) if self.leaky else reach)
         top = max(f, f + (push - u) * (1.0 - state.fade)) if self.leaky else f + reach * push
@@ -221,9 +228,10 @@ class Cell:
         for c in range(1, self.count + 1):
             a, b = to_float(self.x[c]), to_float(state.x[c])
             least += min(a, b) - self.dev[c] - state.dev[c]
+            least -= to_float(self.x[c].rad()) + to_float(state.x[c].rad())
             size += abs(a)
         needed = self.theta_ if self.leaky else 0.0
-        return least > needed + SLACK * (size + abs(self.theta_))
+        return least > needed + SLACK * UNIT * (size + abs(self.theta_))
 
 
 #: The middle of a ball as a double.
@@ -323,7 +331,7 @@ def excess(q: Cell, x: list[arb]) -> arb:
 def bend_of(q: Cell, x: list[arb], dev: list[float], ahead: float) -> Shape:
     """`evsim.proof.state.shape` of a state in balls."""
     q.scratch.hi[: q.count + 1] = [to_float(value) for value in x]
-    q.scratch.dev[: q.count + 1] = dev
+    q.scratch.dev[: q.count + 1] = [off + to_float(v.rad()) for off, v in zip(dev, x, strict=True)]
     return shape_of(q.net, q.n, q.scratch.state, ahead)
 
 
@@ -355,7 +363,7 @@ def halve(q: Cell, s: arb, rho: float):
         state = flow(q, at)
         f = excess(q, state.x)
         value, w = to_float(f), to_float(at - done) * 1.0000001
-        off = to_float(f.rad()) + q.spread(state.dev) + now.steep * rho
+        off = to_float(f.rad()) + q.spread(state.dev) + now.steep * rho + q.crowd
         if value - off > 0.0:
             return earliest(q, to_float(done), to_float(at), value, off)
         if max(before + loose, value + off) + 0.125 * bend * w * w < 0.0:

@@ -1,4 +1,4 @@
-"""Spikes that a jump or a reset causes, in the tier of balls: as `evsim.proof.prove.leap`."""
+"""Spikes that a jump, a reset or a start above threshold causes; in the tier of balls alone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def since(run: Pass, cause: int, wait: float) -> tuple[int, Fraction]:
     """A time as an exact distance from a source that no other explains."""
-    root, off = run.root.get(cause, (int(run.src.root[cause]), Fraction(0)))
+    root, off = run.root.get(cause, (int(run.src[cause]["root"]), Fraction(0)))
     return root, off + Fraction(wait)
 
 
@@ -56,24 +56,21 @@ def unclaimed(run: Pass, q: Cell, k: int, kind, at) -> None:
     raise Stop(MISSING, q.n, k, q.cause, time, 0.0, 0.0, time)
 
 
-def crowded(run: Pass, q: Cell, k: int, m: int, gap: arb, state: Flowed) -> None:
-    """Arrivals so close that their order is open: what the last may do before the others."""
-    r, port, weight = run.radius[run.source[m]], run.port[m], run.weight[m]
-    both = (r + max(q.near, q.reach)) * UP
-    certain = below(gap) > both or (both == 0.0 and gap == 0)
-    if q.origin < 0 or certain or at_once(run, q, m):
-        return
+def crowded(run: Pass, q: Cell, k: int, m: int, gap: arb) -> None:
+    """Arrivals so close that their order is open: as `evsim.proof.events.crowd` and `crowded`."""
+    both = (run.radius[run.source[m]] + max(q.near, q.reach)) * UP
+    far = q.origin < 0 or below(gap) > both or (both == 0.0 and gap == 0)
     both = (both + to_float(gap.rad())) * UP
-    if port == VOLTAGE:
+    q.crowd = 0.0 if far else 1.1 * both * q.kick
+    q.kick = 0.0 if far else q.kick
+    if not far and VOLTAGE in (run.port[m], run.port[m - 1]) and not at_once(run, q, m):
         raise Stop(ORDER, q.n, k, run.source[m], to_float(q.t), to_float(gap), both, 0.0)
-    state.dev[0] += 1.1 * abs(weight) * q.gain_ * both
-    state.rest[0] += 1.1 * abs(weight) * q.gain_ * both
 
 
 def leap(run: Pass, q: Cell, k: int, kind, at) -> None:
     """The neuron has been put above threshold: it fires at that event, when its source says."""
     surely_above(run, q, k, kind, at)
-    if run.net[q.n].subtract or (q.t_ref == 0.0 and to_float(q.reset - q.theta) >= 0.0):
+    if q.subtract or (q.t_ref == 0.0 and to_float(q.reset - q.theta) >= 0.0):
         raise Stop(LEVEL, q.n, k, q.cause, to_float(q.t), 0.0, 0.0, to_float(q.t))
     time: arb = q.t.mid()
     eps = to_float(q.t.rad()) + TINY
@@ -89,6 +86,7 @@ def leap(run: Pass, q: Cell, k: int, kind, at) -> None:
     lo = to_float(time - where)
     r = enter_copy_of(run.net, run.st, q.n, k, run.src, run.arr, run.rows, where, lo,
                       run.bound, run.row, cause, eps)  # fmt: skip
+    run.loosen(q, state)
     run.take_spike(q, k, time, state, r)
     if cause >= 0:
         run.root[k] = since(run, cause, wait)

@@ -29,7 +29,7 @@ from evsim.proof.ball_flow import (
     size_of,
     to_float,
 )
-from evsim.proof.bounds import NEAR, TINY, UP
+from evsim.proof.bounds import COEFFICIENT, NEAR, TINY, UNIT, UP
 from evsim.proof.doubles import Outcome, growth_of
 from evsim.proof.events import (
     CROSSING,
@@ -42,20 +42,16 @@ from evsim.proof.events import (
     TOO_WIDE,
 )
 from evsim.proof.flow import DEVIATION, REST
-from evsim.proof.layout import WIDTH
+from evsim.proof.layout import WIDTH, bare
 from evsim.proof.problem import STEP, VOLTAGE, Problem
-from evsim.proof.rows import COEFFICIENT, count_row_of, difference_of, enter_row_of, new_rows
+from evsim.proof.rows import count_row_of, difference_of, enter_row_of, new_rows
 from evsim.proof.state import initial
 
 
 def run(problem: Problem, bits: int, window: float, tolerance: float) -> Outcome:
     """The pass with `bits` of precision."""
-    before = ctx.prec
-    ctx.prec = bits
-    try:
+    with ctx.workprec(bits):
         return Pass(problem, bits, window, tolerance).outcome()
-    finally:
-        ctx.prec = before
 
 
 class Pass:
@@ -76,9 +72,9 @@ class Pass:
         self.source, self.port = arr.source.tolist(), arr.port.tolist()
         self.delay, self.weight = arr.delay.tolist(), arr.weight.tolist()
         self.cells = [Cell(problem, n) for n in range(problem.size)]
-        self.net, self.arr = problem.neurons, arr.copy()
-        self.st, self.src = initial(problem)
-        self.known_of = Views(self.st.next, self.st.owes, self.st.slope)
+        st, src = initial(problem)
+        self.known_of = Views(st.next, st.owes, st.slope)
+        self.net, self.arr, self.st, self.src = map(bare, (problem.neurons, arr.copy(), st, src))
         self.rows = new_rows(problem.size, WIDTH, k + 1)
         self.root: dict[int, tuple[int, Fraction]] = {}
         self.row, self.bound = np.zeros(k + 1), np.zeros((3, WIDTH + 1))
@@ -162,7 +158,7 @@ class Pass:
                 if not d > both * UP:
                     raise Stop(ORDER, q.n, q.last, source, to_float(at), d, both, 0.0)
             q.closest = min(q.closest, d)
-        leaps.crowded(self, q, k, m, at - q.t, state)
+        leaps.crowded(self, q, k, m, at - q.t)
         q.age(to_float(at - q.t))
         q.near, q.origin, q.cause, q.wait = r, source, source, self.delay[m]
         q.take(state, at, r)
@@ -369,10 +365,14 @@ class Pass:
         self.note(q)
         r = enter_row_of(self.net, self.st, n, k, self.src, self.arr, self.rows, hi, lo,
                          self.bound, self.row, v, eps)  # fmt: skip
+        self.loosen(q, state)
+        return r
+
+    def loosen(self, q: Cell, state) -> None:
+        """Add to a state what its rows have lost."""
         for c in range(1, q.count + 1):
             state.dev[c] += self.bound[DEVIATION, c]
             state.rest[c] += self.bound[REST, c]
-        return r
 
     def note(self, q: Cell) -> None:
         """What the rows have to know of a neuron."""
@@ -393,6 +393,6 @@ class Pass:
                 linear = abs(jump) * q.decay_[c - 1] * r * UP
                 second = linear * q.decay_[c - 1] * r
                 q.dev[c] += linear + second
-                q.rest[c] += second + COEFFICIENT * linear
+                q.rest[c] += second + COEFFICIENT * UNIT * linear
         q.free, q.last, q.origin, q.busy, q.owes = at + q.t_ref, k, -1, True, False
-        q.reach = q.near = 0.0
+        q.reach = q.near = q.kick = q.crowd = 0.0

@@ -47,6 +47,16 @@ DOUBLE = Bounds(2.0**-106, 3.0, 4.0, 5.0, 24.0, 64.0, 260.0)
 UNIT = SINGLE.unit
 FADE, GAIN, ARG = 7.0, 13.0, 5.0
 
+#: In units of u^2: of the difference of two times of three doubles each, of a level less an
+#: external current, and of a rational number that a pair stands for.
+TIMES, LEVELS, SPLIT = 8.0, 4.0, 1.0
+#: In units of u, of all terms of the sum: of a slope in floats, and of the tests of silence.
+NOISE, SLACK = 16.0, 36.0
+#: In units of u: of a coefficient of a row, 3 of the argument of an exponential among it, which
+#: is below 708 where the result is above zero; of a row or a product of matrices, for every
+#: term; and of a quotient.
+COEFFICIENT, TERM, QUOTIENT = 2700.0, 1.5, 1.5
+
 #: Factor by which a sum of at most 4000 non-negative floats is raised to bound the exact one.
 UP = 1.0 + 1e-12
 #: Covers what underflow may lose anywhere in a bound.

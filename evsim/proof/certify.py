@@ -143,12 +143,14 @@ def certify_spikes(
 
 
 def _checked_until(until, limit: float) -> float:
+    """A time within the run."""
     if not 0 <= until <= limit:
         raise ValueError(f"until must lie in [0, {limit}], the length of the run; got {until}")
     return float(until)
 
 
 def _up_to(train: Spikes, until: float) -> Spikes:
+    """The spikes up to a time."""
     keep = train.times <= until
     if keep.all():
         return train
@@ -179,6 +181,7 @@ def _certify(
 
 
 def _most_bits(precision) -> int:
+    """The precision allowed, checked."""
     if precision is None:
         return PRECISION
     if isinstance(precision, bool) or not isinstance(precision, int | np.integer) or precision < 53:
@@ -187,6 +190,7 @@ def _most_bits(precision) -> int:
 
 
 def _compiled(problem, tier, window, tolerance) -> Outcome:
+    """A compiled tier: with symbols, but for large networks."""
     symbols = problem.size <= MOST_NEURONS
     return run_doubles(problem, tier, window, tolerance, symbols)
 
@@ -204,6 +208,7 @@ def _window(network: Network, tolerance: float) -> float:
 
 
 def _decided(outcome: Outcome) -> bool:
+    """Whether a finer arithmetic could add nothing."""
     return outcome.finding is None or outcome.finding.proved
 
 
@@ -215,6 +220,7 @@ def _lacking(finding: Finding) -> int:
 
 
 def _certificate(problem: Problem, spikes, outcome: Outcome, tolerance, network) -> Certificate:
+    """What a tier has found, as a `Certificate`."""
     finding = outcome.finding
     status = "PROVED" if finding is None else "WRONG" if finding.proved else "UNDECIDED"
     where = None if finding is None else (*problem.where(finding.neuron), finding.time)
@@ -228,6 +234,7 @@ def _certificate(problem: Problem, spikes, outcome: Outcome, tolerance, network)
 
 
 def _enclosures(problem: Problem, spikes, outcome: Outcome) -> dict[str, Enclosures]:
+    """The proved spikes of every population."""
     found = {}
     for name, place in problem.order.items():
         mine = place[place < outcome.proved]

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from evsim.proof.bounds import TERM, UNIT
 from evsim.proof.events import DONE, Task, still
 from evsim.proof.flow import DEVIATION, REST
 from evsim.proof.rows import fold_all
@@ -73,5 +74,5 @@ def factored(m: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     q, _ = np.linalg.qr(m[:, order])
     b = q.T @ m
     left = np.abs(m - q @ b).sum(axis=1)
-    left += 2.0**-50 * m.shape[0] * (np.abs(q) @ np.abs(b)).sum(axis=1)
+    left += TERM * UNIT * (m.shape[0] + 2) * (np.abs(q) @ np.abs(b)).sum(axis=1)
     return q, np.abs(b).sum(axis=1) * UP + 1e-240, left * UP + 1e-240

@@ -18,10 +18,10 @@ from typing import NamedTuple
 from evsim.jit import apart, kernel
 from evsim.models.linear import THRESHOLD
 from evsim.numerics import add_time
-from evsim.proof.bounds import NEAR, TINY, UP
+from evsim.proof.bounds import NEAR, SLACK, TINY, UNIT, UP
 from evsim.proof.flow import DEVIATION, REST, ROUNDING, flow, interval_as
 from evsim.proof.numbers import number, sub, upper
-from evsim.proof.silence import ABOVE, SILENT, SLACK, UNCLEAR, Verdict, halve
+from evsim.proof.silence import ABOVE, SILENT, UNCLEAR, Verdict, halve
 from evsim.proof.state import excess, shape, spread
 
 MOST_TURNS = 24
@@ -94,7 +94,7 @@ def first_one(p, b, q, c, rho, work, probe, like):
     now = shape(p, q.x, c.span)
     f, f_error = excess(p, b, q, q.x, like)
     start = upper(f)
-    margin = f_error + spread(p, q.x) + now.steep * (rho + c.error)
+    margin = f_error + spread(p, q.x) + now.steep * (rho + c.error) + q.crowd
     if not start + margin < 0.0:
         return Verdict(ABOVE if start - margin > 0.0 else UNCLEAR, 0.0, start, margin)
     if p.plain:
@@ -105,7 +105,7 @@ def first_one(p, b, q, c, rho, work, probe, like):
             least -= q.x.bound[DEVIATION, k] + work.x.bound[DEVIATION, k]
             size += abs(q.x.hi[k])
         needed = q.theta_hi if p.rate_hi > 0.0 else 0.0
-        if least > needed + SLACK * (size + abs(q.theta_hi)):
+        if least > needed + SLACK * UNIT * (size + abs(q.theta_hi)):
             return Verdict(SILENT, 0.0, 0.0, 0.0)
     # On the last part the slope stays positive; before it F is below 0.
     delta = 0.25 * c.slope / now.bend

@@ -162,9 +162,9 @@ def do_arrival(t, n, k, hi, lo, off, like):
             if not d[0] > together * UP + error:
                 return stop(t, ORDER, n, q.last, event.source, hi + off, d[0], together, 0.0)
         q.gap = min(q.gap, d[0])
-    s, _ = flow_to(t, n, hi, lo, off, like)
-    if crowded(t, q, event, source.radius, upper(s)):
-        both = source.radius + max(q.near, q.reach)
+    s, error = flow_to(t, n, hi, lo, off, like)
+    both = crowd(q, source.radius, upper(s) - error)
+    if crowded(t, q, event, source.radius, upper(s) - error):
         return stop(t, ORDER, n, k, event.source, hi + off, upper(s), both, 0.0)
     age(q, upper(s))
     q.near, q.origin = source.radius, event.source
@@ -174,6 +174,17 @@ def do_arrival(t, n, k, hi, lo, off, like):
     if q.last >= 0 and event.port != STEP:
         return beside_release(t, n, event, source.radius, hi, lo, off)
     return DONE
+
+
+@inline_kernel
+def crowd(q, r, s):
+    """Note what an open order of this arrival and those before may do: if one that counts is
+    still to come, F is higher by what it would have brought down. How far they may overlap."""
+    both = (r + max(q.near, q.reach)) * UP
+    far = q.origin < 0 or both == 0.0 or s > both
+    q.crowd = 0.0 if far else 1.1 * both * q.kick
+    q.kick = 0.0 if far else q.kick
+    return both
 
 
 @inline_kernel

@@ -124,6 +124,7 @@ def _neurons(problem: Problem) -> dict[str, Any]:
 
 
 def _or_none(value: float | None) -> str | None:
+    """The digits of a double that may be missing."""
     return None if value is None else repr(float(value))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from evsim.jit import apart, inline_kernel, kernel
 from evsim.models.linear import DRIVER, THRESHOLD
 from evsim.numerics import two_sum
-from evsim.proof.bounds import TINY, UP
+from evsim.proof.bounds import DOUBLE, TIMES, TINY, UP
 from evsim.proof.numbers import (
     MOMENT,
     add,
@@ -35,7 +35,7 @@ def interval(hi, lo, off, hi_0, lo_0, off_0):
     d = two_sum(off, -off_0)
     low = two_sum(lo, -lo_0)
     total = pair_add(pair_add(s, d), low)
-    return total, 8.0 * 2.0**-106 * (abs(s[0]) + abs(d[0]) + abs(low[0]))
+    return total, TIMES * DOUBLE.unit * (abs(s[0]) + abs(d[0]) + abs(low[0]))
 
 
 @inline_kernel

@@ -12,6 +12,7 @@ from evsim.delivery import Current, incoming
 from evsim.lists import count_targets, deliver
 from evsim.models.linear import CURRENT, THRESHOLD, Linear
 from evsim.network import Network, Projection
+from evsim.proof.bounds import DOUBLE, SPLIT
 from evsim.proof.layout import ARRIVAL, NEURON, SOURCE, WIDTH, records
 from evsim.proof.numbers import split
 from evsim.spikes import Spikes, grid_times
@@ -124,6 +125,8 @@ def forms_of(forms: dict[str, tuple[Linear, Any, int]]) -> list[Form]:
 
 
 def _one_form(form: Linear, k: int) -> Form:
+    """The exact numbers of one neuron."""
+
     def number(value):
         return None if value is None else float(value[k] if np.ndim(value) else value)
 
@@ -196,6 +199,7 @@ def build(
 
 
 def _form(network: Network, name: str):
+    """(equations, model, size) of a population that fires, or None; refused without a proof."""
     population = network.populations[name]
     model: Any = population.model
     if not model.spiking:
@@ -260,6 +264,7 @@ class _Table:
             self._current(self.given[name], name, n, offset)
 
     def _train(self, name: str) -> Spikes:
+        """Spikes of a population as claimed, or of an input."""
         return self.spikes[name] if name in self.order else self.given.get(name, Spikes([], []))
 
     def _sources(self, projection: Projection, train: Spikes, spike, synapse):
@@ -294,7 +299,7 @@ class _Table:
         hi, lo = grid_times(steps, dt)
         radius = np.zeros(hi.size)
         if dt.denominator & (dt.denominator - 1):
-            radius = 2.0**-105 * hi
+            radius = SPLIT * DOUBLE.unit * hi
             times = {int(k): int(k) * dt for k in np.unique(steps)}
             self.exact |= {self.next + k: times[int(j)] for k, j in enumerate(steps)}
         return self._given(key, hi, lo, radius)
@@ -312,6 +317,7 @@ class _Table:
                   values, STEP)  # fmt: skip
 
     def _add(self, target, source, delay, weight, port):
+        """Take down arrivals."""
         self.rows.append((target, source, delay, weight, np.full(target.size, port)))
 
     def sources(self, hi, lo, neuron) -> np.recarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from evsim.jit import apart, inline_kernel, kernel
-from evsim.proof.bounds import NEAR, UP
+from evsim.proof.bounds import COEFFICIENT, NEAR, UNIT, UP
 from evsim.proof.crossing import candidate, confirm, first_one
 from evsim.proof.events import (
     ARRIVAL,
@@ -32,7 +32,7 @@ from evsim.proof.events import (
 )
 from evsim.proof.flow import DEVIATION, REST, ROUNDING, interval
 from evsim.proof.numbers import dropped, lower, number, upper
-from evsim.proof.rows import COEFFICIENT, enter_row, jump_row, next_row
+from evsim.proof.rows import enter_row, jump_row, next_row
 from evsim.proof.silence import SILENT
 from evsim.proof.state import raise_by, take
 
@@ -224,7 +224,7 @@ def take_spike(t, n, k, c, r, like):
     q.free_hi, q.free_lo, q.free_off = c.hi, c.lo, p.t_ref
     q.last, q.origin, q.busy = k, -1, 1
     q.held = q.owes = 0
-    q.reach = q.near = 0.0
+    q.reach = q.near = q.kick = q.crowd = 0.0
 
 
 @inline_kernel
@@ -236,6 +236,6 @@ def own_jump(t, n, k, j, r, like):
     linear = abs(jump) * own * r * UP
     second = linear * own * r
     q.x.bound[DEVIATION, j] += linear + second
-    q.x.bound[REST, j] += second + COEFFICIENT * linear
+    q.x.bound[REST, j] += second + COEFFICIENT * UNIT * linear
     if t.symbols:
         jump_row(p, q, n, j, t.src[k].slot, t.rows, r)

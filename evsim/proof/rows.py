@@ -16,13 +16,9 @@ import numpy as np
 from evsim.jit import apart, inline_kernel, kernel
 from evsim.models.linear import DRIVER, THRESHOLD
 from evsim.numerics import add_time, exp_neg
-from evsim.proof.bounds import UP
+from evsim.proof.bounds import COEFFICIENT, QUOTIENT, TERM, UNIT, UP
 from evsim.proof.flow import DEVIATION, REST, interval, responses
 from evsim.proof.problem import VOLTAGE
-
-#: Relative error of a coefficient in floats: a few roundings, and 3 of the argument of an
-#: exponential, which is below 708 where this is above zero.
-COEFFICIENT = 1e-12
 
 
 class Rows(NamedTuple):
@@ -142,7 +138,7 @@ def fold(p, q, n, src, arr, rows, hi, lo, bound, row):
 @inline_kernel
 def slack(terms):
     """Relative error of a row of so many terms: of its coefficients, and of their sum."""
-    return COEFFICIENT + 4.5e-16 * (terms + 32)
+    return UNIT * (COEFFICIENT + TERM * (terms + 20))
 
 
 @kernel
@@ -217,12 +213,12 @@ def enter_row(p, q, n, k, src, arr, rows, hi, lo, bound, row, slope, eps):
     for j in range(1, p.count + 1):
         if p.kind[j - 1] == THRESHOLD:
             add_row(row, rows.z[n, j], -1.0, total)
-            rest += 2.0 * COEFFICIENT * q.z_radius[j]
+            rest += 2.0 * COEFFICIENT * UNIT * q.z_radius[j]
     mine = rows.c[slot]
     for s in range(total):
         mine[s] = -row[s] / slope
     own = weighted(mine, rows.e, total)
-    error = (eps + rest / slope + 1e-15 * own) * UP
+    error = (eps + rest / slope + QUOTIENT * UNIT * own) * UP
     mine[total] = 1.0
     rows.e[total], rows.length[slot], src[k].slot = error, total + 1, slot
     return (own + error) * UP

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from evsim.jit import apart, kernel
 from evsim.models.linear import DRIVER, THRESHOLD
+from evsim.proof.bounds import SLACK, UNIT
 from evsim.proof.flow import DEVIATION, ROUNDING, flow
 from evsim.proof.numbers import add, number, sub, upper
 from evsim.proof.state import excess, shape, spread
@@ -23,8 +24,6 @@ from evsim.proof.state import excess, shape, spread
 #: Answers.
 #: `ABOVE`: the state itself is above threshold, by a jump.
 SILENT, CROSSES, UNCLEAR, ABOVE = range(4)
-#: Roundings of the tests in plain floats.
-SLACK = 4e-15
 #: Halvings of one gap before it counts as unclear.
 MOST_STEPS = 4000
 
@@ -51,24 +50,26 @@ def ends_tell(p, q, work, t, f, margin):
         if kind == THRESHOLD:
             rise += max(x[c] - work.x.hi[c], 0.0)
         elif kind == DRIVER:
-            push += max(x[c], 0.0) * min(t, 1.0 / p.decay_hi[c - 1])
+            most = min(t, 1.0 / p.decay_hi[c - 1])
+            push += max(x[c], 0.0) * most
+            size += abs(x[c]) * most
         else:
             push += max(x[c], 0.0)
             least += min(x[c], work.x.hi[c]) - off
         size += abs(x[c])
     # `f` is u - A - theta at the start, and `level` theta as far as u is concerned.
-    level = abs(q.theta_hi) + abs(x[0]) + size
+    slack = SLACK * UNIT * (abs(q.theta_hi) + abs(x[0]) + size)
     if rate > 0.0:
         top = max(f, f + (push - x[0]) * (1.0 - work.fade[0]))
     else:
         top = f + gain * push * t
-    if top + rise + margin + SLACK * level < 0.0:
+    if top + rise + margin + slack < 0.0:
         return True
     if p.plain == 0:
         return False
     needed = q.theta_hi if rate > 0.0 else 0.0
     after = work.x.hi[0] - q.theta_hi
-    return least > needed + SLACK * level and after + margin + SLACK * level < 0.0
+    return least > needed + slack and after + margin + slack < 0.0
 
 
 @kernel
@@ -83,7 +84,7 @@ def quiet(p, b, q, s, error, rho, work, probe, like):
     now = shape(p, q.x, t)
     f, f_error = excess(p, b, q, q.x, like)
     start = upper(f)
-    margin = f_error + spread(p, q.x) + now.steep * (rho + error)
+    margin = f_error + spread(p, q.x) + now.steep * (rho + error) + q.crowd
     if not start + margin < 0.0:
         answer = ABOVE if start - margin > 0.0 else UNCLEAR
         return Verdict(answer, 0.0, start, margin)
@@ -113,7 +114,7 @@ def halve(p, b, q, s, error, rho, now, before, margin, probe, like):
         flow(p, b, q.x, False, at, error + 1e-30 * upper(at), probe, like)
         f, f_error = excess(p, b, q, probe.x, like)
         value, w = upper(f), upper(sub(at, done))
-        off = f_error + spread(p, probe.x) + steep * (rho + error)
+        off = f_error + spread(p, probe.x) + steep * (rho + error) + q.crowd
         if value - off > 0.0:
             return earliest(p, b, q, upper(done), upper(at), value, off, error, probe, like)
         most = max(before + loose, value + off) + 0.125 * bend * w * w * 1.0000001

@@ -9,7 +9,7 @@ import numpy as np
 from evsim.jit import apart, inline_kernel, kernel
 from evsim.models.linear import DRIVER, THRESHOLD
 from evsim.numerics import two_sum
-from evsim.proof.bounds import TINY, UP
+from evsim.proof.bounds import DOUBLE, LEVELS, NEAR, NOISE, SPLIT, TINY, UNIT, UP
 from evsim.proof.flow import DEVIATION, REST, ROUNDING
 from evsim.proof.layout import STATE, records
 from evsim.proof.numbers import add, dropped, lower, number, pair_add, sub, upper
@@ -21,7 +21,7 @@ def initial(problem: Problem) -> tuple[np.recarray, np.recarray]:
     net, q = problem.neurons, records(STATE, problem.size)
     q.x.hi[:], q.x.lo[:] = problem.start[:, :, 0], problem.start[:, :, 1]
     for n in problem.membranes:
-        q.x.bound[n, ROUNDING, 0] = 2.0**-105 * abs(q.x.hi[n, 0])
+        q.x.bound[n, ROUNDING, 0] = SPLIT * DOUBLE.unit * abs(q.x.hi[n, 0])
     for name in ("theta_hi", "theta_lo", "theta_err", "reset_hi", "reset_lo", "reset_err"):
         q[name] = net[name]
     q.first[:] = q.next[:] = problem.bounds[:-1]
@@ -108,7 +108,7 @@ def shape(p, x, ahead):
     slope = gain * drive - rate * x.hi[0]
     curvature = gain * turn - rate * slope - fade_2
     reach = gain * size + rate * (most + size)
-    noise = 4e-15 * (gain * size + rate * most + sink)
+    noise = NOISE * UNIT * (gain * size + rate * most + sink)
     return Shape(
         slope + fade, curvature, size * 1.1, (reach + sink) * 1.1,
         (gain * move + rate * reach + sink_2) * 1.1, (loose + rate * u_off) * UP + noise, fade,
@@ -157,6 +157,7 @@ def receive(p, b, q, port, weight, r, like):
             raise_by(b, q, 0, -change[0], -change[1], like)
             shift_levels(p, q)
         linear, square = size * gain, size * gain * rate
+        q.kick += linear
     elif port == VOLTAGE:
         if busy:
             return
@@ -173,6 +174,7 @@ def receive(p, b, q, port, weight, r, like):
             bound[DEVIATION, port] += (size * r + 2.0 * size * own * r * r) * UP
             bound[REST, port] += 2.0 * size * own * r * r * UP
             linear, square = 0.0, size * gain
+        q.kick += linear + square * NEAR * p.shortest
     if not busy:
         bound[DEVIATION, 0] += (linear * r + square * r * r) * UP
         bound[REST, 0] += square * r * r * UP
@@ -186,8 +188,8 @@ def shift_levels(p, q):
     reset = pair_add((p.reset_hi, p.reset_lo), (-drive, 0.0))
     q.theta_hi, q.theta_lo = theta
     q.reset_hi, q.reset_lo = reset
-    q.theta_err = p.theta_err + 4.0 * 2.0**-106 * abs(theta[0])
-    q.reset_err = p.reset_err + 4.0 * 2.0**-106 * abs(reset[0])
+    q.theta_err = p.theta_err + LEVELS * DOUBLE.unit * abs(theta[0])
+    q.reset_err = p.reset_err + LEVELS * DOUBLE.unit * abs(reset[0])
 
 
 @kernel
