@@ -48,6 +48,17 @@ def test_conformance_is_as_recorded(peer):
     assert list(record.changes(known, answer.conform(name))) == []
 
 
+@of("spyx", "rockpool")
+def test_neurons_compute_what_their_arguments_declare(peer):
+    x = np.random.default_rng(8).normal(0.3, 0.6, (60, 2, 8)).astype(np.float32)
+    for native in peer.natives():
+        if native.make is not None:
+            recording = validation.record(native.make(**native.base), x)
+            layer = verify(recording).layers[0]
+            assert layer.verdict == "discretised", (native.subject, layer.reason)
+            assert recording.layers() and recording.layer("neurons").spikes().sum() > 20
+
+
 def two_layers(folder):
     """A NIR file of two layers of leaky neurons with a bias, and an input."""
     rng = np.random.default_rng(6)
