@@ -8,8 +8,13 @@ from pathlib import Path
 import nir
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import evsim
+from evsim.testing import graphs
+from evsim.testing.judge import same_bits
+from evsim.testing.subject import trains_of
 from reference.lif import Neuron
 from reference.lif import simulate as oracle
 
@@ -345,3 +350,16 @@ def test_one_neuron_of_a_graph_is_the_oracles(kind):
     assert len(spikes) == len(truth.spikes) > 1
     for hi, s in zip(spikes.times, truth.spikes, strict=True):
         assert abs(hi - s.hi) <= 2.5 * s.bound + 2.0**-52 * hi
+
+
+@settings(max_examples=30, suppress_health_check=list(HealthCheck))
+@given(st.sampled_from(["lif", "delta", "if"]).flatmap(graphs) | graphs("lif", recurrent=True))
+def test_any_graph_runs_as_what_it_says(given):
+    """Grazes, ties, bursts, equal time constants, cycles; read from a graph, and written again."""
+    network, inputs, until = given.case.problem()
+    base = trains_of(evsim.simulate(network, inputs, until), given.case)
+    read = evsim.from_nir(given.graph, **given.options)
+    again = evsim.from_nir(evsim.to_nir(read), **given.options)
+    for words, other in (("the graph", read), ("the graph, written again", again)):
+        found = trains_of(evsim.simulate(other, inputs, until), given.case)
+        same_bits(base, found, ("the network", words))

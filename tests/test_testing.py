@@ -28,13 +28,7 @@ PATIENCE = 2.0
 ANY = (("T1", "lif"), ("P19", "lif"), ("T4", "lif"), ("T1", "delta"), ("T1", "if"), ("T6", "lif"))
 
 
-#: Caught by laws of networks, whose oracle is slow: with `-m slow`.
-SLOW = ("delays_one_step_more", "no_self_connections", "parameters_of_the_first", "stops_early",
-        "rounds_input")  # fmt: skip
-NAMES = [pytest.param(x, marks=pytest.mark.slow if x in SLOW else ()) for x in DEFECTS]
-
-
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", DEFECTS)
 def test_a_wrong_simulator_breaks_the_law_meant_for_it(name):
     simulate, laws = DEFECTS[name]
     with pytest.raises(Broken) as broken:

@@ -8,7 +8,8 @@ A law is called with somebody's simulator, and raises `Broken` with the smallest
         laws.P1(my_simulate)
 
 `grazing()` and `problems()` are Hypothesis strategies of (network, inputs, until) for tests of
-one's own. The extra `test` installs what is needed.
+one's own, `graphs()` of NIR graphs, `rasters()` and `grid_weights()` of input on a grid. The extra
+`test` installs what is needed.
 """
 
 try:
@@ -19,6 +20,7 @@ except ImportError as missing:
 from evsim.testing import laws
 from evsim.testing.accuracy import EXACT, Accuracy
 from evsim.testing.case import KINDS, Problem
+from evsim.testing.graphs import Graphed, graphs, grid_weights, rasters
 from evsim.testing.hard import HARD, check_hard
 from evsim.testing.laws import GRADIENT_LAWS, LAWS
 from evsim.testing.strategies import grazing, problems
@@ -32,12 +34,16 @@ __all__ = [
     "LAWS",
     "Accuracy",
     "Broken",
+    "Graphed",
     "NotApplicable",
     "Problem",
     "Subject",
     "check_hard",
     "clocked",
+    "graphs",
     "grazing",
+    "grid_weights",
     "laws",
     "problems",
+    "rasters",
 ]

@@ -8,7 +8,10 @@ import json
 import numpy as np
 import pytest
 import scipy.sparse
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from evsim.testing import grid_weights, rasters
 from validation import causes, discrete, evtrace, exact, report
 from validation.twin import run
 from validation.verify import verify_file
@@ -72,6 +75,26 @@ def test_an_untouched_recording_passes_with_every_check_made(synth, name, varian
         assert layer.checks[0].n_compared == T * B * N and layer.checks[0].max_ulps == 0.0
         assert layer.alone is not None and layer.chained is not None
         assert layer.alone.n_recorded > 20, "a silent layer would prove little"
+
+
+@settings(max_examples=24, suppress_health_check=list(HealthCheck))
+@given(st.sampled_from(NAMES), rasters(24, 2, 3), grid_weights(4, 3))
+def test_whatever_the_input_a_recording_is_verified_and_one_more_spike_is_found(
+    synth, discrete_only, name, spikes, weight
+):
+    """Silent, saturated, tied, late; sums of weights at a threshold, or one rounding beside it."""
+    net = synth.network([name], sizes=[3, 4], shape=(24, 2))
+    net.spikes, net.layers[0]["weight"] = spikes, weight
+    manifest, arrays = synth.play(net)
+    result = synth.verified(manifest, arrays)
+    assert verdicts(result)[0] in GOOD, result.layers[0].reason
+    assert {c.verdict for c in result.layers[0].checks} == {"identical"}
+    dense = synth.counts(arrays, "layers/l0/spikes", (24, 2, 4))
+    dense[7, 1, 2] += 1
+    (altered,) = synth.verified(
+        manifest, synth.with_counts(arrays, "layers/l0/spikes", dense)
+    ).layers
+    assert altered.verdict == "mismatch" and place(altered) == (7, 1, 2)
 
 
 def test_a_written_recording_gives_the_json_of_the_interface(synth, chain, tmp_path):
