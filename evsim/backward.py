@@ -13,8 +13,40 @@ from evsim.neuron import Books, new_books
 from evsim.record import Record
 from evsim.tape import Feed, feeds_of, parts_of, tape_of, train_of
 
-#: Derivatives by the weights and delays onto each population, gathered over a whole batch.
-Shared = dict[str, tuple[np.ndarray, np.ndarray]]
+
+class Synaptic:
+    """Derivatives by the weights and delays onto one population, gathered over a whole batch.
+
+    Those by delays that all synapses of a projection share can be `common`, one per projection;
+    room for one per synapse is made when first asked for.
+    """
+
+    def __init__(self, network: Network, name: str) -> None:
+        mine = [p for p in network.projections.values() if p.post == name]
+        ends = np.cumsum([0, *(p.weight.size for p in mine)])
+        self.places = {
+            p.name: slice(int(start), int(stop))
+            for p, start, stop in zip(mine, ends[:-1], ends[1:], strict=True)
+        }
+        self.weight = np.zeros(int(ends[-1]))
+        self.common = dict.fromkeys(self.places, 0.0)
+        self._delay: np.ndarray | None = None
+
+    @property
+    def delay(self) -> np.ndarray:
+        """By the delay of each synapse."""
+        if self._delay is None:
+            self._delay = np.zeros(self.weight.size)
+        return self._delay
+
+    def by_common_delay(self, name: str) -> float:
+        """By the one delay of a projection."""
+        each = 0.0 if self._delay is None else self._delay[self.places[name]].sum()
+        return float(each + self.common[name])
+
+
+#: By population.
+Shared = dict[str, Synaptic]
 
 
 def new_notes(variables: int, n: int, spikes: int) -> Notes:
@@ -102,23 +134,33 @@ class Leg:
         self.model: Any = population.model
         self.base = bases[name]
         n = self.n
-        self.p = self.model.compile(n, True)
         self.train = train_of(record.spikes[name], n, bases[name])
         self.state = tuple(values.copy() for values in record.initial[name])
         self.books = new_books(n)
         self.until = np.full(n, record.until)
         self.notes = new_notes(len(self.state), n, self.train.hi.size)
-        self.flow = flow_of(self.model, type(self.p))
+        self.flow = flow_of(self.model, self.kernel)
         if name not in shared:
-            synapses = sum(p.weight.size for p in network.projections.values() if p.post == name)
-            shared[name] = np.zeros(synapses), np.zeros(synapses)
+            shared[name] = Synaptic(network, name)
+        self.synaptic = shared[name]
         self.sums = new_sums(
-            len(self.state), len(self.flow), len(type(self.p).RESET), n, shared[name]
-        )
+            len(self.state), len(self.flow), len(self.kernel.RESET), n,
+            (self.synaptic.weight, np.zeros(0)),
+        )  # fmt: skip
         self.by_rest = np.zeros(n)  # of voltages that are read from the resting level
         self.starts: list[tuple[Any, Books, np.ndarray]] = []
         self.tape: Any = None
         self.way: Any = None
+
+    @cached_property
+    def p(self) -> Any:
+        """Parameters neuron by neuron, which external currents change."""
+        return self.model.compile(self.n, True)
+
+    @property
+    def kernel(self) -> Any:
+        """The class of its parameters."""
+        return type(self.p)
 
     @cached_property
     def feeds(self) -> list[Feed]:
@@ -130,6 +172,7 @@ class Leg:
     def open(self, since, until) -> None:
         """Lay out the arrivals of a part of the run."""
         self.tape = tape_of(self.feeds, self.n, since, until)
+        self.sums = self.sums._replace(delay=self.synaptic.delay)
         self.way = way_through(self.tape, len(self.state))
 
     def forward(self, until: float, arrival_first: bool) -> None:
@@ -160,7 +203,7 @@ class Leg:
 
     def params(self) -> dict[str, Any]:
         """Derivatives by the parameters of the model, under their public names."""
-        return params_of(self.model, self.flow, type(self.p).RESET, self.sums, self.by_rest)
+        return params_of(self.model, self.flow, self.kernel.RESET, self.sums, self.by_rest)
 
     def initial(self) -> dict[str, Any]:
         """Derivatives by the state at time 0."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,17 @@ from evsim.models import adjoint, verbs
 from evsim.network import Network
 from evsim.plan import on_cycle
 from evsim.record import Record
-from evsim.resweep import FOUR, Kept, Layer, Tables, block_on, coefficients
+from evsim.resweep import FOUR, PATH, Kept, Layer, Tables, block_on, coefficients
 from evsim.unsweep import Spare, unsweep
 
-#: Bytes for states that are kept; longer runs go through some of their events once more.
-MEMORY = 1 << 25
+#: Bytes for states that are kept: less than processors have close by. Where they do not do for
+#: all neurons, so many take their turn as they do for, in multiples of `WORDS`; runs too long for
+#: that go through some of their events once more.
+MEMORY = 1 << 24
+#: Flags are bytes that are looked at by so many words of eight at a time.
+WORDS = 64
+#: Columns of `Layer` by spike.
+SPIKE = ("spike_hi", "spike_lo", "unit", "number", "before")
 
 
 def simple(record: Record, name: str) -> bool:
@@ -37,6 +44,16 @@ def simple(record: Record, name: str) -> bool:
 class DenseLeg(Leg):
     """One such layer of one record."""
 
+    @cached_property
+    def form(self) -> Any:
+        """Its parameters, each one number where all neurons have the same."""
+        return self.model.compile(self.n, self.model.per_neuron)
+
+    @property
+    def kernel(self) -> Any:
+        """The class of its parameters."""
+        return type(self.form)
+
     def lay(self) -> Layer | None:
         """Its events and spikes; None where a spike comes at an event's very time."""
         trains = self.record._trains()
@@ -52,27 +69,20 @@ class DenseLeg(Leg):
         hi, lo, rank_of, unit, kind, row, source = map(np.concatenate, zip(*columns, strict=True))
         until = self.record.until
         keep = (hi < until) | ((hi == until) & (lo <= 0.0))
-        order = np.lexsort((unit, rank_of, lo, hi))
-        order = order[keep[order]]
+        if np.all(hi[1:] > hi[:-1]):
+            order = np.flatnonzero(keep)
+        else:
+            order = np.lexsort((unit, rank_of, lo, hi))
+            order = order[keep[order]]
         hi, lo = hi[order], lo[order]
         self.rank = rank_of[order]
         spikes = self.record.spikes[self.name]
-        every = np.lexsort(
-            (np.concatenate([np.zeros(hi.size), np.ones(len(spikes))]),
-             np.concatenate([lo, spikes.times_lo]), np.concatenate([hi, spikes.times]))
-        )  # fmt: skip
-        is_event = every < hi.size
-        before = np.cumsum(is_event)[~is_event]  # events up to each spike
-        mine = every[~is_event] - hi.size
-        last = np.maximum(before - 1, 0)
-        if hi.size and ((before > 0) & (hi[last] == spikes.times[mine])
-                        & (lo[last] == spikes.times_lo[mine])).any():  # fmt: skip
-            return None
-        if len(spikes) and spikes.times[0] == 0.0:
+        before = events_up_to(spikes, hi, lo)
+        if before is None:
             return None
         # Four events are gone through at a time; see `Layer`.
-        by = np.lexsort((mine, spikes.units[mine], before // FOUR))
-        mine, before = mine[by], before[by]
+        mine = np.lexsort((spikes.units, before // FOUR))
+        before = before[mine]
         groups = hi.size // FOUR + 1
         d = np.zeros(FOUR * groups)
         d[: hi.size + 1] = np.diff(np.concatenate([[0.0], hi, [until]]))
@@ -82,57 +92,113 @@ class DenseLeg(Leg):
         first = np.searchsorted(before // FOUR, np.arange(groups + 1))
         return Layer(
             d, hi, lo, port, rows, source[order], first.astype(np.int64), spikes.times[mine],
-            spikes.times_lo[mine], spikes.units[mine], self.base + mine, before.astype(np.int64),
+            spikes.times_lo[mine], spikes.units[mine], self.base + mine, before.astype(np.int64), 0,
         )  # fmt: skip
 
-    def _room(self, p, lay: Layer) -> tuple[Tables, Kept, Spare]:
-        """What a pass over all events works with."""
-        n, spikes, groups = self.n, lay.unit.size, lay.first.size - 1
+    def _tables(self, p, lay: Layer) -> Tables:
+        """What all neurons have in common over every interval."""
         tables = Tables(
             tuple(np.empty(lay.d.size) for _ in verbs.prepare(p, 0.0)),
             tuple(np.empty(lay.d.size) for _ in adjoint.prepare(p, 0.0)),
         )
-        room = max(1, min(groups, MEMORY // (8 * n * len(self.state))))
+        coefficients(p, lay, tables)
+        return tables
+
+    def _room(self, lay: Layer, n: int, room: int, rows) -> tuple[Kept, Spare]:
+        """What passes over so many neurons work with, of so many groups of events at a time.
+
+        `rows` is room for states, which is worth to be used again.
+        """
+        spikes, groups = lay.unit.size, lay.first.size - 1
+        most = int(np.diff(lay.first).max(initial=0)) + 1
         nothing = np.zeros(n)
         nothing.setflags(write=False)
+        state, flow = self.state, self.flow
         kept = Kept(
-            tuple(np.empty(spikes) for _ in self.state), np.empty(spikes), np.empty(spikes),
-            np.empty(spikes), self.notes.silent,
-            tuple(np.empty((-(-groups // room), n)) for _ in self.state),
-            tuple(np.empty((room + 1, n)) for _ in self.state), np.zeros(n, np.uint8), nothing,
+            tuple(np.empty(spikes) for _ in state), np.empty(spikes), np.empty(spikes),
+            np.empty(spikes), np.full(n, -np.inf),
+            tuple(np.empty(PATH * spikes) for _ in state),
+            tuple(np.empty((-(-groups // room), n)) for _ in state),
+            tuple(values[: (room + 1) * n].reshape(-1, n) for values in rows),
+            np.zeros(-(-n // WORDS) * WORDS, np.uint8), np.empty(n, np.int64), np.empty(most),
+            nothing,
         )  # fmt: skip
-        for mark, values in zip(kept.mark, self.state, strict=True):
-            mark[0] = values
-        most = int(np.diff(lay.first).max(initial=0)) + 1
         spare = Spare(
-            np.empty((FOUR, n)), np.empty((FOUR, n)), tuple(np.empty(FOUR + 1) for _ in self.state),
-            tuple(np.empty(most) for _ in self.state), tuple(np.empty(most) for _ in self.flow),
-            np.empty((FOUR, most)), np.empty((FOUR, most)), np.empty(most, np.int64),
+            np.empty((FOUR, n)), np.zeros(FOUR * n), tuple(np.empty(most) for _ in state),
+            tuple(np.empty(most) for _ in flow), np.empty((most, FOUR)), np.empty((most, FOUR)),
         )  # fmt: skip
-        return tables, kept, spare
+        return kept, spare
 
     def sweep_back(self, lay: Layer, totals: np.ndarray) -> None:
-        """The whole backward pass of the layer."""
-        spikes = lay.unit.size
-        p = self.model.compile(self.n, self.model.per_neuron)
-        tables, kept, spare = self._room(p, lay)
+        """The whole backward pass of the layer, some neurons at a time: see `MEMORY`."""
+        p = self.form
+        tables = self._tables(p, lay)
         weights = [p.weight for p in incoming(self.record.network, self.name)]
         stacked = weights[0] if len(weights) == 1 else np.vstack(weights)
         stacked = stacked.view()
         stacked.setflags(write=False)
         grads = self.sums.weight.reshape(stacked.shape)
         by_event = np.zeros(lay.hi.size)
-        coefficients(p, lay, tables)
-        for block in range(len(kept.mark[0])):
-            block_on(p, lay, tables, stacked, block, kept, True)
-        unsweep(p, lay, tables, stacked, grads, kept, spare, totals, by_event, self.sums)
+        place = self.place
+        width = MEMORY // (8 * len(self.state) * (lay.first.size + 1)) // WORDS * WORDS
+        width = min(max(width, WORDS), self.n)
+        room = max(1, min(lay.first.size - 1, MEMORY // (8 * width * len(self.state))))
+        rows = tuple(np.empty((room + 1) * width) for _ in self.state)
+        for first in range(0, self.n, width):
+            mine = slice(first, min(first + width, self.n))
+            some = part(lay, mine)
+            kept, spare = self._room(some, mine.stop - mine.start, room, rows)
+            q, sums = of_neurons(p, mine), of_neurons(self.sums, mine)
+            for mark, values in zip(kept.mark, self.state, strict=True):
+                mark[0] = values[mine]
+            for block in range(len(kept.mark[0])):
+                block_on(q, some, tables, stacked, block, kept, True)
+            unsweep(q, some, tables, stacked, grads, kept, spare, totals, by_event, sums)
+            self.notes.silent[mine] = kept.silent
+            for name in ("slope", "peak", "gap"):
+                getattr(self.notes, name)[place[some.number - self.base]] = getattr(kept, name)
+        np.add.at(totals, lay.source, by_event)
         by_rank = np.bincount(self.rank, by_event, len(weights))
-        places = np.cumsum([0, *(w.size for w in weights)])
-        for rank, place in enumerate(places[:-1]):
-            if weights[rank].size:
-                self.sums.delay[place] += by_rank[rank]
-        order = np.empty(spikes, np.int64)
-        order[lay.number - self.base] = np.arange(spikes)
-        order = order[self.train.number - self.base]
-        for name in ("slope", "peak", "gap"):
-            getattr(self.notes, name)[:] = getattr(kept, name)[order]
+        for name, by_delay in zip(self.synaptic.common, by_rank.tolist(), strict=True):
+            self.synaptic.common[name] += by_delay
+
+    @property
+    def place(self) -> np.ndarray:
+        """Where each spike of the record is in `train`."""
+        place = np.empty(self.train.number.size, np.int64)
+        place[self.train.number - self.base] = np.arange(place.size)
+        return place
+
+
+def events_up_to(spikes, hi, lo) -> np.ndarray | None:
+    """How many of the ordered events come before each spike; None where one has a spike's time."""
+    before = np.searchsorted(hi, spikes.times, side="right")
+    tied = np.flatnonzero(np.searchsorted(hi, spikes.times) < before)
+    for k in tied.tolist():  # to the first double only, but for a few
+        same = slice(int(np.searchsorted(hi, spikes.times[k])), int(before[k]))
+        before[k] = same.start + np.searchsorted(lo[same], spikes.times_lo[k], side="right")
+        if before[k] > same.start and lo[before[k] - 1] == spikes.times_lo[k]:
+            return None
+    if len(spikes) and spikes.times[0] == 0.0:
+        return None
+    return before
+
+
+def part(lay: Layer, mine: slice) -> Layer:
+    """The same events, and the spikes of some neurons."""
+    keep = np.flatnonzero((lay.unit >= mine.start) & (lay.unit < mine.stop))
+    columns = {name: getattr(lay, name)[keep] for name in SPIKE}
+    columns["unit"] = columns["unit"] - mine.start
+    first = np.searchsorted(keep, lay.first).astype(np.int64)
+    return lay._replace(first=first, offset=mine.start, **columns)
+
+
+def of_neurons(values, mine: slice):
+    """Some neurons of a named tuple whose arrays, and those in tuples of it, have one each."""
+
+    def cut(member):
+        if isinstance(member, tuple):
+            return tuple(map(cut, member))
+        return member[mine] if isinstance(member, np.ndarray) else member
+
+    return type(values)(*map(cut, values))

@@ -113,11 +113,13 @@ def gradient(record, cotangents, *, room: int = ROOM) -> Gradient:
     weight: dict[str, Any] = {}
     delay: dict[str, Any] = {}
     for name, projection in network.projections.items():
-        mine = synapses_of(network, projection)
-        by_weight, total = (sums[mine] for sums in shared[projection.post])
-        weight[name] = shaped(network, projection, by_weight)
+        onto = shared[projection.post]
+        mine = onto.places[name]
+        weight[name] = shaped(network, projection, onto.weight[mine])
         delay[name] = (
-            total.sum() if np.ndim(projection.delay) == 0 else shaped(network, projection, total)
+            onto.by_common_delay(name)
+            if np.ndim(projection.delay) == 0
+            else shaped(network, projection, onto.delay[mine])
         )
     params = {
         name: SimpleNamespace(**together([sample.params(name) for sample in samples]))
@@ -137,16 +139,6 @@ def gradient(record, cotangents, *, room: int = ROOM) -> Gradient:
         sorted({note for sample in samples for note in sample.notes}),
         lambda: min(sample.trust() for sample in samples),
     )  # fmt: skip
-
-
-def synapses_of(network: Network, projection: Projection) -> slice:
-    """Where the synapses of a projection are among all onto its population."""
-    first = 0
-    for other in network.projections.values():
-        if other.name == projection.name:
-            break
-        first += other.weight.size if other.post == projection.post else 0
-    return slice(first, first + projection.weight.size)
 
 
 def shaped(network: Network, projection: Projection, values: np.ndarray):

@@ -18,9 +18,12 @@ from evsim.dispatch import INLINE
 from evsim.jit import inline_kernel, kernel
 from evsim.models import adjoint, verbs
 from evsim.numerics import elapsed
+from evsim.sweep import flagged
 
 #: Events that one pass takes: states and costates stay in registers meanwhile.
 FOUR = 4
+#: States of a neuron that fires among them: before the first and after each.
+PATH = FOUR + 1
 
 
 class Layer(NamedTuple):
@@ -42,6 +45,7 @@ class Layer(NamedTuple):
     unit: Any
     number: Any
     before: Any  # the event before which each spike comes
+    offset: int  # the first of the neurons at hand, from which `unit` counts
 
 
 class Tables(NamedTuple):
@@ -59,9 +63,12 @@ class Kept(NamedTuple):
     gap: Any
     slope: Any
     silent: Any  # (n,)
+    path: Any  # states of a firing neuron around four events, `PATH` of each at its first spike
     mark: Any  # (blocks, n) per state variable: state at the start of each block
     row: Any  # (groups of a block + 1, n) per state variable: before each four events of a block
-    flags: Any  # (n,) whose interval may be higher than any before
+    flags: Any  # (n, filled up to words) whose interval may be higher than any before
+    found: Any  # (n,) room for their indices
+    own: Any  # greatest silent heights of the neurons that fire among four events
     nothing: Any  # (n,) a row of zeros
 
 
@@ -88,33 +95,41 @@ def coefficients(p, lay, tables):
 @inline_kernel
 def weight_at(lay, weights, e, n):
     """The weight of event `e` at neuron `n`."""
-    return weights[lay.row[e], n] if lay.row[e] >= 0 else 0.0
+    return weights[lay.row[e], lay.offset + n] if lay.row[e] >= 0 else 0.0
 
 
 @kernel
-def four_on(p, tables, e, ports, a, b, c, d, before, after, silent, flags):
+def four_on(p, tables, e, ports, lasts, a, b, c, d, before, after, silent, flags):
     """Every neuron through four events, and whether it may have been higher than ever."""
     port, port_2, port_3, port_4 = ports[e], ports[e + 1], ports[e + 2], ports[e + 3]
     first, second = verbs.load(tables.flow, e), verbs.load(tables.flow, e + 1)
     third, fourth = verbs.load(tables.flow, e + 2), verbs.load(tables.flow, e + 3)
+    lasts_1, lasts_2, lasts_3, lasts_4 = (
+        lasts[e] > 0.0, lasts[e + 1] > 0.0, lasts[e + 2] > 0.0, lasts[e + 3] > 0.0
+    )  # fmt: skip
     for n in range(a.size):
-        q, top = verbs.pick(p, n), silent[n]
-        x = verbs.load(before, n)
-        x, high = on(p, q, first, x, port, a[n], top)
-        x, high_2 = on(p, q, second, x, port_2, b[n], top)
-        x, high_3 = on(p, q, third, x, port_3, c[n], top)
-        x, high_4 = on(p, q, fourth, x, port_4, d[n], top)
+        q, x, top = verbs.pick(p, n), verbs.load(before, n), silent[n]
+        x, top, high = on(p, q, first, x, port, a[n], lasts_1, top, top)
+        x, top, high = on(p, q, second, x, port_2, b[n], lasts_2, top, high)
+        x, top, high = on(p, q, third, x, port_3, c[n], lasts_3, top, high)
+        x, top, high = on(p, q, fourth, x, port_4, d[n], lasts_4, top, high)
         verbs.store(after, n, x)
-        flags[n] = (high | high_2) | (high_3 | high_4)
+        silent[n] = top
+        flags[n] = high > top
 
 
 @inline_kernel
-def on(p, q, common, x, port, weight, top):
-    """State of one neuron after one event, and whether it may rise above `top` before it."""
+def on(p, q, common, x, port, weight, lasts, top, high):
+    """State of one neuron after one event; how high it has been, and may have been, before it.
+
+    An interval that does not last is between arrivals that act as one.
+    """
     c = verbs.own(p, q, common)
-    high = adjoint.crest(q, c, x) > top
-    x, _ = verbs.step(q, c, x)
-    return verbs.receive(q, x, port, weight), high
+    y, _ = verbs.step(q, c, x)
+    reached, bound = adjoint.crest(q, c, x, y)
+    top = reached if lasts & (reached > top) else top
+    high = bound if lasts & (bound > high) else high
+    return verbs.receive(q, y, port, weight), top, high
 
 
 @inline_kernel
@@ -124,7 +139,7 @@ def time_of(lay, e):
 
 
 @kernel
-def spikes_before(p, lay, e, first, last, x, kept):
+def spikes_before(p, lay, e, first, last, x, kept, margins):
     """One neuron from its state after event `e - 1` through its spikes `first` to `last`.
 
     Returns its state after them and the time from there to event `e`, or to the end.
@@ -133,7 +148,8 @@ def spikes_before(p, lay, e, first, last, x, kept):
     at, left, since = time_of(lay, e - 1), lay.d[e], 0.0
     for k in range(first, last):
         d = elapsed(lay.spike_hi[k], lay.spike_lo[k], at[0], at[1])
-        kept.peak[k] = adjoint.peak(q, x, left, -np.inf)
+        if margins:
+            kept.peak[k] = adjoint.peak(q, x, left, -np.inf)
         left -= d
         since += d
         kept.gap[k] = min(since if e > 0 else np.inf, left if e < lay.hi.size else np.inf)
@@ -161,41 +177,52 @@ def spikes_until(lay, k, stop, e):
 
 
 @kernel
-def one_on(p, lay, weights, e, k, stop, x, kept, best):
-    """The neuron of the spikes `k` to `stop` over the interval before `e` and through it.
+def one_on(p, lay, tables, weights, e, first, stop, x, best, kept, margins):
+    """The neuron of the spikes `first` to `stop` through the four events from `e` on.
 
-    Returns its state, its greatest silent height, and the next spike.
+    Returns its greatest silent height; its states go to `kept.path`.
     """
-    n = lay.unit[stop - 1]
-    q, d, m = verbs.pick(p, n), lay.d[e], spikes_until(lay, k, stop, e)
-    if m > k:  # what leads to a spike is not silent
-        x, d = spikes_before(p, lay, e, k, m, x, kept)
-    best = adjoint.peak(q, x, d, best)
-    x, _ = verbs.step(q, verbs.interval(q, d), x)
-    weight = weight_at(lay, weights, e, n)
-    return verbs.receive(q, x, lay.kind[e], weight), best, m
+    n, k = lay.unit[first], first
+    q = verbs.pick(p, n)
+    verbs.store(kept.path, PATH * first, x)
+    for j in range(FOUR):
+        d, m = lay.d[e + j], spikes_until(lay, k, stop, e + j)
+        if m > k:  # what leads to a spike is not silent
+            x, d = spikes_before(p, lay, e + j, k, m, x, kept, margins)
+            c = verbs.interval(q, d)
+        else:
+            c = verbs.own(p, q, verbs.load(tables.flow, e + j))
+        if margins and d > 0.0:
+            best = adjoint.peak(q, x, d, best)
+        x, _ = verbs.step(q, c, x)
+        x = verbs.receive(q, x, lay.kind[e + j], weight_at(lay, weights, e + j, n))
+        verbs.store(kept.path, PATH * first + j + 1, x)
+        k = m
+    return best
 
 
 @kernel
 def group_on(p, lay, tables, weights, g, before, after, kept, margins):
     """Every neuron through the `g`-th four events; `margins`: silent heights are raised."""
-    e, k = FOUR * g, lay.first[g]
-    row, none = lay.row, kept.nothing
-    a = weights[row[e]] if row[e] >= 0 else none
-    b = weights[row[e + 1]] if row[e + 1] >= 0 else none
-    c = weights[row[e + 2]] if row[e + 2] >= 0 else none
-    d = weights[row[e + 3]] if row[e + 3] >= 0 else none
-    four_on(p, tables, e, lay.kind, a, b, c, d, before, after, kept.silent, kept.flags)
+    e, k, m = FOUR * g, lay.first[g], 0
     while k < lay.first[g + 1]:
         n, stop = lay.unit[k], same_neuron(lay, k, lay.first[g + 1])
         x, best = verbs.load(before, n), kept.silent[n]
-        for j in range(FOUR):
-            x, best, k = one_on(p, lay, weights, e + j, k, stop, x, kept, best)
-        verbs.store(after, n, x)
-        kept.flags[n] = False
-        if margins:
-            kept.silent[n] = best
-        k = stop
+        kept.own[m] = one_on(p, lay, tables, weights, e, k, stop, x, best, kept, margins)
+        k, m = stop, m + 1
+    row, none = lay.row, kept.nothing
+    lo, hi = lay.offset, lay.offset + none.size
+    a = weights[row[e]][lo:hi] if row[e] >= 0 else none
+    b = weights[row[e + 1]][lo:hi] if row[e + 1] >= 0 else none
+    c = weights[row[e + 2]][lo:hi] if row[e + 2] >= 0 else none
+    d = weights[row[e + 3]][lo:hi] if row[e + 3] >= 0 else none
+    four_on(p, tables, e, lay.kind, lay.d, a, b, c, d, before, after, kept.silent, kept.flags)
+    k, m = lay.first[g], 0
+    while k < lay.first[g + 1]:
+        n, stop = lay.unit[k], same_neuron(lay, k, lay.first[g + 1])
+        verbs.store(after, n, verbs.load(kept.path, PATH * k + FOUR))
+        kept.flags[n], kept.silent[n] = False, kept.own[m]
+        k, m = stop, m + 1
     if margins:
         raise_margins(p, lay, tables, weights, e, before, kept)
 
@@ -203,18 +230,15 @@ def group_on(p, lay, tables, weights, g, before, after, kept, margins):
 @kernel
 def raise_margins(p, lay, tables, weights, e, before, kept):
     """The exact heights of the neurons that are flagged."""
-    some = 0
-    for n in range(kept.flags.size):
-        some += kept.flags[n]
-    if some:
-        for n in range(kept.flags.size):
-            if kept.flags[n]:
-                q, x = verbs.pick(p, n), verbs.load(before, n)
-                for j in range(e, e + FOUR):
-                    kept.silent[n] = adjoint.peak(q, x, lay.d[j], kept.silent[n])
-                    x, _ = verbs.step(q, verbs.own(p, q, verbs.load(tables.flow, j)), x)
-                    weight = weight_at(lay, weights, j, n)
-                    x = verbs.receive(q, x, lay.kind[j], weight)
+    words = kept.flags.view(np.uint64)
+    for m in range(flagged(words, words, kept.found)):
+        n = kept.found[m]
+        q, x = verbs.pick(p, n), verbs.load(before, n)
+        for j in range(e, e + FOUR):
+            if lay.d[j] > 0.0:
+                kept.silent[n] = adjoint.peak(q, x, lay.d[j], kept.silent[n])
+            x, _ = verbs.step(q, verbs.own(p, q, verbs.load(tables.flow, j)), x)
+            x = verbs.receive(q, x, lay.kind[j], weight_at(lay, weights, j, n))
 
 
 @kernel

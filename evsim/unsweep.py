@@ -11,20 +11,26 @@ from evsim.models import adjoint, verbs
 from evsim.models.adjoint import add_to, scaled
 from evsim.models.tuples import dot
 from evsim.numerics import elapsed
-from evsim.resweep import FOUR, block_on, layer, one_on, same_neuron, time_of, weight_at
+from evsim.resweep import (
+    FOUR,
+    PATH,
+    block_on,
+    layer,
+    same_neuron,
+    time_of,
+    weight_at,
+)
 
 
 class Spare(NamedTuple):
     """Room for passes, and for the neurons that fire among four events."""
 
-    gift: Any  # (4, n) derivatives by the weights of each event
-    moved: Any  # (4, n) what each neuron adds to that by the event's time
-    state: Any  # per state variable, (5,): one neuron before each event
+    gift: Any  # (4, n) derivatives by the weights of four events, where two have one row
+    moved: Any  # (n, 4) what each neuron adds to those by the events' times, as one line
     lam: Any  # per state variable, by firing neuron
     flow: Any
-    own_gift: Any  # (4, firing neurons)
+    own_gift: Any  # (firing neurons, 4), and what was there before
     own_moved: Any
-    unit: Any
 
 
 @inline_kernel
@@ -34,22 +40,25 @@ def back(p, q, common, port, weight, y, x, lam, flow):
     Returns the derivative by the weight, what is added to that by the time, the costate and
     the sums for the parameters of the flow.
     """
-    one = verbs.receive(q, scaled(y, 0.0), port, 1.0)
-    gift, moved = dot(lam, one), dot(lam, adjoint.lag(q, y, scaled(one, weight)))
+    gift, moved = adjoint.arrival(q, port, weight, y, lam)
     lam, by_flow = adjoint.pull_own(q, common, x, lam)
     return gift, moved, lam, adjoint.plus(flow, by_flow)
 
 
 @kernel
-def four_back(p, tables, e, ports, a, b, c, d, before, lam, flow, gift, moved):
-    """Every costate from after four events to after the one before."""
+def four_back(
+    p, tables, e, ports, a, b, c, d, before, lam, flow, by_a, by_b, by_c, by_d, moved
+):  # fmt: skip
+    """Every costate from after four events to after the one before.
+
+    Derivatives by the weights are added to `by_a` to `by_d`. Compilers give up where they would
+    have to tell more arrays apart.
+    """
     port, port_2, port_3, port_4 = ports[e], ports[e + 1], ports[e + 2], ports[e + 3]
     first, second = verbs.load(tables.flow, e), verbs.load(tables.flow, e + 1)
     third, fourth = verbs.load(tables.flow, e + 2), verbs.load(tables.flow, e + 3)
     pull, pull_2 = verbs.load(tables.pull, e), verbs.load(tables.pull, e + 1)
     pull_3, pull_4 = verbs.load(tables.pull, e + 2), verbs.load(tables.pull, e + 3)
-    g_1, g_2, g_3, g_4 = gift[0], gift[1], gift[2], gift[3]
-    m_1, m_2, m_3, m_4 = moved[0], moved[1], moved[2], moved[3]
     for n in range(a.size):
         q = verbs.pick(p, n)
         x = verbs.load(before, n)
@@ -58,10 +67,17 @@ def four_back(p, tables, e, ports, a, b, c, d, before, lam, flow, gift, moved):
         x_4 = after_event(p, q, third, x_3, port_3, c[n])
         x_5 = after_event(p, q, fourth, x_4, port_4, d[n])
         own, total = verbs.load(lam, n), verbs.load(flow, n)
-        g_4[n], m_4[n], own, total = back(p, q, pull_4, port_4, d[n], x_5, x_4, own, total)
-        g_3[n], m_3[n], own, total = back(p, q, pull_3, port_3, c[n], x_4, x_3, own, total)
-        g_2[n], m_2[n], own, total = back(p, q, pull_2, port_2, b[n], x_3, x_2, own, total)
-        g_1[n], m_1[n], own, total = back(p, q, pull, port, a[n], x_2, x, own, total)
+        gift, at_4, own, total = back(p, q, pull_4, port_4, d[n], x_5, x_4, own, total)
+        by_d[n] += gift
+        gift, at_3, own, total = back(p, q, pull_3, port_3, c[n], x_4, x_3, own, total)
+        by_c[n] += gift
+        gift, at_2, own, total = back(p, q, pull_2, port_2, b[n], x_3, x_2, own, total)
+        by_b[n] += gift
+        gift, at, own, total = back(p, q, pull, port, a[n], x_2, x, own, total)
+        by_a[n] += gift
+        place = np.uint64(FOUR) * np.uint64(n)  # an index that may be negative costs a test
+        moved[place], moved[place + np.uint64(1)] = at, at_2
+        moved[place + np.uint64(2)], moved[place + np.uint64(3)] = at_3, at_4
         verbs.store(lam, n, own)
         verbs.store(flow, n, total)
 
@@ -104,61 +120,82 @@ def pull_spikes(p, lay, e, first, last, x, kept, lam, totals, sums):
 
 
 @kernel
-def one_back(p, lay, weights, e, first, stop, before, kept, lam, j, spare, totals, sums):
+def one_back(p, lay, tables, weights, e, first, stop, kept, lam, m, spare, totals, sums):
     """The neuron of the spikes `first` to `stop` back through the four events from `e` on.
 
-    Its derivatives by weights and event times go to place `j` of `spare`; returns its costate.
+    Its derivatives by weights and event times go to place `m` of `spare`; returns its costate.
     """
     n = lay.unit[first]
-    q, x, k = verbs.pick(p, n), verbs.load(before, n), first
-    verbs.store(spare.state, 0, x)
-    for i in range(FOUR):
-        x, _, k = one_on(p, lay, weights, e + i, k, stop, x, kept, np.inf)
-        verbs.store(spare.state, i + 1, x)
-    last = stop
-    for i in range(FOUR - 1, -1, -1):
-        y, x, port = verbs.load(spare.state, i + 1), verbs.load(spare.state, i), lay.kind[e + i]
-        one = verbs.receive(q, scaled(y, 0.0), port, 1.0)
-        weight = weight_at(lay, weights, e + i, n)
-        spare.own_gift[i, j] = dot(lam, one)
-        spare.own_moved[i, j] = dot(lam, adjoint.lag(q, y, scaled(one, weight)))
+    q, last = verbs.pick(p, n), stop
+    y = verbs.load(kept.path, PATH * first + FOUR)
+    for j in range(FOUR - 1, -1, -1):
+        x, port = verbs.load(kept.path, PATH * first + j), lay.kind[e + j]
+        weight = weight_at(lay, weights, e + j, n)
+        spare.own_gift[m, j], spare.own_moved[m, j] = adjoint.arrival(q, port, weight, y, lam)
         k = last
-        while k > first and lay.before[k - 1] == e + i:
+        while k > first and lay.before[k - 1] == e + j:
             k -= 1
         if k < last:
-            lam = pull_spikes(p, lay, e + i, k, last, x, kept, lam, totals, sums)
+            lam = pull_spikes(p, lay, e + j, k, last, x, kept, lam, totals, sums)
         else:
-            lam, by_flow = adjoint.pull(q, lay.d[e + i], x, lam)
+            lam, by_flow = adjoint.pull_own(q, verbs.load(tables.pull, e + j), x, lam)
             add_to(sums.flow, n, by_flow)
-        last = k
+        last, y = k, x
     return lam
 
 
 @kernel
-def group_back(p, lay, tables, weights, g, before, kept, lam, spare, totals, sums):
-    """Every costate from after the `g`-th four events to after the event before them."""
-    e, k, m = FOUR * g, lay.first[g], 0
-    while k < lay.first[g + 1]:  # first the few, whose costates the pass would overwrite
+def firing_back(p, lay, tables, weights, g, kept, lam, by_row, spare, totals, sums):
+    """The neurons that fire among the `g`-th four events, whose costates the pass over all of
+    them is about to overwrite; what they have goes to `spare`."""
+    k, m = lay.first[g], 0
+    while k < lay.first[g + 1]:
         n, stop = lay.unit[k], same_neuron(lay, k, lay.first[g + 1])
-        own = one_back(p, lay, weights, e, k, stop, before, kept, verbs.load(lam, n), m, spare,
-                       totals, sums)  # fmt: skip
+        own = one_back(
+            p, lay, tables, weights, FOUR * g, k, stop, kept, verbs.load(lam, n), m, spare, totals,
+            sums,
+        )  # fmt: skip
         verbs.store(spare.lam, m, own)
         verbs.store(spare.flow, m, verbs.load(sums.flow, n))
-        spare.unit[m] = n
-        m += 1
-        k = stop
-    row, none = lay.row, kept.nothing
-    a = weights[row[e]] if row[e] >= 0 else none
-    b = weights[row[e + 1]] if row[e + 1] >= 0 else none
-    c = weights[row[e + 2]] if row[e + 2] >= 0 else none
-    d = weights[row[e + 3]] if row[e + 3] >= 0 else none
-    four_back(p, tables, e, lay.kind, a, b, c, d, before, lam, sums.flow, spare.gift, spare.moved)
-    for j in range(m):
-        n = spare.unit[j]
-        verbs.store(lam, n, verbs.load(spare.lam, j))
-        verbs.store(sums.flow, n, verbs.load(spare.flow, j))
-        for i in range(FOUR):
-            spare.gift[i, n], spare.moved[i, n] = spare.own_gift[i, j], spare.own_moved[i, j]
+        for j in range(FOUR):
+            spare.own_gift[m, j] += by_row[j][n]
+        k, m = stop, m + 1
+
+
+@kernel
+def group_back(p, lay, tables, weights, grads, g, before, kept, lam, spare, totals, sums):
+    """Every costate from after the `g`-th four events to after the event before them."""
+    e, row, none, gift = FOUR * g, lay.row, kept.nothing, spare.gift
+    r, r_2, r_3, r_4 = row[e], row[e + 1], row[e + 2], row[e + 3]
+    lo, hi = lay.offset, lay.offset + none.size
+    a = weights[r][lo:hi] if r >= 0 else none
+    b = weights[r_2][lo:hi] if r_2 >= 0 else none
+    c = weights[r_3][lo:hi] if r_3 >= 0 else none
+    d = weights[r_4][lo:hi] if r_4 >= 0 else none
+    apart = (r != r_2) & (r != r_3) & (r != r_4) & (r_2 != r_3) & (r_2 != r_4) & (r_3 != r_4)
+    direct = apart and min(r, r_2, r_3, r_4) >= 0
+    if direct:
+        by_row = grads[r][lo:hi], grads[r_2][lo:hi], grads[r_3][lo:hi], grads[r_4][lo:hi]
+    else:
+        gift[:] = 0.0
+        by_row = gift[0], gift[1], gift[2], gift[3]
+    firing_back(p, lay, tables, weights, g, kept, lam, by_row, spare, totals, sums)
+    four_back(
+        p, tables, e, lay.kind, a, b, c, d, before, lam, sums.flow, by_row[0], by_row[1],
+        by_row[2], by_row[3], spare.moved,
+    )  # fmt: skip
+    k, m = lay.first[g], 0
+    while k < lay.first[g + 1]:
+        n = lay.unit[k]
+        verbs.store(lam, n, verbs.load(spare.lam, m))
+        verbs.store(sums.flow, n, verbs.load(spare.flow, m))
+        for j in range(FOUR):
+            by_row[j][n], spare.moved[FOUR * n + j] = spare.own_gift[m, j], spare.own_moved[m, j]
+        k, m = same_neuron(lay, k, lay.first[g + 1]), m + 1
+    if not direct:
+        for j in range(FOUR):
+            if row[e + j] >= 0:
+                add_row(grads[row[e + j]][lo:hi], gift[j])
 
 
 @kernel
@@ -168,20 +205,27 @@ def add_row(row, values):
         row[n] += values[n]
 
 
+#: Partial sums that are added up side by side, which vectorises where a running sum does not.
+LANES = 64
+
+
 @kernel
-def sum_of(values):
-    """The sum, in pairs, of an array that is overwritten: halves vectorise, a running sum not."""
-    size = values.size
-    while size > 1:
-        half = (size + 1) // 2
-        add_row(values[: size - half], values[half:size])
-        size = half
-    return values[0]
+def sum_lanes(flat):
+    """The four interleaved sums of an array that is overwritten, in its first places."""
+    lanes = flat[:LANES]
+    start = LANES
+    while start + LANES <= flat.size:
+        add_row(lanes, flat[start : start + LANES])
+        start += LANES
+    for n in range(start, flat.size):
+        flat[n % FOUR] += flat[n]
+    for n in range(FOUR, min(LANES, flat.size)):
+        flat[n % FOUR] += flat[n]
 
 
 @kernel
 def unsweep(p, lay, tables, weights, grads, kept, spare, totals, by_event, sums):
-    """Backward through all events; `grads` (rows, n) and `by_event` (events,) are filled.
+    """Backward through all events; to `grads` (rows, n) and `by_event` (events,) is added.
 
     Spikes have been seen, and marks kept, by `block_on` through all blocks.
     """
@@ -192,10 +236,9 @@ def unsweep(p, lay, tables, weights, grads, kept, spare, totals, by_event, sums)
             block_on(p, lay, tables, weights, block, kept, False)
         for g in range(min((block + 1) * room, groups) - 1, block * room - 1, -1):
             before = layer(kept.row, g - block * room)
-            group_back(p, lay, tables, weights, g, before, kept, lam, spare, totals, sums)
-            for i in range(FOUR):
-                e = FOUR * g + i
-                if lay.row[e] >= 0:
-                    add_row(grads[lay.row[e]], spare.gift[i])
-                    by_event[e] = sum_of(spare.moved[i])
-                    totals[lay.source[e]] += by_event[e]
+            group_back(
+                p, lay, tables, weights, grads, g, before, kept, lam, spare, totals, sums
+            )  # fmt: skip
+            sum_lanes(spare.moved)
+            for e in range(FOUR * g, min(FOUR * g + FOUR, lay.hi.size)):
+                by_event[e] += spare.moved[e - FOUR * g]

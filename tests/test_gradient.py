@@ -296,17 +296,25 @@ def test_what_fires_at_one_instant_goes_back_in_causal_order():
     assert g.inputs["in"].tolist() == [4321.0]
 
 
-def test_dense_layers_go_back_as_lists_do(monkeypatch):
-    """The vectorised pass over a dense layer against the pass neuron by neuron."""
+@pytest.mark.parametrize("memory", [None, 1000], ids=["at once", "in parts"])
+def test_dense_layers_go_back_as_lists_do(memory, monkeypatch):
+    """The vectorised pass over a dense layer against the pass neuron by neuron.
+
+    Some arrivals coincide. With little memory the neurons take turns, and parts of the run too.
+    """
+    if memory:
+        monkeypatch.setattr("evsim.dense_leg.MEMORY", memory)
     rng = np.random.default_rng(0)
     net = evsim.Network()
     net.add_input("in", 20)
-    for name, n in (("h", 13), ("o", 5)):
+    for name, n in (("h", 70), ("o", 5)):
         net.add_population(name, n, evsim.LIF(tau_mem=20e-3, tau_syn=5e-3, bias=0.1))
-    net.connect("in", "h", rng.normal(0.2, 0.9, (20, 13)), 1e-3)
-    net.connect("h", "o", rng.normal(0.2, 0.8, (13, 5)), 0.5e-3)
+    net.connect("in", "h", rng.normal(0.2, 0.9, (20, 70)), 1e-3)
+    net.connect("h", "o", rng.normal(0.2, 0.8, (70, 5)), 0.5e-3)
     net.connect("in", "o", rng.normal(0.1, 0.4, (20, 5)))
-    train = evsim.Spikes(rng.uniform(0, 0.2, 150), rng.integers(0, 20, 150))
+    times = rng.uniform(0, 0.2, 150)
+    times[::3] = times[::3].round(3)
+    train = evsim.Spikes(times, rng.integers(0, 20, 150))
     record = evsim.simulate(net, {"in": train}, 0.25)
     assert min(map(len, record.spikes.values())) > 5
     c = {name: rng.standard_normal(len(spikes)) for name, spikes in record.spikes.items()}

@@ -31,8 +31,8 @@ import numpy as np
 from numba.extending import overload
 
 from evsim.dispatch import INLINE, generic
-from evsim.models.tuples import dot
-from evsim.models.verbs import has_arrays
+from evsim.models import verbs
+from evsim.models.tuples import dot, replaced, zeros
 
 
 def _unknown(p):
@@ -111,8 +111,10 @@ def peak(p, x, d, best):
 
 
 @generic
-def crest(p, c, x):
-    """A bound of `peak` over the interval of coefficients `c`, branch-free; inf: not known."""
+def crest(p, c, x, y):
+    """(reached, bound) of `peak` over the interval of coefficients `c` from state `x` to `y`.
+
+    Branch-free; -inf and inf: not known."""
     _unknown(p)
 
 
@@ -141,7 +143,7 @@ def pull_own(q, common, x, lam):
 
 @overload(prepare, jit_options=INLINE)
 def _prepare(p, d):
-    if hasattr(p.instance_class, "SHARED") and not has_arrays(p):
+    if hasattr(p.instance_class, "SHARED") and not verbs.has_arrays(p):
         return lambda p, d: change(p, d)
     return lambda p, d: (d,)
 
@@ -151,6 +153,34 @@ def _pull_own(q, common, x, lam):
     if len(common) > 1:
         return lambda q, common, x, lam: pull_by(q, common, x, lam)
     return lambda q, common, x, lam: pull(q, common[0], x, lam)
+
+
+def arrival(p, port, weight, y, lam):
+    """Derivatives by the weight and by the time of an arrival, `y` being the state after it.
+
+    A kernel class with `JUMP` says that (3) is linear in the weight, and which state variable it
+    is added to: products with zeros, which nothing may leave out, are then not there.
+    """
+    if hasattr(p, "JUMP"):
+        one = replaced(zeros(lam), p.JUMP, 1.0)
+        return lam[p.JUMP], weight * dot(lam, lag(p, one, one))
+    one = verbs.receive(p, scaled(y, 0.0), port, 1.0)
+    return dot(lam, one), dot(lam, lag(p, y, scaled(one, weight)))
+
+
+@overload(arrival, jit_options=INLINE)
+def _arrival(p, port, weight, y, lam):
+    place = getattr(p.instance_class, "JUMP", None)
+
+    def linear(p, port, weight, y, lam):
+        one = replaced(zeros(lam), place, 1.0)
+        return lam[place], weight * dot(lam, lag(p, one, one))
+
+    def general(p, port, weight, y, lam):
+        one = verbs.receive(p, scaled(y, 0.0), port, 1.0)
+        return dot(lam, one), dot(lam, lag(p, y, scaled(one, weight)))
+
+    return general if place is None else linear
 
 
 def crossed(p, d, x, y, z, lam, total, at_once):

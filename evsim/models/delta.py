@@ -227,6 +227,6 @@ def peak(p, x, d, best):
 
 
 @adjoint.crest.implement(DeltaKernel)
-def crest(p, c, x):
-    left = x[0] * c[0]
-    return (left if left > x[0] else x[0]) - p.theta
+def crest(p, c, x, y):
+    ends = (y[0] if y[0] > x[0] else x[0]) - p.theta
+    return ends, ends

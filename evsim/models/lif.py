@@ -31,7 +31,7 @@ from evsim.models.held import rise_of_leaky
 from evsim.models.linear import CURRENT, Component, Linear, leaky
 from evsim.models.moments import response_change
 from evsim.models.refractory import CLAMP, REFRACTORY, arrived, gone_on
-from evsim.numerics import exp_neg, two_sum
+from evsim.numerics import exp_neg, fma, two_sum
 
 SLACK = 2e-14  # 90 roundings: more than the flow and the bound can lose together
 
@@ -277,6 +277,7 @@ LIFKernel.RESET = ("u_reset", "drop")  # type: ignore[attr-defined]
 
 
 LIFKernel.SHARED = True  # type: ignore[attr-defined]
+LIFKernel.JUMP = 1  # type: ignore[attr-defined]
 
 
 @adjoint.change.implement(LIFKernel)
@@ -294,9 +295,9 @@ def pull(p, d, x, lam):
 @adjoint.pull_by.implement(LIFKernel)
 def pull_by(p, c, x, lam):
     em, es, kappa, by_mem, by_syn, fall, fade = c
-    tau_mem = lam[0] * (x[0] * fall + x[1] * by_mem)
-    tau_syn = (lam[0] * by_syn + lam[1] * fade) * x[1]
-    return (lam[0] * em, lam[0] * kappa + lam[1] * es), (tau_mem, tau_syn)
+    tau_mem = lam[0] * fma(x[0], fall, x[1] * by_mem)
+    tau_syn = fma(lam[0], by_syn, lam[1] * fade) * x[1]
+    return (lam[0] * em, fma(lam[0], kappa, lam[1] * es)), (tau_mem, tau_syn)
 
 
 @adjoint.pull_held.implement(LIFKernel)
@@ -366,7 +367,10 @@ def peak(p, x, d, best):
 
 
 @adjoint.crest.implement(LIFKernel)
-def crest(p, c, x):
-    left, push = x[0] * c[0], x[1] if x[1] > 0.0 else 0.0
-    end = left + push * ((1.0 - c[0]) * (1.0 + SLACK))
-    return (end if end > x[0] else x[0]) - p.theta
+def crest(p, c, x, y):
+    # Between the ends it is higher only where it rises at the first and falls at the last.
+    ends = (y[0] if y[0] > x[0] else x[0]) - p.theta
+    push = x[1] if x[1] > 0.0 else 0.0
+    bound = x[0] * c[0] + push * ((1.0 - c[0]) * (1.0 + SLACK)) - p.theta
+    turns = (x[1] > x[0]) & (y[1] <= y[0])
+    return ends, (bound if turns & (bound > ends) else ends)
