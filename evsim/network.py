@@ -193,6 +193,18 @@ class Network:
         A group of several populations, or of one that hears itself, lies on a cycle.
         """
         names = list(self.populations)
+        hears: dict[str, set[str]] = {name: set() for name in names}
+        for p in self.projections.values():
+            if p.pre in hears and p.pre != p.post:
+                hears[p.post].add(p.pre)
+        alone: list[str] = []
+        while (ready := next((n for n in hears if hears[n].issubset(alone)), None)) is not None:
+            alone.append(ready)
+            del hears[ready]
+        return [[name] for name in alone] if not hears else self._stages_of_cycles(names)
+
+    def _stages_of_cycles(self, names: list[str]) -> list[list[str]]:
+        """`stages` where populations hear one another in turn."""
         index = {name: k for k, name in enumerate(names)}
         pairs = [(index[p.pre], index[p.post]) for p in self.projections.values() if p.pre in index]
         rows, columns = np.array(pairs, np.int64).reshape(-1, 2).T
