@@ -16,14 +16,11 @@ from evsim.record import Record
 from evsim.resweep import FOUR, PATH, Kept, Layer, Tables, block_on, coefficients
 from evsim.unsweep import Spare, unsweep
 
-#: Bytes for states that are kept: less than processors have close by. Where they do not do for
-#: all neurons, so many take their turn as they do for, in multiples of `WORDS`; runs too long for
-#: that go through some of their events once more.
-MEMORY = 1 << 24
+#: Bytes for states that are kept: no more than processors have close by. Longer runs go through
+#: most of their events once more, which costs less than memory that has not been used before.
+MEMORY = 1 << 21
 #: Flags are bytes that are looked at by so many words of eight at a time.
 WORDS = 64
-#: Columns of `Layer` by spike.
-SPIKE = ("spike_hi", "spike_lo", "unit", "number", "before")
 
 
 def simple(record: Record, name: str) -> bool:
@@ -92,7 +89,7 @@ class DenseLeg(Leg):
         first = np.searchsorted(before // FOUR, np.arange(groups + 1))
         return Layer(
             d, hi, lo, port, rows, source[order], first.astype(np.int64), spikes.times[mine],
-            spikes.times_lo[mine], spikes.units[mine], self.base + mine, before.astype(np.int64), 0,
+            spikes.times_lo[mine], spikes.units[mine], self.base + mine, before.astype(np.int64),
         )  # fmt: skip
 
     def _tables(self, p, lay: Layer) -> Tables:
@@ -104,33 +101,29 @@ class DenseLeg(Leg):
         coefficients(p, lay, tables)
         return tables
 
-    def _room(self, lay: Layer, n: int, room: int, rows) -> tuple[Kept, Spare]:
-        """What passes over so many neurons work with, of so many groups of events at a time.
-
-        `rows` is room for states, which is worth to be used again.
-        """
-        spikes, groups = lay.unit.size, lay.first.size - 1
+    def _room(self, lay: Layer) -> tuple[Kept, Spare]:
+        """What a pass over all events works with."""
+        state, n, spikes, groups = self.state, self.n, lay.unit.size, lay.first.size - 1
+        room = max(1, min(groups, MEMORY // (8 * n * len(state))))
         most = int(np.diff(lay.first).max(initial=0)) + 1
         nothing = np.zeros(n)
         nothing.setflags(write=False)
-        state, flow = self.state, self.flow
         kept = Kept(
             tuple(np.empty(spikes) for _ in state), np.empty(spikes), np.empty(spikes),
-            np.empty(spikes), np.full(n, -np.inf),
+            np.empty(spikes), self.notes.silent,
             tuple(np.empty(PATH * spikes) for _ in state),
             tuple(np.empty((-(-groups // room), n)) for _ in state),
-            tuple(values[: (room + 1) * n].reshape(-1, n) for values in rows),
+            tuple(np.empty((room + 1, n)) for _ in state),
             np.zeros(-(-n // WORDS) * WORDS, np.uint8), np.empty(n, np.int64), np.empty(most),
             nothing,
         )  # fmt: skip
         spare = Spare(
-            np.empty((FOUR, n)), np.zeros(FOUR * n), tuple(np.empty(most) for _ in state),
-            tuple(np.empty(most) for _ in flow), np.empty((most, FOUR)), np.empty((most, FOUR)),
+            np.empty((FOUR, n)), np.zeros(FOUR * n), tuple(np.empty(most) for _ in state)
         )  # fmt: skip
         return kept, spare
 
     def sweep_back(self, lay: Layer, totals: np.ndarray) -> None:
-        """The whole backward pass of the layer, some neurons at a time: see `MEMORY`."""
+        """The whole backward pass of the layer."""
         p = self.form
         tables = self._tables(p, lay)
         weights = [p.weight for p in incoming(self.record.network, self.name)]
@@ -139,35 +132,20 @@ class DenseLeg(Leg):
         stacked.setflags(write=False)
         grads = self.sums.weight.reshape(stacked.shape)
         by_event = np.zeros(lay.hi.size)
-        place = self.place
-        width = MEMORY // (8 * len(self.state) * (lay.first.size + 1)) // WORDS * WORDS
-        width = min(max(width, WORDS), self.n)
-        room = max(1, min(lay.first.size - 1, MEMORY // (8 * width * len(self.state))))
-        rows = tuple(np.empty((room + 1) * width) for _ in self.state)
-        for first in range(0, self.n, width):
-            mine = slice(first, min(first + width, self.n))
-            some = part(lay, mine)
-            kept, spare = self._room(some, mine.stop - mine.start, room, rows)
-            q, sums = of_neurons(p, mine), of_neurons(self.sums, mine)
-            for mark, values in zip(kept.mark, self.state, strict=True):
-                mark[0] = values[mine]
-            for block in range(len(kept.mark[0])):
-                block_on(q, some, tables, stacked, block, kept, True)
-            unsweep(q, some, tables, stacked, grads, kept, spare, totals, by_event, sums)
-            self.notes.silent[mine] = kept.silent
-            for name in ("slope", "peak", "gap"):
-                getattr(self.notes, name)[place[some.number - self.base]] = getattr(kept, name)
+        kept, spare = self._room(lay)
+        for mark, values in zip(kept.mark, self.state, strict=True):
+            mark[0] = values
+        for block in range(len(kept.mark[0])):
+            block_on(p, lay, tables, stacked, block, kept, True)
+        unsweep(p, lay, tables, stacked, grads, kept, spare, totals, by_event, self.sums)
         np.add.at(totals, lay.source, by_event)
         by_rank = np.bincount(self.rank, by_event, len(weights))
         for name, by_delay in zip(self.synaptic.common, by_rank.tolist(), strict=True):
             self.synaptic.common[name] += by_delay
-
-    @property
-    def place(self) -> np.ndarray:
-        """Where each spike of the record is in `train`."""
-        place = np.empty(self.train.number.size, np.int64)
+        place = np.empty(lay.unit.size, np.int64)
         place[self.train.number - self.base] = np.arange(place.size)
-        return place
+        for name in ("slope", "peak", "gap"):
+            getattr(self.notes, name)[place[lay.number - self.base]] = getattr(kept, name)
 
 
 def events_up_to(spikes, hi, lo) -> np.ndarray | None:
@@ -182,23 +160,3 @@ def events_up_to(spikes, hi, lo) -> np.ndarray | None:
     if len(spikes) and spikes.times[0] == 0.0:
         return None
     return before
-
-
-def part(lay: Layer, mine: slice) -> Layer:
-    """The same events, and the spikes of some neurons."""
-    keep = np.flatnonzero((lay.unit >= mine.start) & (lay.unit < mine.stop))
-    columns = {name: getattr(lay, name)[keep] for name in SPIKE}
-    columns["unit"] = columns["unit"] - mine.start
-    first = np.searchsorted(keep, lay.first).astype(np.int64)
-    return lay._replace(first=first, offset=mine.start, **columns)
-
-
-def of_neurons(values, mine: slice):
-    """Some neurons of a named tuple whose arrays, and those in tuples of it, have one each."""
-
-    def cut(member):
-        if isinstance(member, tuple):
-            return tuple(map(cut, member))
-        return member[mine] if isinstance(member, np.ndarray) else member
-
-    return type(values)(*map(cut, values))

@@ -45,7 +45,6 @@ class Layer(NamedTuple):
     unit: Any
     number: Any
     before: Any  # the event before which each spike comes
-    offset: int  # the first of the neurons at hand, from which `unit` counts
 
 
 class Tables(NamedTuple):
@@ -95,7 +94,7 @@ def coefficients(p, lay, tables):
 @inline_kernel
 def weight_at(lay, weights, e, n):
     """The weight of event `e` at neuron `n`."""
-    return weights[lay.row[e], lay.offset + n] if lay.row[e] >= 0 else 0.0
+    return weights[lay.row[e], n] if lay.row[e] >= 0 else 0.0
 
 
 @kernel
@@ -116,6 +115,27 @@ def four_on(p, tables, e, ports, lasts, a, b, c, d, before, after, silent, flags
         verbs.store(after, n, x)
         silent[n] = top
         flags[n] = high > top
+
+
+@kernel
+def four_again(p, tables, e, ports, a, b, c, d, before, after):
+    """As `four_on`, with the heights known."""
+    port, port_2, port_3, port_4 = ports[e], ports[e + 1], ports[e + 2], ports[e + 3]
+    first, second = verbs.load(tables.flow, e), verbs.load(tables.flow, e + 1)
+    third, fourth = verbs.load(tables.flow, e + 2), verbs.load(tables.flow, e + 3)
+    for n in range(a.size):
+        q = verbs.pick(p, n)
+        x = after_event(p, q, first, verbs.load(before, n), port, a[n])
+        x = after_event(p, q, second, x, port_2, b[n])
+        x = after_event(p, q, third, x, port_3, c[n])
+        verbs.store(after, n, after_event(p, q, fourth, x, port_4, d[n]))
+
+
+@inline_kernel
+def after_event(p, q, common, x, port, weight):
+    """State of one neuron after one event."""
+    x, _ = verbs.step(q, verbs.own(p, q, common), x)
+    return verbs.receive(q, x, port, weight)
 
 
 @inline_kernel
@@ -192,10 +212,13 @@ def one_on(p, lay, tables, weights, e, first, stop, x, best, kept, margins):
             c = verbs.interval(q, d)
         else:
             c = verbs.own(p, q, verbs.load(tables.flow, e + j))
+        y, _ = verbs.step(q, c, x)
         if margins and d > 0.0:
-            best = adjoint.peak(q, x, d, best)
-        x, _ = verbs.step(q, c, x)
-        x = verbs.receive(q, x, lay.kind[e + j], weight_at(lay, weights, e + j, n))
+            reached, bound = adjoint.crest(q, c, x, y)
+            best = max(best, reached)
+            if bound > best:
+                best = adjoint.peak(q, x, d, best)
+        x = verbs.receive(q, y, lay.kind[e + j], weight_at(lay, weights, e + j, n))
         verbs.store(kept.path, PATH * first + j + 1, x)
         k = m
     return best
@@ -204,27 +227,37 @@ def one_on(p, lay, tables, weights, e, first, stop, x, best, kept, margins):
 @kernel
 def group_on(p, lay, tables, weights, g, before, after, kept, margins):
     """Every neuron through the `g`-th four events; `margins`: silent heights are raised."""
-    e, k, m = FOUR * g, lay.first[g], 0
-    while k < lay.first[g + 1]:
-        n, stop = lay.unit[k], same_neuron(lay, k, lay.first[g + 1])
-        x, best = verbs.load(before, n), kept.silent[n]
-        kept.own[m] = one_on(p, lay, tables, weights, e, k, stop, x, best, kept, margins)
-        k, m = stop, m + 1
+    e = FOUR * g
     row, none = lay.row, kept.nothing
-    lo, hi = lay.offset, lay.offset + none.size
-    a = weights[row[e]][lo:hi] if row[e] >= 0 else none
-    b = weights[row[e + 1]][lo:hi] if row[e + 1] >= 0 else none
-    c = weights[row[e + 2]][lo:hi] if row[e + 2] >= 0 else none
-    d = weights[row[e + 3]][lo:hi] if row[e + 3] >= 0 else none
+    a = weights[row[e]] if row[e] >= 0 else none
+    b = weights[row[e + 1]] if row[e + 1] >= 0 else none
+    c = weights[row[e + 2]] if row[e + 2] >= 0 else none
+    d = weights[row[e + 3]] if row[e + 3] >= 0 else none
+    if not margins:
+        four_again(p, tables, e, lay.kind, a, b, c, d, before, after)
+        go_own_way(p, lay, tables, weights, g, before, after, kept, False)
+        return
+    k, m = lay.first[g], 0
+    while k < lay.first[g + 1]:
+        kept.own[m] = kept.silent[lay.unit[k]]
+        k, m = same_neuron(lay, k, lay.first[g + 1]), m + 1
     four_on(p, tables, e, lay.kind, lay.d, a, b, c, d, before, after, kept.silent, kept.flags)
+    go_own_way(p, lay, tables, weights, g, before, after, kept, True)
+    raise_margins(p, lay, tables, weights, e, before, kept)
+
+
+@kernel
+def go_own_way(p, lay, tables, weights, g, before, after, kept, margins):
+    """Again the neurons that fire among the `g`-th four events."""
     k, m = lay.first[g], 0
     while k < lay.first[g + 1]:
         n, stop = lay.unit[k], same_neuron(lay, k, lay.first[g + 1])
+        x, best = verbs.load(before, n), kept.own[m]
+        best = one_on(p, lay, tables, weights, FOUR * g, k, stop, x, best, kept, margins)
         verbs.store(after, n, verbs.load(kept.path, PATH * k + FOUR))
-        kept.flags[n], kept.silent[n] = False, kept.own[m]
+        if margins:
+            kept.flags[n], kept.silent[n] = False, best
         k, m = stop, m + 1
-    if margins:
-        raise_margins(p, lay, tables, weights, e, before, kept)
 
 
 @kernel

@@ -14,6 +14,7 @@ from evsim.numerics import elapsed
 from evsim.resweep import (
     FOUR,
     PATH,
+    after_event,
     block_on,
     layer,
     same_neuron,
@@ -28,9 +29,6 @@ class Spare(NamedTuple):
     gift: Any  # (4, n) derivatives by the weights of four events, where two have one row
     moved: Any  # (n, 4) what each neuron adds to those by the events' times, as one line
     lam: Any  # per state variable, by firing neuron
-    flow: Any
-    own_gift: Any  # (firing neurons, 4), and what was there before
-    own_moved: Any
 
 
 @inline_kernel
@@ -82,13 +80,6 @@ def four_back(
         verbs.store(flow, n, total)
 
 
-@inline_kernel
-def after_event(p, q, common, x, port, weight):
-    """State of one neuron after one event."""
-    x, _ = verbs.step(q, verbs.own(p, q, common), x)
-    return verbs.receive(q, x, port, weight)
-
-
 @kernel
 def pull_spikes(p, lay, e, first, last, x, kept, lam, totals, sums):
     """One neuron's costate from before event `e` back through its spikes to event `e - 1`."""
@@ -120,18 +111,19 @@ def pull_spikes(p, lay, e, first, last, x, kept, lam, totals, sums):
 
 
 @kernel
-def one_back(p, lay, tables, weights, e, first, stop, kept, lam, m, spare, totals, sums):
+def one_back(p, lay, tables, weights, e, first, stop, kept, lam, by_row, moved, totals, sums):
     """The neuron of the spikes `first` to `stop` back through the four events from `e` on.
 
-    Its derivatives by weights and event times go to place `m` of `spare`; returns its costate.
+    Its derivatives by weights are added to `by_row`, those by times go to `moved`; returns its
+    costate.
     """
     n = lay.unit[first]
     q, last = verbs.pick(p, n), stop
     y = verbs.load(kept.path, PATH * first + FOUR)
     for j in range(FOUR - 1, -1, -1):
-        x, port = verbs.load(kept.path, PATH * first + j), lay.kind[e + j]
-        weight = weight_at(lay, weights, e + j, n)
-        spare.own_gift[m, j], spare.own_moved[m, j] = adjoint.arrival(q, port, weight, y, lam)
+        x, weight = verbs.load(kept.path, PATH * first + j), weight_at(lay, weights, e + j, n)
+        gift, moved[FOUR * n + j] = adjoint.arrival(q, lay.kind[e + j], weight, y, lam)
+        by_row[j][n] += gift
         k = last
         while k > first and lay.before[k - 1] == e + j:
             k -= 1
@@ -145,57 +137,45 @@ def one_back(p, lay, tables, weights, e, first, stop, kept, lam, m, spare, total
 
 
 @kernel
-def firing_back(p, lay, tables, weights, g, kept, lam, by_row, spare, totals, sums):
-    """The neurons that fire among the `g`-th four events, whose costates the pass over all of
-    them is about to overwrite; what they have goes to `spare`."""
-    k, m = lay.first[g], 0
-    while k < lay.first[g + 1]:
-        n, stop = lay.unit[k], same_neuron(lay, k, lay.first[g + 1])
-        own = one_back(
-            p, lay, tables, weights, FOUR * g, k, stop, kept, verbs.load(lam, n), m, spare, totals,
-            sums,
-        )  # fmt: skip
-        verbs.store(spare.lam, m, own)
-        verbs.store(spare.flow, m, verbs.load(sums.flow, n))
-        for j in range(FOUR):
-            spare.own_gift[m, j] += by_row[j][n]
-        k, m = stop, m + 1
-
-
-@kernel
 def group_back(p, lay, tables, weights, grads, g, before, kept, lam, spare, totals, sums):
     """Every costate from after the `g`-th four events to after the event before them."""
     e, row, none, gift = FOUR * g, lay.row, kept.nothing, spare.gift
     r, r_2, r_3, r_4 = row[e], row[e + 1], row[e + 2], row[e + 3]
-    lo, hi = lay.offset, lay.offset + none.size
-    a = weights[r][lo:hi] if r >= 0 else none
-    b = weights[r_2][lo:hi] if r_2 >= 0 else none
-    c = weights[r_3][lo:hi] if r_3 >= 0 else none
-    d = weights[r_4][lo:hi] if r_4 >= 0 else none
+    a = weights[r] if r >= 0 else none
+    b = weights[r_2] if r_2 >= 0 else none
+    c = weights[r_3] if r_3 >= 0 else none
+    d = weights[r_4] if r_4 >= 0 else none
     apart = (r != r_2) & (r != r_3) & (r != r_4) & (r_2 != r_3) & (r_2 != r_4) & (r_3 != r_4)
     direct = apart and min(r, r_2, r_3, r_4) >= 0
     if direct:
-        by_row = grads[r][lo:hi], grads[r_2][lo:hi], grads[r_3][lo:hi], grads[r_4][lo:hi]
+        by_row = grads[r], grads[r_2], grads[r_3], grads[r_4]
     else:
         gift[:] = 0.0
         by_row = gift[0], gift[1], gift[2], gift[3]
-    firing_back(p, lay, tables, weights, g, kept, lam, by_row, spare, totals, sums)
+    k, m = lay.first[g], 0
+    while k < lay.first[g + 1]:  # a costate of zero adds nothing to anything
+        n = lay.unit[k]
+        own = verbs.load(lam, n)
+        verbs.store(spare.lam, m, own)
+        verbs.store(lam, n, scaled(own, 0.0))
+        k, m = same_neuron(lay, k, lay.first[g + 1]), m + 1
     four_back(
         p, tables, e, lay.kind, a, b, c, d, before, lam, sums.flow, by_row[0], by_row[1],
         by_row[2], by_row[3], spare.moved,
     )  # fmt: skip
     k, m = lay.first[g], 0
     while k < lay.first[g + 1]:
-        n = lay.unit[k]
-        verbs.store(lam, n, verbs.load(spare.lam, m))
-        verbs.store(sums.flow, n, verbs.load(spare.flow, m))
-        for j in range(FOUR):
-            by_row[j][n], spare.moved[FOUR * n + j] = spare.own_gift[m, j], spare.own_moved[m, j]
-        k, m = same_neuron(lay, k, lay.first[g + 1]), m + 1
+        stop = same_neuron(lay, k, lay.first[g + 1])
+        own = one_back(
+            p, lay, tables, weights, e, k, stop, kept, verbs.load(spare.lam, m), by_row,
+            spare.moved, totals, sums,
+        )  # fmt: skip
+        verbs.store(lam, lay.unit[k], own)
+        k, m = stop, m + 1
     if not direct:
         for j in range(FOUR):
             if row[e + j] >= 0:
-                add_row(grads[row[e + j]][lo:hi], gift[j])
+                add_row(grads[row[e + j]], gift[j])
 
 
 @kernel

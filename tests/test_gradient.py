@@ -300,7 +300,7 @@ def test_what_fires_at_one_instant_goes_back_in_causal_order():
 def test_dense_layers_go_back_as_lists_do(memory, monkeypatch):
     """The vectorised pass over a dense layer against the pass neuron by neuron.
 
-    Some arrivals coincide. With little memory the neurons take turns, and parts of the run too.
+    Some arrivals coincide. With little memory most of the run is gone through once more.
     """
     if memory:
         monkeypatch.setattr("evsim.dense_leg.MEMORY", memory)
