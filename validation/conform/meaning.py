@@ -88,14 +88,19 @@ def readings(node: Any, x: np.ndarray, dt: float, first: str = "") -> list[Decla
         What it receives.
     dt : float
     first : str
-        Framework whose own discretisation comes first; Euler's are next.
+        Framework whose own discretisation comes first; then those that are imported here.
     """
     spiking = as_spiking(node)
     flat = x.reshape(*x.shape[:2], -1)
     models = [adapters.model(name) for name in adapters.names()]
-    models.sort(key=lambda m: (not m.name.startswith(f"{first}."), m.semantics.decay != "euler"))
+    models.sort(key=lambda model: (not model.name.startswith(f"{first}."), _elsewhere(model)))
     found = (_reading(model, spiking, flat, dt) for model in models)
     return [d for d in found if d is not None]
+
+
+def _elsewhere(model: Model) -> bool:
+    """Whether its framework runs in an interpreter of its own."""
+    return hasattr(adapters.adapters().get(model.name.partition(".")[0]), "PEER")
 
 
 def starts(d: Declared) -> Iterator[Declared]:
