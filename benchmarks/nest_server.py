@@ -2,10 +2,10 @@
 
     PYTHON nest_server.py JOB.npz [--resolution MS] [--threads N] [--spikes OUT.npz]
 
-Every line on the standard input names a neuron model. The network is then built anew,
-prepared, and run; the answer is one line of JSON: the seconds of `nest.Run` alone, the number
-of spikes, NEST's version, or an error. With `--spikes` the spikes go to that file: step and
-offset of each, so that no digit is lost, and the neuron.
+Every line on the standard input names a neuron model, and may name another job after it. The
+network is then built anew, prepared, and run; the answer is one line of JSON: the seconds of
+`nest.Run` alone, the number of spikes, NEST's version, or an error. With `--spikes` the spikes go
+to that file: step and offset of each, so that no digit is lost, and the neuron.
 
 The capacity is put to the number of the membrane time constant, so that currents have the
 values of evsim's: C dV/dt = -C V / tau + I, with C = tau, is tau dV/dt = -V + I.
@@ -44,6 +44,8 @@ def connect(pre, post, job, prefix, resolution, scale):
     """The very synapses of the job; delays go to the grid, one step at least."""
     delay = np.maximum(1.0, np.rint(job[prefix + "delay"] / resolution)) * resolution
     count = job[prefix + "pre"].size
+    if not count:
+        return
     synapses = {
         "weight": job[prefix + "weight"] * scale,
         "delay": np.broadcast_to(delay, count).copy(),
@@ -119,11 +121,11 @@ def main():
     parser.add_argument("--spikes")
     options = parser.parse_args()
     nest.verbosity = nest.VerbosityLevel.ERROR
-    with np.load(options.job) as file:
-        job = dict(file)
     for line in sys.stdin:
+        model, *other = line.split(maxsplit=1)
         try:
-            answer = run(job, line.strip(), options)
+            with np.load(other[0].strip() if other else options.job) as file:
+                answer = run(dict(file), model, options)
         except Exception as error:
             answer = {"error": f"{type(error).__name__}: {error}".splitlines()[0]}
         print("answer", json.dumps({"version": nest.__version__, **answer}), flush=True)

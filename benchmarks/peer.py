@@ -29,11 +29,16 @@ class Nest:
             text=True, env=clean,
         )  # fmt: skip
 
-    def run(self, model: str) -> dict:
-        """Build and run anew: seconds, spikes, version; or an error."""
+    def run(self, model: str, arrays: dict[str, np.ndarray] | None = None) -> dict:
+        """Build and run anew, with other arrays if given: seconds, spikes, version; or an error."""
         assert self.process.stdin is not None and self.process.stdout is not None
+        line = model
+        if arrays is not None:
+            job = Path(self.folder.name, "other.npz")
+            np.savez(job, **arrays)
+            line = f"{model} {job}"
         try:
-            self.process.stdin.write(f"{model}\n")
+            self.process.stdin.write(f"{line}\n")
             self.process.stdin.flush()
         except BrokenPipeError:
             return {"error": "NEST's process has ended"}
