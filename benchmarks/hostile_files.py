@@ -32,7 +32,7 @@ import numpy as np
 from evsim.progress import bar
 from validation.evtrace import replacing
 
-HANG, MEMORY, CHUNK = 5.0, 2 << 30, 50
+HANG, MEMORY, CHUNK = 5.0, 2 << 30, 250
 HERE = Path(__file__)
 ROOT = HERE.parents[1]
 TRACES = sorted((ROOT / "validation" / "traces").glob("*.npz"))
@@ -236,10 +236,10 @@ def chunk(first: int, last: int, seed: int, good: bytes, answers) -> None:
     with tempfile.TemporaryDirectory() as folder:
         spikes = Path(folder) / "in.npz"
         np.savez(spikes, times=np.array([0.001, 0.002]), units=np.array([0, 1]))
-        for k in range(first - 2, last):
-            # Two good ones first: what is loaded and compiled once is not the file's fault.
-            kinds = ("run", good), ("verify", TRACES[0].read_bytes())
-            command, data = kinds[k - first + 2] if k < first else broken(k, seed, good)
+        # Good ones first: what is loaded and compiled once is not the file's fault.
+        kinds = [("run", good), *(("verify", trace.read_bytes()) for trace in TRACES)]
+        for k in range(first - len(kinds), last):
+            command, data = kinds[k - first] if k < first else broken(k, seed, good)
             path = Path(folder) / ("file.nir" if command == "run" else "file.npz")
             path.write_bytes(data)
             asked = [command, str(path)]
@@ -281,7 +281,7 @@ def ask(first: int, last: int, seed: int, good: bytes, found: dict) -> None:
         process.start()
         while k < last:
             try:
-                answer = answers.get(timeout=120)
+                answer = answers.get(timeout=200)
             except queue.Empty:  # the process is gone, or hangs
                 process.kill()
                 found["counts"]["CRASH"] = found["counts"].get("CRASH", 0) + 1

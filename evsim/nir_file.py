@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,9 @@ def read_graph(path: str | os.PathLike[str]) -> Any:
         pass
     try:
         _check_size(path)
-        return nir.read(path)
+        with warnings.catch_warnings():  # what is wrong is said in one line, or refused later
+            warnings.simplefilter("ignore")
+            return nir.read(path)
     except Exception as error:  # h5py and nir raise anything for a broken file
         words = str(error) or type(error).__name__
         raise ValueError(f"{path} is not a NIR graph: {words}") from error

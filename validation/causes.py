@@ -14,7 +14,7 @@ import numpy as np
 
 from validation.declared import Declared
 from validation.discrete import Checked, check, first_of
-from validation.flips import Flip, flips, shifted
+from validation.flips import Flip, flips, scaled, shifted
 from validation.result import Found, Mismatch, or_else
 
 #: Neurons, samples, and steps beyond the first mismatch, on which most flips are refuted.
@@ -91,6 +91,11 @@ def of_neurons(d: Declared, bad: np.ndarray, step: int) -> Found:
     found = [f for f in promising if search.whole([f])]
     if found:
         return _sharpened(d, found[:1], _others(found))
+    scale = scaled(d)
+    if scale is not None:  # only then: the gain of a neuron is a scale, too
+        if search.promising([scale]) and search.whole([scale]):
+            return _sharpened(d, [scale], [])
+        singles = [*singles, scale]
     partial: Sequence[Flip] = [f for f in promising if search.partly([f])][:1]
     for pair in combinations(singles, 2):
         if pair[0].cause != pair[1].cause and search.promising(pair):

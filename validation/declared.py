@@ -59,6 +59,7 @@ class Declared:
     node: Any = None  #: the NIR node, where a graph declares the layer
     own: Mapping[str, Any] = field(default_factory=dict)  #: parameters in the recording
     gradient: Gradient | None = None
+    resolution: float = 0.0  #: unit of the states of a program in fixed point
 
     def run(self, *, forced: bool = True, bound: bool = True) -> TwinRun:
         """The twin on the recorded input; resets follow the recording where `forced`."""
@@ -73,6 +74,7 @@ class Declared:
             recorded_spikes=self.spikes if forced else None,
             bound=bound,
             arithmetic=self.arithmetic,
+            resolution=self.resolution,
         )
 
     def cut(
@@ -198,6 +200,7 @@ def _declare(recording: Recording, layer: Layer, graph: Any | None) -> Declared:
         node=node,
         own=own,
         gradient=_gradient(layer, shape),
+        resolution=_resolution(layer.entry.get("resolution", 0.0)),
         **provenance,
     )
 
@@ -222,6 +225,12 @@ def _provenance(recording: Recording) -> dict[str, str | None]:
             f"provenance.arithmetic must be one of {', '.join(ARITHMETIC)}, not {name!r:.40}"
         )
     return {"arithmetic": name, "matmul": "tf32" if found.get("tf32") is True else None}
+
+
+def _resolution(given: Any) -> float:
+    if type(given) not in (int, float) or not 0 <= given < 1:
+        raise EvtraceError(f"resolution must be a number in [0, 1), not {given!r:.40}")
+    return float(given)
 
 
 def _gradient(layer: Layer, shape: tuple[int, ...]) -> Gradient | None:

@@ -249,6 +249,22 @@ def _added(d: Declared) -> Iterator[Flip]:
             yield Flip(f"ignored:{name}", words, params=((name, value),))
 
 
+def scaled(d: Declared) -> Flip | None:
+    """The input by the factor that fits the membranes best before any spike, or None."""
+    if d.membrane is None or d.x is None or d.spikes is None:
+        return None
+    twin = d.run(bound=False)
+    quiet = np.cumsum((twin.spikes != 0) | (d.spikes != 0), axis=0) == 0
+    v, w = (a.astype(np.float64)[quiet] for a in (d.membrane, twin.membrane))
+    square = float(w @ w)
+    factor = float(v @ w) / square if square > 0 else 0.0
+    if not np.isfinite(factor) or factor == 0.0 or abs(factor - 1.0) < 1e-6:
+        return None
+    r = np.asarray(d.params.get("r", 1.0), np.float64)
+    words = f"the input is scaled by {factor:.6g}"
+    return Flip("weight_scale", words, params=(("r", (factor * r).astype(np.float32)),))
+
+
 def _shifts() -> Iterator[Flip]:
     for shift in (1, -1, 2, -2):
         n = abs(shift)

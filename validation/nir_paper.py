@@ -30,8 +30,10 @@ from validation.verify import verify
 
 DT = 1e-4
 #: Voltages are in each platform's own scale: what its threshold is, in thresholds of the graph.
-#: `tau/dt` where inputs are not scaled, 4000 integers a unit for Loihi's fixed point.
+#: `tau/dt` where inputs are not scaled, 16000 for a chip's fixed point.
 SCALES = {"snntorch": 25.0, "spinnaker2": 25.0, "lava_cpu_fixed": 16000.0}
+#: Whose voltages are integers.
+INTEGERS = ("lava_cpu_fixed",)
 #: The input of a file is a pulse of 1, but for sinabs, which was given dt/tau.
 INPUTS = {"sinabs": 25.0}
 MODEL = "norse.LIFBoxCell"
@@ -82,6 +84,7 @@ def recording(where: Path, platform: str, *, reset: str = "subtract") -> Recordi
                 "shape": [1],
                 **semantics.manifest(),
                 "sources": [{"node": "input", "delay": 0}],
+                "resolution": 1.0 / SCALES[platform] if platform in INTEGERS else 0.0,
             }
         },
         "provenance": {"framework": platform, "version": "of the NIR paper"},

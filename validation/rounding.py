@@ -66,7 +66,9 @@ class Facts(NamedTuple):
 class Bound:
     """Equation (1), step by step."""
 
-    def __init__(self, c: Constants, fixed: Fixed, semantics: Semantics, u: float) -> None:
+    def __init__(
+        self, c: Constants, fixed: Fixed, semantics: Semantics, u: float, resolution: float = 0.0
+    ) -> None:
         k = (_ROUNDINGS + c.exponent) * u
         self.u, self.gamma = u, k / (1.0 - k) if k < 1.0 else np.inf
         self.c, self.semantics = c, semantics
@@ -77,6 +79,8 @@ class Bound:
         self.lower = None if fixed.lower is None else _size(fixed.lower)
         # Gradual underflow: an absolute error of every rounding, not a relative one.
         self.least = 2 * _ROUNDINGS * float(np.finfo(fixed.threshold.dtype).smallest_subnormal)
+        # Fixed point: a product and a sum are each cut to a whole number of units.
+        self.least += 2 * resolution
         self.e: Array | float = 0.0
         self.e_syn: Array | float = 0.0
 

@@ -93,6 +93,7 @@ def run(
     bound: bool = True,
     dtype: Any = None,
     arithmetic: str | None = None,
+    resolution: float = 0.0,
 ) -> TwinRun:
     """Run the discrete update of `model` on a recorded input current.
 
@@ -119,6 +120,9 @@ def run(
     arithmetic : str, optional
         Key of `ARITHMETIC` in which the other program is declared to compute (for `bound`), that of
         `dtype` by default.
+    resolution : float
+        Unit of which the other program's states are whole multiples, where it computes in fixed
+        point (for `bound`).
 
     Returns
     -------
@@ -135,7 +139,7 @@ def run(
     p = model.resolve(params, shape[2])
     step = _Step(model, p, semantics, dt, shape, current.dtype, initial or {})
     u = ARITHMETIC[_arithmetic(arithmetic, current.dtype)]
-    error = Bound(step.constants, step.fixed, semantics, u) if bound else None
+    error = Bound(step.constants, step.fixed, semantics, u, resolution) if bound else None
     out = {name: np.empty(shape, current.dtype) for name in ("count", "v_pre", "membrane", "i")}
     bounds = {n: np.empty(shape) for n in ("v_pre", "membrane", "i")} if bound else None
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is reported as such
