@@ -52,6 +52,9 @@ background:var(--wash);padding:.1em .35em;border-radius:.25em;overflow-wrap:anyw
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.15rem 1rem;font-size:.85rem;
 margin:.6rem 0}
 dt{color:var(--muted)}dd{margin:0}
+.show{margin:1rem 0 0;font-size:.9rem}.show label{margin-right:1.2rem}
+main:has(#show-bad:checked) .good{display:none}
+@media(max-width:36rem){main{padding:1.2rem .9rem 3rem}.all td:last-child{min-width:12rem}}
 @media print{main{max-width:none;padding:0}h2{break-before:page}figure{break-inside:avoid}}
 """
 
@@ -134,18 +137,36 @@ def _overview(results: Sequence[RecordingResult], errors: Mapping[str, str]) -> 
     )
     return (
         f"<h1>Verification of {_plural(len(results), 'recording')}</h1>"
-        f'<p class="lead">{escape(summary(results))}</p>{failed}'
+        f'<p class="lead">{escape(summary(results))}</p>{failed}{_filter(results)}'
         '<div class="scroll"><table class="all"><thead><tr><th>Recording</th>'
         "<th>Layer</th><th>Model</th><th>Verdict</th><th>Why</th></tr></thead><tbody>"
         f"{''.join(rows)}</tbody></table></div>"
     )
 
 
+def _filter(results: Sequence[RecordingResult]) -> str:
+    """A choice between all layers and those that do not pass, where there are both."""
+    passing = [layer.verdict in PASSING for result in results for layer in result.layers]
+    if all(passing) or not any(passing):
+        return ""
+    bad = passing.count(False)
+    return (
+        '<p class="show"><label><input type="radio" name="show" id="show-all" checked> '
+        f'All {len(passing)} layers</label><label><input type="radio" name="show" id="show-bad"> '
+        f"{bad} that {'does' if bad == 1 else 'do'} not pass</label></p>"
+    )
+
+
+def _class(layer: LayerResult) -> str:
+    return ' class="good"' if layer.verdict in PASSING else ""
+
+
 def _overview_row(result: RecordingResult, layer: LayerResult, anchor: str, j: int) -> str:
     name = "" if j else f'<a href="#{anchor}">{_text(_title(result), 48)}</a>'
     cause = f"{_causes(layer)}<br>" if layer.cause else ""
     return (
-        f'<tr><td>{name}</td><td><a href="#{anchor}l{j}">{_text(layer.name, 18)}</a></td>'
+        f"<tr{_class(layer)}><td>{name}</td>"
+        f'<td><a href="#{anchor}l{j}">{_text(layer.name, 18)}</a></td>'
         f"<td>{_text(layer.model, 22)}</td><td>{_badge(layer.verdict)}</td>"
         f"<td>{cause}{_text(layer.reason, 300)}</td></tr>"
     )
@@ -178,13 +199,14 @@ def _layer(result: RecordingResult, layer: LayerResult, anchor: str) -> str:
     where = f"Neuron {view.neuron}, sample {view.sample}, step {view.step}." if view else ""
     return "".join(
         [
-            f'<h3 id="{anchor}">{_text(layer.name)} {_badge(layer.verdict)}'
+            f'<section{_class(layer)}><h3 id="{anchor}">{_text(layer.name)} {_badge(layer.verdict)}'
             f'<span class="muted">{_text(about)}</span></h3>',
             f"<p>{_causes(layer)} {_text(layer.reason)}</p>",
             _checks(layer.checks),
             _truths(layer),
             _figure(figures.raster(layer, result.n_steps), "Spikes of sample 0.", SPIKES),
             _figure(figures.voltage(layer), where, VOLTAGES),
+            "</section>",
         ]
     )
 
