@@ -33,8 +33,8 @@ def drawn(depth: int) -> Drawn:
     rng = np.random.default_rng(0)
     layers = [
         Layer(
-            (rng.normal(0.02, 0.25, (N, N)) * 1.6).astype(F32),
-            rng.uniform(0.0, 0.15, N).astype(F32),
+            rng.normal(0.006, 0.06, (N, N)).astype(F32),
+            rng.uniform(0.0, 0.1, N).astype(F32),
             {"beta": np.full(N, 0.9, F32), "threshold": F32(1.0)},
         )
         for _ in range(depth)

@@ -25,6 +25,9 @@ from validation.twin import run
 ONE = Fraction(1)
 #: Entries [T, B, N] that are solved; more samples add nothing to what a person can learn.
 MOST_ENTRIES = 4_000_000
+#: Spikes of an exact solution, and synaptic events of a chained one, beyond which a layer is
+#: saturated: a clock hides that it fires many times a step, and there is nothing to compare.
+MOST_SPIKES, MOST_EVENTS = 5e6, 5e8
 #: Neurons on which the order of convergence is measured.
 MOST_NEURONS = 256
 #: Trains without which an order of convergence says nothing.
@@ -94,10 +97,23 @@ def solve_alone(d: Declared, samples: int) -> Solution | None:
     if model is None:
         return None
     drive = d.x[:, :samples].astype(np.float64) * np.asarray(c.gain).reshape(-1)
+    if not _spikes_at_most(drive, c) < MOST_SPIKES:
+        return None
     records = []
     for start, group in _starts(d, c, n, samples):
         records.append(_driven(drive[:, group], c, model, start))
     return Solution([r for found in records for r in found], c, n)
+
+
+def _spikes_at_most(drive: np.ndarray, c: Continuous) -> float:
+    """What the charge of a current [T, B, N] suffices for, from one reset to the next."""
+    low = np.asarray(c.v_reset if c.reset == "value" else 0.0, float)
+    step = np.abs(np.asarray(c.v_th, float) - low).reshape(-1)
+    leak = np.asarray(c.tau_mem, float).reshape(-1) if c.leaky else 1.0
+    charge = 1.0 if c.tau_syn is None or c.feed == "hold" else np.asarray(c.tau_syn).reshape(-1)
+    with np.errstate(all="ignore"):
+        total = np.maximum(drive, 0.0).sum(axis=(0, 1)) * charge / leak / step
+    return float(np.nan_to_num(total, nan=np.inf).sum())
 
 
 def _driven(drive: np.ndarray, c: Continuous, model, start) -> list[evsim.Record]:
@@ -152,6 +168,13 @@ def solve_chained(
     model = neuron(c, d.semantics.compare, n)
     known = all(s.node == "input" or s.node in before for s in inputs.sources)
     if model is None or not known or not inputs.sources:
+        return None
+    arriving = sum(
+        n * sum(len(r.spikes["layer"]) for r in before[s.node].records)
+        for s in inputs.sources
+        if s.node in before
+    )
+    if arriving > MOST_EVENTS:
         return None
     gain = np.broadcast_to(np.asarray(c.gain, float).reshape(-1), (n,))
     records: list[evsim.Record] = []
