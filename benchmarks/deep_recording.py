@@ -25,7 +25,7 @@ from validation.faults import otherwise
 from validation.faults.drawn import F32, Drawn, Layer
 
 SECONDS, BYTES, MEGABYTES = 60.0, 2 << 30, 20.0
-STEPS, SAMPLES, N = 100, 6, 128
+STEPS, SAMPLES, N = 100, 7, 128
 
 
 def drawn(depth: int) -> Drawn:

@@ -19,6 +19,7 @@ import io
 import json
 import multiprocessing
 import queue
+import re
 import resource
 import sys
 import tempfile
@@ -295,9 +296,8 @@ def ask(first: int, last: int, seed: int, good: bytes, found: dict) -> None:
             found["slowest [s]"] = max(found["slowest [s]"], round(seconds, 3))
             found["most memory [MiB]"] = max(found["most memory [MiB]"], peak >> 20)
             if verdict.isupper():
-                found["bad"].append(
-                    f"file {k - 1}: {verdict} after {seconds:.1f} s: {words[:200]!r}"
-                )
+                said = re.sub(r"/\S+/", "", words)[:200]  # without the paths of a machine
+                found["bad"].append(f"file {k - 1}: {verdict} after {seconds:.1f} s: {said!r}")
         process.join(timeout=10)
 
 
