@@ -231,7 +231,7 @@ class _remembers(Simulation):
         self.i += type(self).left
 
     def answer(self):
-        type(self).left = float(self.i.sum())
+        type(self).left = min(4.0, float(self.i.sum()))
         return super().answer()
 
 
