@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from evsim.flight import WHAT, kind_of
-from evsim.gather import sort_arrivals
+from evsim.fibres import Arrival, earlier
+from evsim.flight import WHAT, kind_of, launch_of
 from evsim.jit import inner_inline_kernel, inner_kernel
 from evsim.models import verbs
 from evsim.models.pace import pace, paced
@@ -58,27 +58,55 @@ class Frame(NamedTuple):
 
 
 @inner_kernel
-def look_up(p, books, columns, shift, flight, lists, a, b, mend):
+def look_up(block, fibres, part, flight, lists, a, b, mend):
     """What the neurons of lists `a` to `b` meet: times of their arrivals and of their own events
     before, kinds, and the parameters that matter.
 
     `mend`: some arrivals were not written in order of time.
     """
-    begin, entry, meets, arrival = lists.start[a], flight.entry, lists.meets, lists.arrival
+    begin, base, launches = lists.start[a], part.first[0], flight.launches
+    meets, books = lists.meets, block.books
     for j in range(a, b):
-        n = index(lists.place[index(j)] + shift)
+        unit = lists.place[index(j)] + base
+        n = index(unit - block.first)
         first, stop = lists.start[index(j)], lists.start[index(j + 1)]
         if mend:
-            sort_arrivals(flight, arrival, first, stop)
-        since_hi, since_lo, own = books.hi[n], books.lo[n], paced(p, n)
+            in_order(fibres, part, flight, lists, unit, first, stop)
+        since_hi, since_lo, own = books.hi[n], books.lo[n], paced(block.p, n)
         for x in range(first, stop):
-            m, at = index(x - begin), index(int(arrival[index(x), 1]))
-            hi, lo = entry[at, HI], entry[at, LO]
+            m, code = index(x - begin), int(lists.arrival[index(x), 1])
+            at = index(launch_of(code))
+            if mend:
+                hi, lo = lists.when[index(x), HI], lists.when[index(x), LO]
+            else:
+                hi, lo = launches.entry[at, HI], launches.entry[at, LO]
             meets.since_hi[m], meets.since_lo[m] = since_hi, since_lo
             meets.hi[m], meets.lo[m] = hi, lo
-            meets.kind[m] = kind_of(flight.word[at, WHAT])
-            verbs.store(columns, m, own)
+            meets.kind[m] = kind_of(launches.word[at, WHAT])
+            verbs.store(block.columns, m, own)
             since_hi, since_lo = hi, lo
+
+
+@inner_inline_kernel
+def in_order(fibres, part, flight, lists, unit, first, stop):
+    """Bring the arrivals `first` to `stop`, of neuron `unit`, into order."""
+    arrival, when = lists.arrival, lists.when
+    for x in range(first + 1, stop):
+        one, m = arrival_at(lists, unit, x), x
+        while m > first and earlier(fibres, part, flight, one, arrival_at(lists, unit, m - 1)):
+            arrival[m, 0], arrival[m, 1] = arrival[m - 1, 0], arrival[m - 1, 1]
+            when[m, HI], when[m, LO] = when[m - 1, HI], when[m - 1, LO]
+            m -= 1
+        if m < x:
+            arrival[m, 0], arrival[m, 1] = one.value, one.code
+            when[m, HI], when[m, LO] = one.hi, one.lo
+
+
+@inner_inline_kernel
+def arrival_at(lists, unit, x):
+    """Arrival `x`, of neuron `unit`."""
+    arrival, when = lists.arrival, lists.when
+    return Arrival(unit, when[x, HI], when[x, LO], arrival[x, 0], int(arrival[x, 1]))
 
 
 @inner_kernel
@@ -209,8 +237,9 @@ def visit(block, shift, part, j, begin, lists, frame, end, final, progress, plac
 
 @inner_kernel
 def advance_lists(
-    block, part, skip, flight, lists, a, b, frame, end, final, progress, place, spikes, doubts
-):
+    block, fibres, part, skip, flight, lists, a, b, frame, end, final, progress, place, spikes,
+    doubts,
+):  # fmt: skip
     """The neurons of lists `a` to `b`, all of one block, to the end of the window; a status.
 
     Those marked in `skip` are left out.
@@ -221,7 +250,7 @@ def advance_lists(
         while stop < b and lists.start[stop + 1] - begin <= TOGETHER:
             stop += 1
         size = lists.start[stop] - begin
-        look_up(block.p, block.books, block.columns, shift, flight, lists, a, stop, mend)
+        look_up(block, fibres, part, flight, lists, a, stop, mend)
         intervals(block.p, block.columns, lists.meets, size, block.table)
         for j in range(a, stop):
             if skip.size == 0 or skip[lists.place[j]] == 0:

@@ -4,11 +4,27 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from evsim.flight import ROWS, SINGLES, chunks_for, pack, push, slot_of
+from evsim.flight import (
+    MORE,
+    ROW,
+    ROWS,
+    SOURCES,
+    WHAT,
+    chunks_for,
+    later,
+    launch,
+    launch_of,
+    line_of,
+    pack,
+    single,
+    slot_by,
+    slot_in,
+    unpack,
+)
 from evsim.jit import inner_inline_kernel, inner_kernel
 from evsim.neuron import PULSE_OFF, PULSE_ON
-from evsim.numerics import add_time, not_before
-from evsim.order import index
+from evsim.numerics import not_before
+from evsim.order import HI, LO, index
 
 
 class Fibres(NamedTuple):
@@ -42,16 +58,6 @@ class Part(NamedTuple):
 
 
 @inner_inline_kernel
-def arrive(flight, which, hi, lo, value, target, what, width, until, window):
-    """Put an arrival into its slot, unless it comes after the end, or has come in `window`."""
-    if not_before(until[0], until[1], hi, lo):
-        slot = slot_of(hi, lo, width)
-        if slot > window:
-            line = 2 * (slot & (flight.head.size // 2 - 1)) + which
-            push(flight, line, hi, lo, value, target, what)
-
-
-@inner_inline_kernel
 def population_of(fibres, source):
     """Number of the population of a source within the group."""
     k = 0
@@ -62,50 +68,93 @@ def population_of(fibres, source):
 
 @inner_kernel
 def send(fibres, part, flight, source, hi, lo, done, width, until, window):
-    """Put what a spike of `source` at (hi, lo) causes into the ring; whether there was room.
+    """Put what a spike of `source` at (hi, lo) in `window` causes into the ring; 0, or how many
+    free chunks are wanted first.
 
     `done` tells how many projections of it have been sent before. Only what reaches `part` is
-    sent.
+    sent, and nothing that has arrived in `window` itself.
     """
-    k = population_of(fibres, source)
+    k, slots = population_of(fibres, source), flight.singles.head.size
     for m in range(fibres.out[k] + done[0], fibres.out[k + 1]):
         j = fibres.via[m]
         r = fibres.row[j] + source - fibres.place[k]
-        shared = fibres.delay[j] == fibres.delay[j]
         pulse = fibres.width[j] == fibres.width[j]
-        first, last = part.start[r], part.stop[r]
-        entries = 1 if shared else last - first
-        if flight.free[1] < chunks_for(entries * (2 if pulse else 1), flight.head.size // 2):
+        wanted = chunks_for(2 * (part.stop[r] - part.start[r]), slots)
+        if min(flight.launches.free[1], flight.singles.free[1]) < wanted:
             done[0] = m - fibres.out[k]
-            return False
+            return wanted
         kind = PULSE_ON if pulse else fibres.port[j]
-        if not shared:
-            send_singles(
-                fibres, flight, first, last, r, hi, lo, kind, fibres.width[j], width, until, window
-            )
-        elif first < last:
-            at_hi, at_lo = add_time(hi, lo, fibres.delay[j])
-            what = pack(fibres.start[r], kind)
-            arrive(flight, ROWS, at_hi, at_lo, 0.0, r, what, width, until, window)
+        if part.start[r] < part.stop[r]:
+            send_row(fibres, part, flight, j, r, hi, lo, kind, 0.0, width, until, window)
             if pulse:
-                at_hi, at_lo = add_time(at_hi, at_lo, fibres.width[j])
-                what = pack(fibres.start[r], PULSE_OFF)
-                arrive(flight, ROWS, at_hi, at_lo, 0.0, r, what, width, until, window)
+                more = fibres.width[j]
+                send_row(fibres, part, flight, j, r, hi, lo, PULSE_OFF, more, width, until, window)
     done[0] = 0
-    return True
+    return 0
 
 
 @inner_inline_kernel
-def send_singles(fibres, flight, first, last, r, hi, lo, kind, length, width, until, window):
-    """Send a spike along synapses `first` to `last` of row `r`, each with a delay of its own."""
-    divided = fibres.within.size > 0
-    for s in range(first, last):
-        number = fibres.start[r] + fibres.within[s] if divided else s
-        value, target = fibres.weight[index(s)], fibres.target[index(s)]
-        at_hi, at_lo = add_time(hi, lo, fibres.delays[index(s)])
-        what = pack(number, kind)
-        arrive(flight, SINGLES, at_hi, at_lo, value, target, what, width, until, window)
-        if length == length:
-            at_hi, at_lo = add_time(at_hi, at_lo, length)
-            what = pack(number, PULSE_OFF)
-            arrive(flight, SINGLES, at_hi, at_lo, value, target, what, width, until, window)
+def send_row(fibres, part, flight, j, r, hi, lo, kind, more, width, until, window):
+    """Send a spike along row `r` of projection `j`, to arrive by so much `more` than the delay."""
+    delay, what, rate = fibres.delay[j], pack(fibres.start[r], kind), 1.0 / width
+    if delay == delay:
+        at_hi, at_lo = later(hi, lo, delay, more)
+        slot = slot_by(at_hi, at_lo, width, rate)
+        if slot > window and not_before(until[0], until[1], at_hi, at_lo):
+            launch(flight, line_of(flight, slot) + ROWS, at_hi, at_lo, 0.0, r, what)
+        return
+    # Nothing that is sent now arrives so late: no slot lies further ahead.
+    drop = line_of(flight, window + flight.singles.head.size - 1) + SOURCES
+    source = launch(flight, drop, hi, lo, more, r, what)
+    for s in range(part.start[r], part.stop[r]):
+        x = index(s)
+        at_hi, at_lo = later(hi, lo, fibres.delays[x], more)
+        slot = slot_by(at_hi, at_lo, width, rate)
+        if slot > window and not_before(until[0], until[1], at_hi, at_lo):
+            slot = slot_in(flight, slot)
+            single(flight, slot, fibres.delays[x], fibres.weight[x], fibres.target[x], source)
+
+
+class Arrival(NamedTuple):
+    """One at a neuron of the group."""
+
+    target: int
+    hi: float
+    lo: float
+    value: float
+    code: int  # see `evsim.flight.launch_of`
+
+
+@inner_inline_kernel
+def earlier(fibres, part, flight, a, b):
+    """Whether an arrival comes before another one at the same neuron: by time, then synapse."""
+    if a.hi != b.hi:
+        return a.hi < b.hi
+    return a.lo < b.lo or (a.lo == b.lo and in_front(fibres, part, flight, a, b))
+
+
+@inner_kernel
+def in_front(fibres, part, flight, a, b):
+    """Whether of two arrivals at one time the first is by the synapse in front."""
+    word, x, y = flight.launches.word, launch_of(a.code), launch_of(b.code)
+    if word[x, ROW] != word[y, ROW] and min(word[x, ROW], word[y, ROW]) >= 0:
+        return word[x, WHAT] < word[y, WHAT]
+    return number_of(fibres, part, flight, a) < number_of(fibres, part, flight, b)
+
+
+@inner_inline_kernel
+def number_of(fibres, part, flight, a):
+    """Synapse and kind of an arrival, see `pack`. A single has not brought its synapse with it:
+    then the first that does the very same."""
+    entry, word, x = flight.launches.entry, flight.launches.word, launch_of(a.code)
+    r, (number, kind) = word[x, ROW], unpack(word[x, WHAT])
+    if a.code < 0 and r >= 0:
+        s, last = part.start[r], part.stop[r] - 1
+        while s < last and not (
+            fibres.target[s] == a.target
+            and fibres.weight[s] == a.value
+            and later(entry[x, HI], entry[x, LO], fibres.delays[s], entry[x, MORE]) == (a.hi, a.lo)
+        ):
+            s += 1
+        number = fibres.start[r] + fibres.within[s] if fibres.within.size > 0 else s
+    return pack(number, kind)

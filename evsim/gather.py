@@ -12,20 +12,30 @@ import numpy as np
 
 from evsim.flight import (
     CHUNK,
-    SINGLES,
-    TARGET,
+    DELAY,
+    MORE,
+    ROW,
+    ROWS,
+    SOURCES,
     VALUE,
     chunks_for,
     chunks_of,
+    end_of,
     first_of,
-    following,
+    later,
+    launch,
+    line_of,
+    next_of,
     pack,
-    push,
+    single,
+    slot_in,
+    source_of,
+    target_of,
 )
 from evsim.jit import inner_inline_kernel, inner_kernel
 from evsim.neuron import DONE, FULL
 from evsim.numerics import not_before
-from evsim.order import index, precedes, sort_by_time
+from evsim.order import HI, LO, index, sort_by_time
 
 #: What a run of windows waits for when it stops with `FULL`.
 ORDER, LISTS, FLIGHT, LOGS, MAIL = range(1, 6)
@@ -48,7 +58,8 @@ class Lists(NamedTuple):
     flag: Any  # (n,) bytes, with room for whole words: neurons that have a list
     place: Any  # (n + 1,) those neurons, in order; and behind all a late neuron
     start: Any  # (n + 2,) of their lists
-    arrival: Any  # (capacity, 2): value, and place of the delivery in the pool
+    arrival: Any  # (capacity, 2): value, and its code, see `evsim.flight.launch_of`
+    when: Any  # (capacity, 2) time, where there are singles
     meets: Any  # `Meets`, with room for as many
     order: Any  # rows, or spikes, in order of time
     spare: Any
@@ -93,63 +104,71 @@ def wait_for(progress, what, amount):
 
 
 @inner_kernel
-def collect(fibres, part, flight, external, lists, rows, end, progress):
+def collect(fibres, part, flight, external, lists, end, progress):
     """Bring the deliveries of a window together in the lists of its slot; a status.
 
     Those from outside join the ring; rows come into order of time.
     """
-    first_row, first = progress.external[0], progress.external[1]
-    a, b = first_row, first
+    first_row, first, window = progress.external[0], progress.external[1], progress.window[0]
+    line, a, b = line_of(flight, window), first_row, first
     while a < external.row.size and not not_before(
         external.row_hi[a], external.row_lo[a], end, 0.0
     ):
         a += 1
     while b < external.hi.size and not not_before(external.hi[b], external.lo[b], end, 0.0):
         b += 1
-    if flight.free[1] < chunks_for(a - first_row + b - first, 1):
-        return wait_for(progress, FLIGHT, flight.after.size + a - first_row + b - first)
+    wanted = chunks_for(a - first_row + b - first, 2)
+    if min(flight.launches.free[1], flight.singles.free[1]) < wanted:
+        return wait_for(progress, FLIGHT, wanted)
     for k in range(first_row, a):
         r = external.row[k]
         what = pack(fibres.start[r], external.row_kind[k])
-        push(flight, rows, external.row_hi[k], external.row_lo[k], 0.0, r, what)
+        launch(flight, line + ROWS, external.row_hi[k], external.row_lo[k], 0.0, r, what)
     for k in range(first, b):
         n = external.target[k]
         if part.first[0] <= n < part.last[0]:
             what = pack(external.key[k], external.kind[k])
-            push(flight, rows + SINGLES, external.hi[k], external.lo[k], external.value[k], n, what)
+            at = launch(flight, line + SOURCES, external.hi[k], external.lo[k], 0.0, -1, what)
+            single(flight, slot_in(flight, window), 0.0, external.value[k], n, at)
     progress.external[0], progress.external[1] = a, b
-    return rows_in_order(flight, lists, rows, progress)
+    progress.sizes[1] = flight.singles.last[slot_in(flight, window)] >= 0
+    return rows_in_order(flight.launches, lists, line + ROWS, progress)
 
 
 @inner_inline_kernel
-def rows_in_order(flight, lists, rows, progress):
+def rows_in_order(pool, lists, rows, progress):
     """The rows of a window by time; a status."""
-    most = chunks_of(flight, rows) * CHUNK
+    most = chunks_of(pool, rows) * CHUNK
     if most > lists.order.size:
         return wait_for(progress, ORDER, most)
-    size, at = 0, first_of(flight, rows)
+    size, at = 0, first_of(pool, rows)
     while at >= 0:
-        lists.order[size] = at
-        size, at = size + 1, following(flight, rows, at)
-    sort_by_time(flight.entry, flight.word, size, lists.order, lists.spare)
+        end = end_of(pool, rows, at)
+        for x in range(at, end):
+            lists.order[size] = x
+            size += 1
+        at = next_of(pool, rows, end)
+    sort_by_time(pool.entry, pool.word, size, lists.order, lists.spare)
     progress.sizes[0] = size
-    progress.sizes[1] = flight.last[rows + SINGLES] >= 0
     return DONE
 
 
 @inner_kernel
-def count(fibres, part, flight, lists, line, progress):
+def count(fibres, part, flight, lists, progress):
     """Arrivals of every neuron."""
     first, room, target = part.first[0], lists.room, fibres.target
     room[:] = 0
     for k in range(progress.sizes[0]):
-        r = flight.word[lists.order[k], TARGET]
+        r = flight.launches.word[lists.order[k], ROW]
         for s in range(part.start[r], part.stop[r]):
             room[index(target[index(s)] - first)] += 1
-    at = first_of(flight, line + SINGLES)
+    slot = slot_in(flight, progress.window[0])
+    at = first_of(flight.singles, slot)
     while at >= 0:
-        room[index(flight.word[index(at), TARGET] - first)] += 1
-        at = following(flight, line + SINGLES, at)
+        end = end_of(flight.singles, slot, at)
+        for x in range(at, end):
+            room[index(target_of(flight, index(x)) - first)] += 1
+        at = next_of(flight.singles, slot, end)
 
 
 @inner_kernel
@@ -178,34 +197,29 @@ def lay_out(lists, safe, end, final, progress):
 
 
 @inner_kernel
-def fill(fibres, part, flight, lists, line, progress):
+def fill(fibres, part, flight, lists, progress):
     """Write the arrivals of a window into its lists: rows, each in order of time, then singles."""
-    first, room, arrival = part.first[0], lists.room, lists.arrival
+    first, room, arrival, when = part.first[0], lists.room, lists.arrival, lists.when
+    mixed, entry = progress.sizes[1] > 0, flight.launches.entry
     target, weight = fibres.target, fibres.weight
     for k in range(progress.sizes[0]):
         at = lists.order[k]
-        r = flight.word[at, TARGET]
+        r = flight.launches.word[at, ROW]
         for s in range(part.start[r], part.stop[r]):
             n = index(target[index(s)] - first)
             x = room[n]
             arrival[index(x), 0], arrival[index(x), 1] = weight[index(s)], at
+            if mixed:
+                when[index(x), HI], when[index(x), LO] = entry[index(at), HI], entry[index(at), LO]
             room[n] = x + 1
-    at = first_of(flight, line + SINGLES)
+    pool, slot = flight.singles, slot_in(flight, progress.window[0])
+    at = first_of(pool, slot)
     while at >= 0:
-        n = index(flight.word[index(at), TARGET] - first)
-        x = room[n]
-        arrival[index(x), 0], arrival[index(x), 1] = flight.entry[index(at), VALUE], at
-        room[n] = x + 1
-        at = following(flight, line + SINGLES, at)
-
-
-@inner_inline_kernel
-def sort_arrivals(flight, arrival, first, stop):
-    """Bring a list of arrivals into the order of time."""
-    for x in range(first + 1, stop):
-        value, k = arrival[x, 0], int(arrival[x, 1])
-        at = x
-        while at > first and precedes(flight.entry, flight.word, k, int(arrival[at - 1, 1])):
-            arrival[at, 0], arrival[at, 1] = arrival[at - 1, 0], arrival[at - 1, 1]
-            at -= 1
-        arrival[at, 0], arrival[at, 1] = value, k
+        end = end_of(pool, slot, at)
+        for k in range(at, end):
+            n, source = index(target_of(flight, index(k)) - first), source_of(flight, index(k))
+            x, at, delay = index(room[n]), index(source), pool.entry[index(k), DELAY]
+            arrival[x, 0], arrival[x, 1] = pool.entry[index(k), VALUE], -1 - source
+            when[x, HI], when[x, LO] = later(entry[at, HI], entry[at, LO], delay, entry[at, MORE])
+            room[n] += 1
+        at = next_of(pool, slot, end)

@@ -7,6 +7,8 @@ after, and read before, what they vouch for (release and acquire).
 
 from __future__ import annotations
 
+import os
+import time
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,12 +17,13 @@ from numba import types
 from numba.extending import intrinsic, overload
 
 from evsim.dispatch import INLINE
-from evsim.jit import inner_inline_kernel, inner_kernel
+from evsim.jit import OPTIONS, inner_inline_kernel, inner_kernel
 from evsim.neuron import APART, lone
 from evsim.order import HI, KEY, LO
 
-#: Looks at the others' counts before a thread lets the processor go.
-LOOKS = 4000
+#: Looks at the others' counts before a thread offers its processor to others at every look, and
+#: before it goes back to Python (some milliseconds): coming again from there takes a tenth of one.
+LOOKS, MOST_LOOKS = 4000, 14000
 
 
 class Mail(NamedTuple):
@@ -98,6 +101,23 @@ def _write_overload(values, k, value):
     return lambda values, k, value: _write(values, k, value)
 
 
+def give_way():
+    """Offer the processor to a thread that waits for it."""
+    time.sleep(0)
+
+
+@overload(give_way, jit_options=OPTIONS)
+def _give_way():
+    if not hasattr(os, "sched_yield"):
+        return lambda: None
+    offer = types.ExternalFunction("sched_yield", types.int32())
+
+    def offered():
+        offer()
+
+    return offered
+
+
 @inner_inline_kernel
 def parts_of(mail):
     """How many parts there are."""
@@ -129,7 +149,7 @@ def post(mail, turn, m, spikes, first):
 @inner_kernel
 def all_done(mail, goal):
     """Whether all parts have finished so many phases; waits a while for it."""
-    for _ in range(LOOKS):
+    for look in range(MOST_LOOKS):
         halted, m = read(mail.halt, 0) != 0, 0  # before the counts, which then are the last
         while m < parts_of(mail) and read(mail.done, m * APART) >= goal:
             m += 1
@@ -137,4 +157,6 @@ def all_done(mail, goal):
             return True
         if halted:
             return False
+        if look > LOOKS:
+            give_way()
     return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,23 +42,34 @@ def part_of(bounds, n):
     return m
 
 
+class Columns(NamedTuple):
+    """Those of `Fibres` that are divided."""
+
+    target: Any
+    weight: Any
+    delays: Any
+    within: Any
+
+
 @kernel
-def _divide(start, bounds, target, starts, order, within):
-    """Order of the synapses that brings those of each part of a row together, and starts of
-    the parts (rows, parts + 1)."""
-    parts = bounds.size - 1
+def _divide(start, bounds, old, starts, new):
+    """Bring the synapses of each part of a row together; `starts` (rows, parts + 1) tells where
+    the parts of a row begin, and where it ends."""
+    parts, delayed = bounds.size - 1, old.delays.size > 0
     for r in range(start.size - 1):
         for m in range(parts + 1):
             starts[r, m] = 0
         for s in range(start[r], start[r + 1]):
-            starts[r, part_of(bounds, target[s]) + 1] += 1  # for the sums that follow
+            starts[r, part_of(bounds, old.target[s]) + 1] += 1  # for the sums that follow
         starts[r, 0] = start[r]
         for m in range(parts):
             starts[r, m + 1] += starts[r, m]
         for s in range(start[r], start[r + 1]):
-            m = part_of(bounds, target[s])
+            m = part_of(bounds, old.target[s])
             at = starts[r, m]
-            order[at], within[at] = s, s - start[r]
+            new.target[at], new.weight[at] = old.target[s], old.weight[s]
+            if delayed:
+                new.delays[at], new.within[at] = old.delays[s], s - start[r]
             starts[r, m] = at + 1
         for m in range(parts, 0, -1):
             starts[r, m] = starts[r, m - 1]
@@ -70,23 +82,18 @@ def divided(fibres: Fibres, bounds: np.ndarray) -> tuple[Fibres, list[Part]]:
     if bounds.size == 2:
         return fibres, [_part(0, bounds, start[:-1].copy(), start[1:].copy())]
     starts = np.empty((start.size - 1, bounds.size), np.int64)
-    order = np.empty(fibres.target.size, np.int64)
-    within = np.empty(fibres.target.size, np.int32)
-    _divide(start, bounds, fibres.target, starts, order, within)
-    delayed = fibres.delays.size > 0
-    columns = {
-        "target": fibres.target[order],
-        "weight": fibres.weight[order],
-        "delays": fibres.delays[order] if delayed else fibres.delays,
-        "within": within if delayed else fibres.within,
-    }
-    for column in columns.values():
+    within = np.empty(fibres.delays.size, np.int32)
+    old = Columns(fibres.target, fibres.weight, fibres.delays, fibres.within)
+    target, weight, delays = map(np.empty_like, old[:3])
+    new = Columns(target, weight, delays, within)
+    _divide(start, bounds, old, starts, new)
+    for column in new:
         column.flags.writeable = False
     parts = [
         _part(m, bounds, starts[:, m].copy(), starts[:, m + 1].copy())
         for m in range(bounds.size - 1)
     ]
-    return fibres._replace(**columns), parts
+    return fibres._replace(**new._asdict()), parts
 
 
 def _part(m, bounds, start, stop) -> Part:
@@ -100,6 +107,7 @@ def _lists(n: int, room: int, order: int) -> Lists:
         new_flags(n),
         np.zeros(n + 1, np.int32),
         np.zeros(n + 2, np.int64),
+        np.empty((room, 2)),
         np.empty((room, 2)),
         Meets(*np.empty((4, room)), np.empty(room, np.int64)),  # type: ignore[call-arg]
         np.empty(order, np.int64),
@@ -170,7 +178,8 @@ class Worker:
             old, n = self.lists, self.lists.room.size
             new = _lists(n, room, 1)
             new.arrival[: old.arrival.shape[0]] = old.arrival
-            self.lists = old._replace(arrival=new.arrival, meets=new.meets)
+            new.when[: old.arrival.shape[0]] = old.when
+            self.lists = old._replace(arrival=new.arrival, when=new.when, meets=new.meets)
             self.blocks = tuple(with_table(b, room) for b in self.blocks)
         else:
             self.spikes, self.doubts = more_room(self.spikes), more_room(self.doubts)

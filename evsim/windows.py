@@ -16,7 +16,7 @@ from numba.extending import overload
 
 from evsim.advance import advance_lists, no_earlier
 from evsim.fibres import send
-from evsim.flight import SINGLES, chunks_for, clear, pack, push, slot_of
+from evsim.flight import ROWS, SOURCES, chunks_for, clear, launch, line_of, pack, slot_in, slot_of
 from evsim.gather import (
     FLIGHT,
     LISTS,
@@ -72,7 +72,7 @@ def list_of(lists, a, b, g):
 @inner_kernel
 def gather_late(part, flight, late, i, lists, mail, frame, end, progress):
     """The arrivals of a late neuron as a list behind all others; a status."""
-    g, listed, arrival = late.neuron[i], progress.sizes[2], lists.arrival
+    g, listed, arrival, when = late.neuron[i], progress.sizes[2], lists.arrival, lists.when
     own = list_of(lists, 0, listed, g)
     if own == listed or lists.place[own] != g:
         first = stop = 0
@@ -82,14 +82,17 @@ def gather_late(part, flight, late, i, lists, mail, frame, end, progress):
     for m in range(parts):
         most += read(mail.count, (turn * parts + m) * APART)
     most *= late.start[i + 1] - late.start[i]
-    size, line = stop - first, line_of(flight, progress)
+    size, line = stop - first, line_of(flight, progress.window[0])
     if begin + size + most > lists.arrival.shape[0]:
         return wait_for(progress, LISTS, begin + size + most)
-    if flight.free[1] < chunks_for(most, 1):
-        return wait_for(progress, FLIGHT, flight.after.size + most)
+    if flight.launches.free[1] < chunks_for(most, 1):
+        return wait_for(progress, FLIGHT, chunks_for(most, 1))
     for x in range(size):
-        arrival[begin + x, 0] = arrival[first + x, 0]
-        arrival[begin + x, 1] = arrival[first + x, 1]
+        code = int(arrival[first + x, 1])
+        arrival[begin + x, 0], arrival[begin + x, 1] = arrival[first + x, 0], code
+        # Only where there are singles does the list tell the time itself.
+        told, at = (when, first + x) if code < 0 else (flight.launches.entry, code)
+        when[begin + x, HI], when[begin + x, LO] = told[at, HI], told[at, LO]
     n = lists.room.size
     lists.place[n], lists.start[n] = g, begin
     for s in range(late.start[i], late.start[i + 1]):
@@ -102,8 +105,9 @@ def gather_late(part, flight, late, i, lists, mail, frame, end, progress):
                     if in_run and not not_before(hi, lo, end, 0.0):
                         what = pack(late.synapse[s], late.port[s])
                         arrival[begin + size, 0] = late.weight[s]
-                        arrival[begin + size, 1] = push(
-                            flight, line + SINGLES, hi, lo, 0.0, 0, what
+                        when[begin + size, HI], when[begin + size, LO] = hi, lo
+                        arrival[begin + size, 1] = launch(
+                            flight, line + SOURCES, hi, lo, 0.0, -1, what
                         )
                         size += 1
     lists.start[n + 1] = begin + size
@@ -112,14 +116,15 @@ def gather_late(part, flight, late, i, lists, mail, frame, end, progress):
 
 
 def advance_all(
-    blocks, part, skip, flight, lists, a, b, frame, end, final, progress, place, spikes, doubts
-):
+    blocks, fibres, part, skip, flight, lists, a, b, frame, end, final, progress, place, spikes,
+    doubts,
+):  # fmt: skip
     """Lists `a` to `b`, block by block, but those marked in `skip`; a status."""
     for block in blocks:
         m, stop = lists_of(block, part, lists, a, b)
         status = advance_lists(
-            block, part, skip, flight, lists, m, stop, frame, end, final, progress, place, spikes,
-            doubts,
+            block, fibres, part, skip, flight, lists, m, stop, frame, end, final, progress, place,
+            spikes, doubts,
         )  # fmt: skip
         if status != DONE:
             return status
@@ -135,30 +140,33 @@ def lists_of(block, part, lists, a, b):
 
 @overload(advance_all, jit_options=OPTIONS)
 def _advance_all(
-    blocks, part, skip, flight, lists, a, b, frame, end, final, progress, place, spikes, doubts
-):
+    blocks, fibres, part, skip, flight, lists, a, b, frame, end, final, progress, place, spikes,
+    doubts,
+):  # fmt: skip
     def last(
-        blocks, part, skip, flight, lists, a, b, frame, end, final, progress, place, spikes, doubts
-    ):
+        blocks, fibres, part, skip, flight, lists, a, b, frame, end, final, progress, place, spikes,
+        doubts,
+    ):  # fmt: skip
         m, stop = lists_of(blocks[0], part, lists, a, b)
         return advance_lists(
-            blocks[0], part, skip, flight, lists, m, stop, frame, end, final, progress, place,
-            spikes, doubts,
+            blocks[0], fibres, part, skip, flight, lists, m, stop, frame, end, final, progress,
+            place, spikes, doubts,
         )  # fmt: skip
 
     def unrolled(
-        blocks, part, skip, flight, lists, a, b, frame, end, final, progress, place, spikes, doubts
-    ):
+        blocks, fibres, part, skip, flight, lists, a, b, frame, end, final, progress, place, spikes,
+        doubts,
+    ):  # fmt: skip
         m, stop = lists_of(blocks[0], part, lists, a, b)
         status = advance_lists(
-            blocks[0], part, skip, flight, lists, m, stop, frame, end, final, progress, place,
-            spikes, doubts,
+            blocks[0], fibres, part, skip, flight, lists, m, stop, frame, end, final, progress,
+            place, spikes, doubts,
         )  # fmt: skip
         if status != DONE:
             return status
         return advance_all(
-            blocks[1:], part, skip, flight, lists, a, b, frame, end, final, progress, place, spikes,
-            doubts,
+            blocks[1:], fibres, part, skip, flight, lists, a, b, frame, end, final, progress, place,
+            spikes, doubts,
         )  # fmt: skip
 
     return last if len(blocks) == 1 else unrolled
@@ -213,12 +221,12 @@ def send_all(fibres, part, flight, lists, mail, frame, progress):
         m = order[k]
         progress.spikes[1] = k
         unit, hi, lo = mail.word[m, KEY], mail.entry[m, HI], mail.entry[m, LO]
-        room = send(
+        wanted = send(
             fibres, part, flight, unit, hi, lo, progress.rows, frame.width, frame.until,
             progress.window[1],
         )  # fmt: skip
-        if not room:
-            return wait_for(progress, FLIGHT, flight.after.size)
+        if wanted > 0:
+            return wait_for(progress, FLIGHT, wanted)
     progress.spikes[1] = 0
     return DONE
 
@@ -227,7 +235,8 @@ def send_all(fibres, part, flight, lists, mail, frame, progress):
 def soonest_window(flight, external, progress, frame):
     """The next window in which anything happens in a part but for spikes, at most the last."""
     window = progress.window[0] + 1
-    if flight.free[1] < flight.after.size or window > frame.reach or window == frame.last:
+    underway = flight.launches.free[1] < flight.launches.after.size
+    if underway or window > frame.reach or window == frame.last:
         return min(window, frame.last)
     soonest = np.inf
     for n in range(progress.safe.size):
@@ -246,24 +255,17 @@ def soonest_window(flight, external, progress, frame):
 def open_window(fibres, part, flight, external, lists, mail, frame, progress):
     """One stage on the way to the lists of a window; a status."""
     stage, end = progress.stage[0], (progress.window[0] + 1) * frame.width
-    line = line_of(flight, progress)
     if stage == SEND:
         status = send_all(fibres, part, flight, lists, mail, frame, progress)
     elif stage == COLLECT:
-        status = collect(fibres, part, flight, external, lists, line, end, progress)
+        status = collect(fibres, part, flight, external, lists, end, progress)
     else:
-        count(fibres, part, flight, lists, line, progress)
+        count(fibres, part, flight, lists, progress)
         final = progress.window[0] == frame.last
         status = lay_out(lists, progress.safe, end, final, progress)
         if status == DONE:
-            fill(fibres, part, flight, lists, line, progress)
+            fill(fibres, part, flight, lists, progress)
     return status
-
-
-@inner_inline_kernel
-def line_of(flight, progress):
-    """The list of rows of this window; that of single arrivals is the next."""
-    return 2 * (progress.window[0] & (flight.head.size // 2 - 1))
 
 
 @inner_kernel
@@ -275,9 +277,10 @@ def post_window(part, flight, external, late, mail, frame, progress, spikes):
         return wait_for(progress, MAIL, mail.count[box] + spikes.used[0] - progress.spikes[0])
     progress.spikes[0] = spikes.used[0]
     if progress.phase[0] == late.phases[0]:
-        line = line_of(flight, progress)
-        clear(flight, line)
-        clear(flight, line + SINGLES)
+        line = line_of(flight, progress.window[0])
+        clear(flight.launches, line + ROWS)
+        clear(flight.launches, line + SOURCES)
+        clear(flight.singles, slot_in(flight, progress.window[0]))
         if mail.count[box] > 0:
             mail.soon[box] = min(progress.window[0] + 1, frame.last)
         else:
@@ -319,8 +322,8 @@ def run_windows(
             if status == DONE:
                 skip = late.mask if phase[0] == 0 else late.mask[:0]
                 status = advance_all(
-                    blocks, part, skip, flight, lists, a, b, frame, end, final, progress, place,
-                    spikes, doubts,
+                    blocks, fibres, part, skip, flight, lists, a, b, frame, end, final, progress,
+                    place, spikes, doubts,
                 )  # fmt: skip
             if status == DONE and more_lists(late, progress, place):
                 continue
