@@ -86,26 +86,26 @@ def _first_by_superposition(subject: Subject, case: Case, found) -> None:
     if not found[0].size or not truth.allowed["p"][0].size:
         return
     slack = float(truth.allowed["p"][0][0])
-    t = mpmath.mpf(float(found[0][0])) + float(found[1][0])
-    before, after = (_above(case, s) for s in (max(t - slack, mpmath.mpf(0)), t + slack))
+    with mpmath.workdps(40):  # a spike's low part counts
+        t = mpmath.mpf(float(found[0][0])) + float(found[1][0])
+        before, after = (_above(case, s) for s in (max(t - slack, mpmath.mpf(0)), t + slack))
     if not (before <= 0 <= after or _jumped(case, t)):
         values = f"{float(before):.3g} just before and {float(after):.3g} just after"
         raise Broken(f"the voltage above threshold is {values} the first spike, {float(t)!r}")
 
 
 def _above(case: Case, t) -> mpmath.mpf:
-    """The sum of (1) over the arrivals, and rest, minus threshold, with 40 digits."""
+    """The sum of (1) over the arrivals, and rest, minus threshold."""
     p = case.layers[0].params
     m, s = mpmath.mpf(p["tau_mem"]), mpmath.mpf(p["tau_syn"])
     leak, level = mpmath.mpf(p.get("v_leak", 0.0)), mpmath.mpf(p.get("bias", 0.0))
-    with mpmath.workdps(40):
-        v = leak + level * (1 - mpmath.exp(-t / m))
-        for when, w in events_of(case):
-            d = t - when
-            if d > 0:
-                v += w * (d / m * mpmath.exp(-d / m) if m == s
-                          else s / (m - s) * (mpmath.exp(-d / m) - mpmath.exp(-d / s)))  # fmt: skip
-        return v - mpmath.mpf(p.get("v_th", 1.0))
+    v = leak + level * (1 - mpmath.exp(-t / m))
+    for when, w in events_of(case):
+        d = t - when
+        if d > 0:
+            v += w * (d / m * mpmath.exp(-d / m) if m == s
+                      else s / (m - s) * (mpmath.exp(-d / m) - mpmath.exp(-d / s)))  # fmt: skip
+    return v - mpmath.mpf(p.get("v_th", 1.0))
 
 
 def _jumped(case: Case, t) -> bool:
