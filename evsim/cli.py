@@ -171,11 +171,11 @@ def verify(
     """
     for output in (html, json):
         _check_output(output, traces if input is None else [*traces, input])
-    from validation import peer
-    from validation.live import judge_of
+    judge = None
+    if any(given is not None for given in (framework, input, dt, python)):
+        from validation.live import judge_of
 
-    peer.give(python or [])
-    judge = judge_of(framework, input, dt)
+        judge = judge_of(framework, input, dt, python)
     results, errors = _report(traces, html=html, json=json, judge=judge)
     if errors:
         raise typer.Exit(BAD_INPUT)

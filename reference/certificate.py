@@ -182,7 +182,7 @@ class _Checker:  # the pass over the spikes of a certificate, in its order
         _need(t > q.t, "spike", k, "comes before an event")
         v = float(q.o @ q.a @ _floats(q.ahead(s := t - q.t) * q.x)[:, 0])
         _need(v > 0, "spike", k, "does not cross")
-        delta = v / 4 / q.bounds(q.x, q.off(e), float(s))[1]  # so long the slope stays positive
+        delta = v / 4 / max(q.bounds(q.x, q.off(e), float(s))[1], TINY)  # it rises so long
         _need(q.quiet(s - delta if s > delta else arb(0), e, q.rho), "spike", k, "is not the first")
         q.go(t, e)
         off, f = q.off(e), _bound(q.height(q.x))[0]

@@ -91,18 +91,17 @@ def of_neurons(d: Declared, bad: np.ndarray, step: int) -> Found:
     found = [f for f in promising if search.whole([f])]
     if found:
         return _sharpened(d, found[:1], _others(found))
+    tried: list[tuple[Flip, ...]] = list(combinations(singles, 2))
     scale = scaled(d)
-    if scale is not None:  # only then: the gain of a neuron is a scale, too
-        if search.promising([scale]) and search.whole([scale]):
-            return _sharpened(d, [scale], [])
-        singles = [*singles, scale]
+    if scale is not None:  # only then: what is fitted explains less than what is known
+        tried += [(scale,), *((f, scale) for f in singles)]
     partial: Sequence[Flip] = [f for f in promising if search.partly([f])][:1]
-    for pair in combinations(singles, 2):
-        if pair[0].cause != pair[1].cause and search.promising(pair):
-            if search.whole(pair):
-                return _sharpened(d, pair, [])
-            if not partial and search.partly(pair):
-                partial = pair
+    for chosen in tried:
+        if len({f.cause for f in chosen}) == len(chosen) and search.promising(chosen):
+            if search.whole(chosen):
+                return _sharpened(d, chosen, [])
+            if not partial and search.partly(chosen):
+                partial = chosen
     if partial:
         words = " and ".join(f.words for f in partial)
         share = f"in {int(bad.any(axis=0).sum())} of {bad.shape[1]} neurons"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 from evsim.files import read_arrays
 from evsim.nir_file import read_graph
 from evsim.spikes import Spikes
-from validation import adapters
+from validation import adapters, peer
 from validation.conform.answer import adapter_of
 from validation.evtrace import EvtraceError, one_line
 from validation.evtrace_reader import Recording
@@ -30,15 +30,20 @@ MOST = 2**30
 Judge = Callable[[Path, Progress], RecordingResult]
 
 
-def judge_of(framework: str | None, input: Path | None, dt: float | None) -> Judge | None:
-    """What verifies a graph, from what the command line was given; None for recordings."""
+def judge_of(
+    framework: str | None,
+    input: Path | None,
+    dt: float | None,
+    python: Sequence[str] | None = None,
+) -> Judge:
+    """What verifies a graph, from what the command line was given."""
     if framework is None:
-        given = [name for name, value in (("--input", input), ("--dt", dt)) if value is not None]
-        if given:
-            raise ValueError(f"{given[0]} is for NIR graphs that --framework runs")
-        return None
+        given = (("--input", input), ("--dt", dt), ("--python", python))
+        name = next(name for name, value in given if value is not None)
+        raise ValueError(f"{name} is for NIR graphs that --framework runs")
     if input is None or dt is None:
         raise ValueError(f"--framework {framework} needs --input and --dt")
+    peer.give(python or [])
     return lambda path, progress: verify_graph(path, framework, input, dt, progress)
 
 

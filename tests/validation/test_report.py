@@ -190,7 +190,7 @@ class Page(html.parser.HTMLParser):
         self.tags.append((tag, found))
         self.ids += [found["id"]] if "id" in found else []
         self.links += [v for k, v in attributes if k in ("href", "src", "xlink:href")]
-        if tag not in ("meta", "br"):
+        if tag not in ("meta", "br", "input"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag, attributes):
