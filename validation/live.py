@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from validation import adapters, peer
 from validation.conform.answer import adapter_of
 from validation.evtrace import EvtraceError, one_line
 from validation.evtrace_reader import Recording
-from validation.recorder import record
+from validation.recorder import record, renamed
 from validation.result import LayerResult, RecordingResult
 from validation.verify import Progress, verify
 
@@ -133,9 +133,10 @@ def _recorded(
         why = one_line(error) or type(error).__name__
         raise ValueError(f"{framework} cannot run {path}: {why}") from error
     data = np.frombuffer(path.read_bytes(), np.uint8)
-    manifest, arrays = _named(found, list(graph.nodes))
-    manifest["title"] = path.name
-    return Recording(str(path), manifest, {**arrays, "graph.nir": data})
+    nodes = list(graph.nodes)
+    named = renamed(found, {layer: _node_of(layer, nodes) for layer in found.layers()})
+    manifest = {**named.manifest, "title": path.name}
+    return Recording(str(path), manifest, {**named.arrays, "graph.nir": data})
 
 
 def _single(graph: Any) -> Any:
@@ -148,22 +149,6 @@ def _single(graph: Any) -> Any:
             if isinstance(value, np.ndarray) and value.dtype == np.float64:
                 setattr(node, name, value.astype(np.float32))
     return graph
-
-
-def _named(found: Recording, nodes: list[str]) -> tuple[dict[str, Any], Mapping[str, np.ndarray]]:
-    """Manifest and arrays with the nodes' names in the place of the modules'."""
-    names = {layer: _node_of(layer, nodes) for layer in found.layers()}
-    layers = {}
-    for layer, entry in found.manifest["layers"].items():
-        heard = [{**s, "node": names.get(s["node"], s["node"])} for s in entry["sources"]]
-        layers[names[layer]] = {**entry, "sources": heard}
-    arrays = {}
-    for key, array in found.arrays.items():
-        parts = key.split("/")
-        if parts[0] == "layers":
-            parts[1] = names[parts[1]]
-        arrays["/".join(parts)] = array
-    return {**found.manifest, "layers": layers}, arrays
 
 
 def _node_of(layer: str, nodes: list[str]) -> str:

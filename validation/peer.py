@@ -68,6 +68,8 @@ class Peer:
         File of the adapter: its `__file__`.
     here : bool
         Whether it runs in this interpreter after all.
+    gradients : bool
+        Whether it can go backward.
     """
 
     framework: str
@@ -75,6 +77,7 @@ class Peer:
     install: str
     adapter: str
     here: bool = False
+    gradients: bool = False
     _server: Any = None
 
     @property
@@ -145,15 +148,25 @@ class Peer:
         return own(manifest, arrays)
 
     def record(
-        self, model: Declaration, input: Any, *, cotangent: Any = None
+        self,
+        model: Declaration,
+        input: Any,
+        *,
+        dt: Any = None,
+        device: Any = None,
+        cotangent: Any = None,
     ) -> tuple[dict[str, Any], dict[str, Array]]:
         """Manifest and arrays of one run, from rest, on `input` [T, B, ...].
+
+        What an adapter calls `record`; see `validation.record`. The step is the declaration's.
 
         Raises
         ------
         ValueError
-            If the input is not a finite [T, B, ...].
+            If the input is not a finite [T, B, ...], or there are no gradients and a cotangent.
         """
+        if cotangent is not None and not self.gradients:
+            raise ValueError(f"cotangent: {self.framework} has no gradients; leave it out")
         x = np.asarray(input)
         x = x if x.dtype.kind == "f" else x.astype(np.float32)
         if x.ndim < 2 or 0 in x.shape or not np.isfinite(x).all():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from validation import adapters, evtrace
@@ -86,3 +87,18 @@ def framework_of(model: Any) -> str:
 def _has_state(module: Any) -> bool:
     """A leaf: containers and surrogates of a framework do not decide which one it is."""
     return any(hasattr(module, n) for n in ("mem", "v", "p", "v_mem", "_memories"))
+
+
+def renamed(recording: Recording, names: Mapping[str, str]) -> Recording:
+    """The same with other names of its layers."""
+    layers = {}
+    for layer, entry in recording.manifest["layers"].items():
+        heard = [{**s, "node": names.get(s["node"], s["node"])} for s in entry["sources"]]
+        layers[names[layer]] = {**entry, "sources": heard}
+    arrays = {}
+    for key, array in recording.arrays.items():
+        parts = key.split("/")
+        if parts[0] == "layers":
+            parts[1] = names[parts[1]]
+        arrays["/".join(parts)] = array
+    return Recording(recording.path, {**recording.manifest, "layers": layers}, arrays)

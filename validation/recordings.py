@@ -25,6 +25,7 @@ import numpy as np
 from validation import evtrace, networks
 from validation.evtrace_reader import Recording
 from validation.networks import LAYERS
+from validation.recorder import renamed
 from validation.shipped import SHIPPED, Shipped
 
 FOLDER = Path(__file__).parent / "traces"
@@ -77,11 +78,11 @@ def _recorded(
     """Manifest and arrays of one run, and the model that came back from its travel, or None."""
     from validation import record
 
-    original = renamed(record(model, x))
+    original = _uniform(record(model, x))
     if shipped.travel is None:
         return dict(original.manifest), dict(original.arrays), None
     back = shipped.travel(model, x)
-    observed = renamed(record(back, x))
+    observed = _uniform(record(back, x))
     if shipped.graph is not None:
         return *declared_by_graph(observed, shipped.graph(model)), back
     return *declared_by(original, observed), back
@@ -117,24 +118,9 @@ def _provenance(shipped: Shipped) -> dict[str, Any]:
     }
 
 
-def renamed(recording: Recording) -> Recording:
-    """The same recording with its layers called `LAYERS`, in order of their computation."""
-    names = dict(zip(recording.layers(), LAYERS, strict=True))
-    manifest = dict(recording.manifest)
-    manifest["layers"] = {
-        names[old]: {
-            **entry,
-            "sources": [{**s, "node": names.get(s["node"], s["node"])} for s in entry["sources"]],
-        }
-        for old, entry in recording.manifest["layers"].items()
-    }
-    arrays = {}
-    for key, value in recording.arrays.items():
-        parts = key.split("/")
-        if parts[0] == "layers":
-            parts[1] = names[parts[1]]
-        arrays["/".join(parts)] = value
-    return Recording(recording.path, manifest, arrays)
+def _uniform(recording: Recording) -> Recording:
+    """With its layers called `LAYERS`, in order of their computation."""
+    return renamed(recording, dict(zip(recording.layers(), LAYERS, strict=True)))
 
 
 def _is_observed(key: str) -> bool:

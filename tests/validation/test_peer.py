@@ -195,3 +195,11 @@ def test_nothing_of_a_peer_is_imported_here():
     for name, adapter in found.items():
         if hasattr(adapter, "PEER"):
             assert name not in sys.modules and adapter.__name__.endswith(f"adapters.{name}")
+
+
+def test_a_cotangent_is_not_dropped_where_there_are_no_gradients(installed):
+    installed(example())
+    model = next(adapters.adapters()["tinysim"].natives()).make()
+    x = np.ones((3, 1, 2), np.float32)
+    with pytest.raises(ValueError, match="cotangent: tinysim has no gradients"):
+        validation.record(model, x, cotangent=x)

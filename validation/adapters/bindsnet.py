@@ -24,6 +24,7 @@ from validation.native import Native
 from validation.peer import Peer
 
 PEER = Peer("bindsnet", "bindsnet", "bindsnet", __file__)
+record = PEER.record
 _FIRES = {"compare": ">="}
 _SINGLE: dict[str, Any] = {
     "scalar_dtype": np.float32,
@@ -34,11 +35,6 @@ MODELS = (
     flowing.integrator("bindsnet.IFNodes", flowing.EULER.updated(_FIRES), **_SINGLE),
     flowing.leaky("bindsnet.LIFNodes", flowing.EXACT.updated(_FIRES), **_SINGLE),
 )
-
-
-def record(model: Any, input: Any, *, dt=None, device=None, cotangent=None):
-    """Manifest and arrays of one run; see `validation.record`."""
-    return PEER.record(model, input)
 
 
 def built(graph: Any, dt: float, n_steps: int) -> Declaration:

@@ -27,6 +27,7 @@ from validation.native import Native
 from validation.peer import Peer
 
 PEER = Peer("brian2", "brian2", "brian2 'numpy<2.4'", __file__)
+record = PEER.record
 MODELS = (
     flowing.integrator("brian2.IF", flowing.EULER),
     flowing.leaky("brian2.LIF"),
@@ -44,11 +45,6 @@ METHOD = {"brian2.IF": "euler"}
 RESETS = {"value": "v = v_reset", "subtract": "v -= v_threshold", "none": ""}
 
 
-def record(model: Any, input: Any, *, dt=None, device=None, cotangent=None):
-    """Manifest and arrays of one run; see `validation.record`."""
-    return PEER.record(model, input)
-
-
 def built(graph: Any, dt: float, n_steps: int) -> Declaration:
     """A NIR graph as what `record` takes."""
     return of_graph(PEER.framework, MODELS, graph, dt)
@@ -57,11 +53,6 @@ def built(graph: Any, dt: float, n_steps: int) -> Declaration:
 def imported(graph: Any, dt: float, x: Array) -> Array:
     """Output of a NIR graph, translated into equations (1)."""
     return PEER.output(MODELS, graph, dt, x)
-
-
-def travellers() -> tuple[()]:
-    """It has no exporter."""
-    return ()
 
 
 def natives() -> Iterator[Native]:

@@ -29,6 +29,7 @@ from validation.native import Native
 from validation.peer import Peer
 
 PEER = Peer("nest", "nest-simulator", "nest-simulator", __file__)
+record = PEER.record
 _GRID = flowing.EXACT.updated({"compare": ">="})
 _LOWER = {"defaults": {"v_threshold": 1.0, "V_min": None}, "lower": "V_min"}
 MODELS = (
@@ -43,11 +44,6 @@ _READ = ("V_m", "E_L", "V_th", "V_reset", "V_min", "t_ref", "tau_m", "C_m", "I_e
          "tau_syn_ex", "tau_syn_in")  # fmt: skip
 
 
-def record(model: Any, input: Any, *, dt=None, device=None, cotangent=None):
-    """Manifest and arrays of one run; see `validation.record`."""
-    return PEER.record(model, input)
-
-
 def built(graph: Any, dt: float, n_steps: int) -> Declaration:
     """A NIR graph as what `record` takes."""
     return of_graph(PEER.framework, MODELS, graph, dt)
@@ -56,11 +52,6 @@ def built(graph: Any, dt: float, n_steps: int) -> Declaration:
 def imported(graph: Any, dt: float, x: Array) -> Array:
     """Output of a NIR graph, translated as (1) says."""
     return PEER.output(MODELS, graph, dt, x)
-
-
-def travellers() -> tuple[()]:
-    """It has no exporter."""
-    return ()
 
 
 def natives() -> Iterator[Native]:

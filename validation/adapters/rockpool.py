@@ -24,14 +24,10 @@ from validation.model import Array
 from validation.native import Native, Traveller
 from validation.peer import Peer, graph_as_array, graph_of
 
-PEER = Peer("rockpool", "rockpool", "rockpool torch nir nirtorch", __file__)
+PEER = Peer("rockpool", "rockpool", "rockpool torch nir nirtorch", __file__, gradients=True)
+record = PEER.record
 _SOFT = LIKE[0].semantics.updated({"input_gain": "1"})
 MODELS = (replace(LIKE[0], name="rockpool.LIFTorch", semantics=_SOFT),)
-
-
-def record(model: Any, input: Any, *, dt=None, device=None, cotangent=None):
-    """Manifest and arrays of one run; see `validation.record`."""
-    return PEER.record(model, input, cotangent=cotangent)
 
 
 def imported(graph: Any, dt: float, x: Array) -> Array:

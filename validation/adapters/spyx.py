@@ -24,7 +24,8 @@ from validation.model import Array, Semantics
 from validation.native import Native, Traveller
 from validation.peer import Peer, graph_as_array, graph_of
 
-PEER = Peer("spyx", "spyx", "spyx nir", __file__)
+PEER = Peer("spyx", "spyx", "spyx nir", __file__, gradients=True)
+record = PEER.record
 _LATE = Semantics(reset_timing="next_step", membrane_point="pre_reset")
 MODELS = (
     replace(
@@ -38,11 +39,6 @@ MODELS = (
     replace(LIKE[0], name="spyx.LIF", semantics=_LATE),
     replace(LIKE[1], name="spyx.CuBaLIF", semantics=Semantics(membrane_point="pre_reset")),
 )
-
-
-def record(model: Any, input: Any, *, dt=None, device=None, cotangent=None):
-    """Manifest and arrays of one run; see `validation.record`."""
-    return PEER.record(model, input, cotangent=cotangent)
 
 
 def imported(graph: Any, dt: float, x: Array) -> Array:
