@@ -181,18 +181,33 @@ def backward(params, run: Pass, grad_scores, rule: Rule, rng, *, beta: float = B
     current = filter_backward(run.readout, top, beta, gain=1.0 - beta)["x"]
     grads = {names[-1]: np.tensordot(run.arrived[-1], current, axes=((0, 1), (0, 1)))}
     factors = [rule.factor(r.h - r.h.dtype.type(1.0), rng(k)) for k, r in enumerate(run.runs)]
-    grad = early(current @ weights[-1].T)
-    for k in reversed(range(len(run.runs))):
-        if rule.sparse:
-            mask = factors[k] > 0.0
-            # What arrives a step late is wanted where the neuron was active a step before.
-            below = late(factors[k - 1] > 0.0) if k else np.zeros(run.arrived[0].shape, bool)
-            grads[names[k]], grad = sparse_backward(
-                run.arrived[k], weights[k], mask, (grad * factors[k])[mask], beta=beta, below=below
-            )
-        else:
-            current = filtered(grad * factors[k], beta)
-            grads[names[k]] = np.tensordot(run.arrived[k], current, axes=((0, 1), (0, 1)))
-            grad = current @ weights[k].T if k else grad
-        grad = early(grad)
+    grad, through = early(current @ weights[-1].T), _sparse if rule.sparse else _dense
+    for k, found in through(weights, run, grad, factors, beta):
+        grads[names[k]] = found
     return grads, [float(np.mean(factor > 0.0)) for factor in factors]
+
+
+def _dense(weights, run: Pass, grad, factors, beta: float):
+    """Number and gradient of each hidden weight, last first: by every neuron."""
+    for k in reversed(range(len(factors))):
+        current = filtered(grad * factors[k], beta)
+        yield k, np.tensordot(run.arrived[k], current, axes=((0, 1), (0, 1)))
+        if k:
+            grad = early(current @ weights[k].T)
+
+
+def _sparse(weights, run: Pass, grad, factors, beta: float):
+    """The same by active neurons alone: between layers goes one number for each of them."""
+    masks = [factor > 0.0 for factor in factors]
+    value = grad[masks[-1]]
+    for k in reversed(range(len(factors))):
+        # What arrives a step late is wanted where the neuron was active a step before.
+        below = late(masks[k - 1]) if k else np.zeros(run.arrived[0].shape, bool)
+        value = value * factors[k][masks[k]]
+        found, passed = sparse_backward(
+            run.arrived[k], weights[k], masks[k], value, beta=beta, below=below
+        )
+        yield k, found
+        if k:  # spikes of the last step arrive nowhere
+            value = np.zeros(np.count_nonzero(masks[k - 1]), passed.dtype)
+            value[: passed.size] = passed

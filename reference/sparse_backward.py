@@ -51,9 +51,7 @@ def plain_backward(x, weight, active, value, *, beta: float, below=None):
     s = filtered(s.reshape(shape), beta)
     grad_x = s @ weight.T
     if below is not None:
-        wanted = np.zeros((s.shape[0] * s.shape[1], x.shape[2]), bool)
-        wanted[_entries(below, x.shape, "below")] = True
-        grad_x = np.where(wanted.reshape(x.shape), grad_x, weight.dtype.type(0.0))
+        grad_x = grad_x.reshape(-1, x.shape[2])[_entries(below, x.shape, "below")]
     return np.tensordot(x, s, axes=((0, 1), (0, 1))), grad_x
 
 
@@ -66,8 +64,8 @@ def sparse_backward(x, weight, active, value, *, beta: float, below=None):
         Input, as it enters the membrane at each step.
     weight : ndarray, shape (n_in, n_out)
         float32 or float64: the precision of everything.
-    active : ndarray of int, shape (k, 3)
-        Step, sample and neuron of each active one, in ascending order.
+    active : ndarray of int, shape (k, 3), or of bool, shape (T, B, n_out)
+        Step, sample and neuron of each active one, in ascending order; or a mask.
     value : ndarray, shape (k,)
         What enters the membrane's gradient there: gradient by the spike times the estimate.
     beta : float
@@ -79,8 +77,8 @@ def sparse_backward(x, weight, active, value, *, beta: float, below=None):
     Returns
     -------
     grad_weight : ndarray, shape (n_in, n_out)
-    grad_x : ndarray, shape (T, B, n_in)
-        Zero outside `below`.
+    grad_x : ndarray, shape (T, B, n_in), or (m,) with `below`
+        In the order of `below`.
 
     Raises
     ------
@@ -102,7 +100,7 @@ def sparse_backward(x, weight, active, value, *, beta: float, below=None):
     grad_weight = _by_weight(x, weight, samples, row, neuron, value, beta)
     wanted = None if below is None else _entries(below, (steps, samples, n_in), "below")
     grad_x = _by_input(x.shape, weight, samples, row, neuron, value, beta, wanted)
-    return grad_weight, grad_x.reshape(steps, samples, n_in)
+    return grad_weight, grad_x if below is not None else grad_x.reshape(steps, samples, n_in)
 
 
 def _arrays(x, weight):
@@ -162,7 +160,7 @@ def _by_input(shape, weight, samples, row, neuron, value, beta, wanted):
     kind = weight.dtype
     begin = _starts(row, shape[0])
     if wanted is not None:
-        grad, last = np.zeros(shape, kind), np.zeros((samples, weight.shape[1]), kind)
+        grad, last = np.empty(wanted[1].size, kind), np.zeros((samples, weight.shape[1]), kind)
         where = _starts(wanted[0], shape[0])
         _dots(weight, begin, neuron, value, kind.type(beta), last, wanted[1], where, grad)
         return grad
@@ -287,7 +285,7 @@ def _dots(weight, begin, neuron, value, beta, last, unit, where, grad):
     """Gradients of the inputs `unit[where[r]:where[r + 1]]` of each row, backward in time."""
     samples = last.shape[0]
     b = samples - 1
-    for r in range(grad.shape[0] - 1, -1, -1):
+    for r in range(begin.size - 2, -1, -1):
         lam = last[b]
         for j in range(lam.size):
             lam[j] *= beta
@@ -298,5 +296,5 @@ def _dots(weight, begin, neuron, value, beta, last, unit, where, grad):
             total = lam[0] * column[0]
             for j in range(1, lam.size):
                 total += lam[j] * column[j]
-            grad[r, unit[k]] = total
+            grad[k] = total
         b = b - 1 if b > 0 else samples - 1
