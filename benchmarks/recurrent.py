@@ -3,6 +3,8 @@
 * `bias`: 10 000 current-based LIF neurons, 100 synapses each (80 % excite), one delay, resting
   above threshold; `noise`: the same resting below it, with Poisson input. Both with one set of
   parameters, and with one time constant per neuron (`... per neuron`).
+* `threads`: `bias` on two threads against one, and two runs of one thread at once: what the
+  machine's second processor gives to programs that share nothing.
 * `mixed`: `bias` with delays from 0.1 to 5 ms and one of 1 us, against `bias` itself.
 * `growth`: `bias` from 1e3 neurons on, against adding the weights of as many spikes to their
   targets, in a loop without any neuron.
@@ -19,6 +21,7 @@ import json
 import math
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numba
 import numpy as np
@@ -117,6 +120,25 @@ def mixed(options) -> dict:
     return rated(one, in_turn(options.rounds, sides))
 
 
+def threads(options) -> dict:
+    """One thread, two threads, and two runs at once; `gain` is the work done in the same time."""
+    job = recurrent(options.neurons, until=options.until)
+    copies = [Ours(job), Ours(job)]
+
+    def at_once(_: str) -> dict:
+        start = time.perf_counter()
+        with ThreadPoolExecutor(2) as pool:
+            spikes = [answer["spikes"] for answer in pool.map(Ours.run, copies)]
+        return {"seconds": time.perf_counter() - start, "spikes": sum(spikes)}
+
+    sides = {"evsim": copies[0].run, "two threads": Ours(job, 2).run, "two runs": at_once}
+    found = rated(job, in_turn(options.rounds, sides))
+    for name in ("two threads", "two runs"):
+        found[name]["gain"] = 1.0 / found[name]["ratio"]
+        print(f"{name} do {found[name]['gain']:.2f} times the work of one thread", flush=True)
+    return found
+
+
 @numba.njit
 def scatter(spikes, indptr, post, weight, out):
     """Add the rows of these spikes to their targets: no neuron, no delay, no time."""
@@ -158,6 +180,10 @@ def growth(options) -> dict:
     return found
 
 
+#: Jobs that no peer runs.
+OWN = {"threads": threads, "mixed": mixed, "growth": growth}
+
+
 def arguments() -> argparse.Namespace:
     """From the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -169,11 +195,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--jobs",
         nargs="+",
-        default=[*PEERS, "mixed", "growth"],
-        choices=[*PEERS, "mixed", "growth"],
+        default=[*PEERS, *OWN],
+        choices=[*PEERS, *OWN],
     )
     parser.add_argument("--rounds", type=int, default=9, help="each side runs so often")
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--neurons", type=int, default=10_000)
     parser.add_argument("--until", type=float, default=1.0, help="model time [s]")
     parser.add_argument(
@@ -197,11 +223,10 @@ def main() -> None:
                 title = f"{name}, {threads} thr"
                 found[title] = against_nest(name, threads, options)
                 show(title, found[title])
-        elif name == "mixed":
-            found[name] = mixed(options)
-            show(name, found[name])
         else:
-            found[name] = growth(options)
+            found[name] = OWN[name](options)
+            if name != "growth":
+                show(name, found[name])
     if options.json:
         with open(options.json, "w") as file:
             json.dump(found, file, indent=1)
