@@ -6,8 +6,8 @@ Runs in blocks; each finished block is a line of `oracle_blocks.jsonl`, so that 
 interrupted goes on where it ended, and the same seed makes the same cases. Blocks go to a pool
 of processes by joblib: with its Dask backend (`joblib.parallel_config("dask")`) to a cluster. The
 summary is `oracle.json`: how many cases of how many wanted, and what came of them, with a digest
-of the sources that simulate, solve and compare. Blocks that other sources made are not counted:
-`--digest` prints the present one.
+of the sources that simulate, solve and compare, for each kind. Blocks that other sources made
+are not counted: `--digest` prints the present two.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import json
 import os
 import re
 import time
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
@@ -29,8 +30,8 @@ from evsim.testing.case import Case, Layer, Wire
 from evsim.testing.judge import is_true
 from evsim.testing.subject import Answer, Broken, Unclear, trains_of
 from evsim.testing.truth import truth_of
-from reference.judge import judge
-from reference.lif import simulate as oracle
+from reference.judge import judge, surely_right
+from reference.lif import Walk, walked
 from reference.problems import FAMILIES, UNTIL, _problem
 
 HERE = Path(__file__).resolve().parent
@@ -40,20 +41,23 @@ VECTORS = ("tau_mem", "tau_syn", "v_th", "v_leak", "v_reset", "t_ref", "bias")
 
 
 #: What takes no part: proofs, derivatives, files, other programs' networks, laws of others.
-ELSEWHERE = re.compile(
-    r"evsim/(proof/|bench/|testing/(?!(accuracy|case|judge|subject|truth)\.py)|nir|described|"
-    r"cli|__main__|files|pytest_plugin|gradient|adjoint|angles|backward|tape|losses|resweep|"
-    r"unsweep|readings|readout|models/(adjoint|readout|ttfs)\.py)"
+ELSEWHERE = (
+    r"evsim/(proof/|bench/|nir|described|cli|__main__|files|pytest_plugin|gradient|adjoint|"
+    r"angles|backward|tape|losses|resweep|unsweep|readings|readout|models/(adjoint|readout|ttfs)"
+    r"\.py|testing/"
 )
-SOLVER = ("attainable", "crossing", "judge", "lif", "networks", "neuron", "problems")
+COMPARED = r"(?!(accuracy|case|judge|subject|truth)\.py)"  # what compares networks
+SOLVER = ("accounts", "agenda", "attainable", "crossing", "flows", "lif", "neuron")
+ASKED = {"neurons": ("judge", "problems"), "networks": ("networks",)}
 
 
-def digest() -> str:
+def digest(kind: str) -> str:
     """Of what decides what a block says: the engine, the oracle, and how both are compared."""
     root, parts = HERE.parent, hashlib.sha256()
+    others = re.compile(ELSEWHERE + (")" if kind == "neurons" else COMPARED + ")"))
     engine = [p for p in sorted((root / "evsim").rglob("*.py"))
-              if not ELSEWHERE.match(p.relative_to(root).as_posix())]  # fmt: skip
-    solver = [root / "reference" / f"{name}.py" for name in SOLVER]
+              if not others.match(p.relative_to(root).as_posix())]  # fmt: skip
+    solver = [root / "reference" / f"{name}.py" for name in SOLVER + ASKED[kind]]
     for path in [*engine, *solver, Path(__file__)]:
         parts.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
     return parts.hexdigest()[:16]
@@ -69,7 +73,11 @@ def neurons(block: int) -> dict:
     for _, group in groupby(problems, key=lambda p: p.neuron.reset):
         members = list(group)
         for p, (hi, lo, flagged) in zip(members, together(members), strict=True):
-            verdict = judge(oracle(p.neuron, p.arrivals, p.until), hi, lo, flagged)
+            walk = walked(partial(Walk, p.neuron, p.until), p.arrivals)
+            if surely_right(walk, hi, lo):
+                counts["right"] += 1
+                continue
+            verdict = judge(walk.settled(), hi, lo, flagged)
             counts[verdict.status] += 1
             if verdict.status == "wrong":
                 wrong.append(f"{p.family} {p.number}: {verdict.reason}")
@@ -170,10 +178,10 @@ def main() -> None:
     parser.add_argument("--digest", action="store_true", help="print the digest, and end")
     options = parser.parse_args()
     if options.digest:
-        print(digest())
+        print(*map(digest, BLOCKS))
         return
-    stamp, log = digest(), options.folder / "oracle_blocks.jsonl"
-    done = finished(log, stamp)
+    stamps, log = {kind: digest(kind) for kind in BLOCKS}, options.folder / "oracle_blocks.jsonl"
+    done = finished(log, stamps)
     counts = {"neurons": options.neurons, "networks": options.networks}
     wanted = [(kind, k) for kind, n in counts.items() for k in range(-(-n // BLOCKS[kind][1]))]
     todo = [job for job in wanted if job not in done]
@@ -183,11 +191,11 @@ def main() -> None:
             n_jobs=options.jobs, return_as="generator_unordered", pre_dispatch="2*n_jobs"
         )
         for row in run(delayed(one)(*job) for job in within(todo, began + options.seconds)):
-            file.write(json.dumps({"digest": stamp, **row}) + "\n")
+            file.write(json.dumps({"digest": stamps[row["kind"]], **row}) + "\n")
             file.flush()
             done[row["kind"], row["block"]] = row
             show(len(done), len(wanted), row["kind"])
-    summary = {"digest": stamp, "seed": SEED, "evsim": evsim.__version__} | {
+    summary = {"digest": stamps, "seed": SEED, "evsim": evsim.__version__} | {
         kind: {"wanted": counts[kind], **total(done, kind)} for kind in BLOCKS
     }
     part = options.folder / "oracle.json.part"
@@ -196,7 +204,7 @@ def main() -> None:
     print(json.dumps(summary, indent=1))
 
 
-def finished(log: Path, stamp: str) -> dict:
+def finished(log: Path, stamps: dict) -> dict:
     """Blocks of these sources; a line that was cut off counts for nothing."""
     found = {}
     for line in log.read_text().splitlines() if log.exists() else []:
@@ -204,7 +212,7 @@ def finished(log: Path, stamp: str) -> dict:
             row = json.loads(line)
         except json.JSONDecodeError:
             continue
-        if row.pop("digest") == stamp:
+        if row.pop("digest") == stamps[row["kind"]]:
             found[row["kind"], row["block"]] = row
     return found
 

@@ -43,7 +43,6 @@ where the root is imaginary (the shifted parabola does not cross); `gain` replac
 """
 
 import math
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,7 +75,6 @@ def gain(slope: float, curvature: float, shift: float) -> float:
     return math.sqrt(2.0 / (abs(curvature) * shift))
 
 
-@dataclass
 class Roundings:
     """Coefficients (1) of every noise symbol so far.
 
@@ -86,11 +84,21 @@ class Roundings:
         Rows a, b, c of (1) [V, V, s].
     """
 
-    table: NDArray[np.float64] = field(default_factory=lambda: np.zeros((3, 0)))
+    def __init__(self, rows: NDArray[np.float64] | None = None) -> None:
+        self._rows = np.zeros((3, 64)) if rows is None else rows  # room for more symbols
+        self.table = self._rows[:, : 0 if rows is None else rows.shape[1]]
+
+    def copy(self) -> "Roundings":
+        """The same, to go on from."""
+        return Roundings(self.table.copy())
 
     def add(self, u: float = 0.0, i: float = 0.0, t: float = 0.0) -> None:
         """A new symbol with these coefficients."""
-        self.table = np.concatenate((self.table, ((u,), (i,), (t,))), axis=1)
+        n = self.table.shape[1]
+        if n == self._rows.shape[1]:
+            self._rows = np.concatenate((self._rows, np.zeros((3, n + 64))), axis=1)
+        self.table = self._rows[:, : n + 1]
+        self.table[:, n] = (u, i, t)
 
     def bound(self, row: int) -> float:
         """Bound on the deviation of one variable: sum of |coefficients| times eps."""

@@ -1,45 +1,24 @@
-r"""Exact flows of one neuron between events and their first passage, in Arb balls.
+r"""First passage of one neuron through threshold, in Arb balls, with certain signs.
 
-With u the voltage above its asymptote and i the synaptic current in units of voltage,
-
-.. math::
-    u(s) &= A e^{-s/\tau_m} + B e^{-s/\tau_s}, \quad
-            B = -\frac{i_0 \tau_s}{\tau_m - \tau_s}, \quad A = u_0 - B
-            && \tau_m \ne \tau_s,                                        \tag{1} \\
-    u(s) &= (u_0 + i_0 s/\tau) e^{-s/\tau} && \tau_m = \tau_s = \tau,    \tag{2} \\
-    u(s) &= u_0 + c s && \text{no leak}.                                 \tag{3}
-
-The slope of each vanishes at most once and changes sign there, at
-
-.. math::
-    s^* = \frac{\ln(-B \tau_m / (A \tau_s))}{1/\tau_s - 1/\tau_m},
-    \qquad s^* = \tau (1 - u_0 / i_0),                                   \tag{4}
-
-so that [0, h] splits into at most two monotone pieces, and a first passage from below
-needs one certain sign at the upper end of the increasing piece.
+The slope of every flow of `reference.flows` vanishes at most once and changes sign there, so
+that [0, h] splits into at most two monotone pieces, and a first passage from below needs one
+certain sign at the upper end of the increasing piece.
 
 Notes
 -----
 Every function works at the current `flint.ctx.prec`. A sign that a ball leaves open is
 put to a `Referee`, which asks for more bits or, at the last precision, records a tie.
-
-References
-----------
-Tuckwell (1988), Introduction to Theoretical Neurobiology, volume 1, chapter 3.
-Johansson (2017), Arb: efficient arbitrary-precision midpoint-radius interval arithmetic.
 """
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from flint import arb, ctx
 
-Ball = Any  # flint.arb; its stubs do not describe mixed arithmetic
+from reference.flows import ZERO, Ball, Flow, Leaky, State, Undecided
 
-
-class Undecided(ArithmeticError):
-    """A sign is not certain at the present precision."""
+STEPS = 8  # from a guess; two are enough where the passage is well conditioned
 
 
 @dataclass
@@ -71,189 +50,41 @@ class Referee:
         return 0
 
 
-class Flow(Protocol):
-    """Voltage above its asymptote as a function of the time since the last event."""
-
-    def value(self, s: Ball) -> Ball: ...
-    def slope(self, s: Ball) -> Ball: ...
-    def slope_between(self, s: Ball, u: Ball) -> Ball: ...
-    def curvature(self, s: Ball) -> Ball: ...
-    def extremum(self) -> Ball: ...
-    def response(self, s: Ball) -> tuple[float, float, float]: ...
-    def roundings(self, s: Ball) -> tuple[float, float]: ...
-
-
-@dataclass(frozen=True)
-class Leaky:
-    """What equations (1) and (2) share: the differential equation they solve."""
-
-    u: Ball
-    i: Ball
-    tau_mem: Ball
-    tau_syn: Ball
-    #: What is known of a time: the ball itself, so that its `id` stays its own, and functions.
-    known: dict[int, tuple[Ball, dict[str, Ball]]] = field(default_factory=dict, compare=False)
-
-    def at(self, name: str, s: Ball) -> Ball:
-        """`leak`, `decay` or `psp` at `s`, computed once: most times are asked for often."""
-        _, found = self.known.setdefault(id(s), (s, {}))
-        if name not in found:
-            if name == "psp":
-                found[name] = self.psp(s)
-            else:
-                found[name] = (-s / (self.tau_mem if name == "leak" else self.tau_syn)).exp()
-        return found[name]
-
-    def slope_between(self, s: Ball, u: Ball) -> Ball:
-        """Enclosure of the slope wherever the time is in `s` and the voltage in `u`.
-
-        The equation itself, and not the derivative of (1), because both enclosures are
-        tight while the two terms of (1) cancel when the time constants nearly agree.
-        """
-        return (self.i * self.at("decay", s) - u) / self.tau_mem
-
-    def curvature(self, s: Ball) -> Ball:
-        """Second derivative of the voltage, from the equation differentiated once."""
-        current = self.i * self.at("decay", s)
-        return (-current / self.tau_syn - self.slope_between(s, self.value(s))) / self.tau_mem
-
-    def response(self, s: Ball) -> tuple[float, float, float]:
-        """Partial derivatives du/du0, du/di0, di/di0 of the flow over `s`."""
-        return float(self.at("leak", s)), float(self.at("psp", s)), float(self.at("decay", s))
-
-    def roundings(self, s: Ball) -> tuple[float, float]:
-        """Magnitude, in units of eps, of what one float64 evaluation adds to (u, i).
-
-        Each exponential has its value and its argument rounded once; the response to
-        a current cannot do better than its slower exponential.
-        """
-        leak, psp, decay = self.response(s)
-        h, m, y = float(s), float(self.tau_mem), float(self.tau_syn)
-        by_leak = (1.0 + h / m) * abs(float(self.u)) * leak
-        by_current = (1.0 + h / max(m, y)) * abs(float(self.i)) * abs(psp)
-        return by_leak + by_current, (1.0 + h / y) * abs(float(self.i)) * decay
-
-    def value(self, s: Ball) -> Ball:
-        """Voltage: what is left of u0, and the response to i0."""
-        left = self.u * self.at("leak", s)
-        return left if self.i.is_zero() else left + self.i * self.at("psp", s)
-
-    def slope(self, s: Ball) -> Ball:
-        """Slope of the voltage, from the equation."""
-        return self.slope_between(s, self.value(s))
-
-    def spread(self, s: Ball) -> Ball:
-        """What the radius of `s` can change in `psp`, as a ball around zero."""
-        return (s - s.mid()) / self.tau_mem
-
-    def psp(self, s: Ball) -> Ball:
-        """Voltage `s` after a unit of current, from rest."""
-        raise NotImplementedError
-
-
-@dataclass(frozen=True)
-class TwoExponentials(Leaky):
-    """Equation (1); its balls lose the bits that nearly equal time constants cancel."""
-
-    def extremum(self) -> Ball:
-        """Equation (4), left, with -B tau_m / (A tau_s) written as 1 + x.
-
-        The ratio itself would carry the radius of the state into the logarithm of a
-        number next to one, and so lose digits at every spike of a train.
-        """
-        gap = self.tau_mem - self.tau_syn
-        x = gap * (self.i - self.u) / (self.tau_syn * self.i + gap * self.u)
-        return self.tau_mem * self.tau_syn / gap * x.log1p()
-
-    def psp(self, s: Ball) -> Ball:
-        """Equation (1) with u0 = 0, i0 = 1.
-
-        Both exponentials at the midpoint; the rest of the ball by the mean value theorem,
-        since the slope of this function never exceeds 1/tau_m.
-        """
-        if s.is_exact():
-            gap = self.at("leak", s) - self.at("decay", s)
-            return self.tau_syn / (self.tau_mem - self.tau_syn) * gap
-        m = s.mid()
-        gap = (-m / self.tau_mem).exp() - (-m / self.tau_syn).exp()
-        return self.tau_syn / (self.tau_mem - self.tau_syn) * gap + self.spread(s)
-
-
-@dataclass(frozen=True)
-class Confluent(Leaky):
-    """Equation (2): equal time constants, and any leaky neuron without a current."""
-
-    def extremum(self) -> Ball:
-        """Equation (4), right."""
-        return self.tau_mem * (1 - self.u / self.i)
-
-    def psp(self, s: Ball) -> Ball:
-        """Equation (2) with u0 = 0, i0 = 1; at the midpoint, as in `TwoExponentials`."""
-        m = s.mid()
-        return m / self.tau_mem * (-m / self.tau_mem).exp() + self.spread(s)
-
-
-@dataclass(frozen=True)
-class Line:
-    """Equation (3)."""
-
-    u: Ball
-    rate: Ball
-
-    def value(self, s: Ball) -> Ball:
-        """Equation (3)."""
-        return self.u + self.rate * s
-
-    def slope(self, s: Ball) -> Ball:
-        """The constant rate."""
-        return self.rate
-
-    def slope_between(self, s: Ball, u: Ball) -> Ball:
-        """The constant rate."""
-        return self.rate
-
-    def curvature(self, s: Ball) -> Ball:
-        """Zero."""
-        return arb(0)
-
-    def extremum(self) -> Ball:
-        """Never asked for: the slope keeps its sign."""
-        raise Undecided("extremum of a line")
-
-    def response(self, s: Ball) -> tuple[float, float, float]:
-        """Partial derivatives of the flow; there is no current."""
-        return 1.0, 0.0, 1.0
-
-    def roundings(self, s: Ball) -> tuple[float, float]:
-        """One product and one sum, in units of eps."""
-        return abs(float(self.u)) + 2.0 * abs(float(self.rate * s)), 0.0
-
-
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Passage:
     """What happens to the threshold on one interval.
 
     Attributes
     ----------
+    top : float
+        Time in [0, h] of the largest voltage if nothing were reset.
+    margin : float
+        Largest voltage in [0, h] minus threshold; exact where that is small.
+    at_end : bool
+        Whether `top` is h.
     time : ball or None
         First s in [0, h] at which the voltage reaches threshold from below.
-    slope, curvature : ball
-        Derivatives of the voltage at `time`; zero where there is no passage.
-    top : ball
-        Time in [0, h] of the largest voltage if nothing were reset.
-    margin : ball
-        Largest voltage in [0, h] minus threshold.
+    current : ball
+        Then.
+    slope, curvature : float
+        Derivatives of the voltage then.
     """
 
-    time: Ball | None
-    slope: Ball
-    curvature: Ball
-    top: Ball
-    margin: Ball
+    top: float
+    margin: float
+    at_end: bool
+    time: Ball | None = None
+    current: Ball = ZERO
+    slope: float = 0.0
+    curvature: float = 0.0
 
 
-def first_passage(flow: Flow, theta: Ball, h: Ball, graze: str, referee: Referee) -> Passage:
+def first_passage(
+    flow: Flow, theta: Ball, h: Ball, graze: str, referee: Referee, sharp: bool = False
+) -> Passage:
     """First time in [0, h] at which `flow` reaches `theta`.
+
+    Signs that floats tell for certain are taken from them; all others from balls.
 
     Parameters
     ----------
@@ -266,7 +97,9 @@ def first_passage(flow: Flow, theta: Ball, h: Ball, graze: str, referee: Referee
     graze : {">=", ">"}
         Whether touching the threshold counts.
     referee : Referee
-        Judge of every sign.
+        Judge of every sign that is not clear at a glance.
+    sharp : bool, optional
+        Whether the margin must be exact to its last digit.
 
     Returns
     -------
@@ -277,52 +110,71 @@ def first_passage(flow: Flow, theta: Ball, h: Ball, graze: str, referee: Referee
     Undecided
         If the precision does not suffice.
     """
-    zero = arb(0)
+    seen = None if sharp else flow.glance(theta, h)
+    if seen is not None:
+        passage = Passage(seen.top, seen.margin, seen.top == float(h))
+        if not seen.passes or refined(flow, theta, seen.low, seen.high, passage):
+            return passage
+    return _by_balls(flow, theta, h, graze, referee)
+
+
+def _by_balls(flow: Flow, theta: Ball, h: Ball, graze: str, referee: Referee) -> Passage:
+    """`first_passage` with every sign from balls."""
     rising, turn = _pieces(flow, h, referee)
-    top = _top(flow, h, rising, turn)
-    margin = flow.value(top) - theta
-    start = referee.sign(flow.value(zero) - theta, "start")
-    departs = rising is not None and rising[0].is_zero()  # under ">" a touch must rise
+    peak = _top(flow, h, rising, turn)
+    margin = _value(flow, peak) - theta
+    passage = Passage(float(peak), float(margin), peak is h)
+    start = referee.sign(flow.u - theta, "start")
+    departs = rising is not None and rising[0] is ZERO  # under ">" a touch must rise
     if start > 0 or (start == 0 and (graze == ">=" or departs)):
-        return Passage(zero, flow.slope(zero), flow.curvature(zero), top, margin)
+        return _passed(passage, flow, ZERO, flow.at(ZERO))
     if rising is None:
-        return Passage(None, zero, zero, top, margin)
+        return passage
     low, high = rising
     kind = "graze" if high is turn else "arrival"
-    end = referee.sign(flow.value(high) - theta, kind)
+    end = referee.sign(margin if high is peak else _value(flow, high) - theta, kind)
     if end < 0 or (end == 0 and graze == ">"):
-        return Passage(None, zero, zero, top, margin)
-    s = locate(flow, theta, low, high) if end > 0 else high
-    return Passage(s, flow.slope_between(s, theta), flow.curvature(s), top, margin)
+        return passage
+    if end > 0:
+        return locate(flow, theta, low, high, passage)
+    return _passed(passage, flow, high, flow.at(high))
+
+
+def _passed(passage: Passage, flow: Flow, s: Ball, state: State) -> Passage:
+    """The passage, at `s` in that state."""
+    passage.time, passage.current = s, state[0]
+    passage.slope, passage.curvature = float(state[2]), float(flow.curvature(state))
+    return passage
+
+
+def _value(flow: Flow, s: Ball) -> Ball:
+    """Voltage at `s`."""
+    return flow.u if s is ZERO else flow.at(s)[1]
 
 
 def _pieces(flow: Flow, h: Ball, referee: Referee) -> tuple[tuple[Ball, Ball] | None, Ball | None]:
     """The increasing piece of [0, h], if any, and the extremum inside, if any."""
-    zero = arb(0)
     if h.is_zero():
         return None, None
-    first = referee.sign(flow.slope(zero), "slope")  # 0: the last sign holds throughout
-    last = referee.sign(flow.slope(h), "slope")
+    first = referee.sign(flow.start(), "slope")  # 0: the last sign holds throughout
+    last = referee.sign(flow.at(h)[2], "slope")
     if first * last < 0:
         turn = flow.extremum()
-        return ((zero, turn) if first > 0 else (turn, h)), turn
-    return ((zero, h) if first > 0 or last > 0 else None), None
+        return ((ZERO, turn) if first > 0 else (turn, h)), turn
+    return ((ZERO, h) if first > 0 or last > 0 else None), None
 
 
 def _top(flow: Flow, h: Ball, rising: tuple[Ball, Ball] | None, turn: Ball | None) -> Ball:
     """Where in [0, h] the voltage is largest; no decision hangs on it."""
     if rising is None:
-        return arb(0)
+        return ZERO
     if rising[1] is turn or turn is None:
         return rising[1]
-    return h if flow.value(h).mid() >= flow.value(arb(0)).mid() else arb(0)
+    return h if _value(flow, h).mid() >= flow.u.mid() else ZERO
 
 
-def locate(flow: Flow, theta: Ball, low: Ball, high: Ball) -> Ball:
-    """Ball around the only passage of `flow` through `theta` on an increasing piece.
-
-    Bisection with certain signs until an interval Newton step contracts four times
-    better; each such step is intersected with the bracket and so cannot lose the root.
+def locate(flow: Flow, theta: Ball, low: Ball, high: Ball, passage: Passage) -> Passage:
+    """The passage with the only root of `flow` = `theta` on an increasing piece.
 
     Parameters
     ----------
@@ -331,18 +183,68 @@ def locate(flow: Flow, theta: Ball, low: Ball, high: Ball) -> Ball:
         Level.
     low, high : ball
         The piece; the flow is below `theta` at `low` and above it at `high`.
-
-    Returns
-    -------
-    s : ball
-        Narrow as the precision and the slope allow.
+    passage : Passage
+        Gets what is found, as narrow as the precision and the slope allow.
     """
-    x, hull = low.union(high), flow.value(low).union(flow.value(high))
+    if not isinstance(flow, Leaky) or not refined(flow, theta, float(low), float(high), passage):
+        s = bracketed(flow, theta, low, high)
+        _passed(passage, flow, s, flow.at(s))
+    return passage
+
+
+def refined(flow: Any, theta: Ball, low: float, high: float, passage: Passage) -> bool:
+    """The passage from a guess in floats, by steps of third order; False: it is not proved.
+
+    A step of Newton in intervals proves the last. It proves one root at which the voltage
+    rises. Since the slope changes sign once in all times, there is only one such root: the one
+    between `low` and `high`, where the signs at both ends prove that there is one.
+    """
+    guess = flow.guess(float(theta), low, high)
+    if not guess > 0.0:
+        return False
+    s, near = arb(guess), min(guess, flow.m, flow.y) * 2.0 ** (-ctx.prec // 2)
+    for _ in range(STEPS):
+        state = flow.exactly_at(s)
+        if not state[2] > 0:
+            return False
+        step = (theta - state[1]) / state[2]
+        if abs(step) < near and proved(flow, s, state, theta, step, passage):
+            return True
+        s = (s + flow.longer(state, step)).mid()
+    return False
+
+
+def proved(flow: Leaky, s: Ball, state: State, theta: Ball, step: Ball, passage: Passage) -> bool:
+    """Whether an interval around `s` holds its own image by Newton's step: then the root is there.
+
+    False also where the interval is so wide that another step would tell more.
+    """
+    around = arb(0, 2 * step)
+    by_i, by_u = flow.bounds()
+    slope = state[2] + around * (2 * by_u)
+    if not slope > 0:
+        return False
+    image = (theta - state[1]) / slope
+    if not around.contains_interior(image) or image.rad() > 4 * step.rad():
+        return False
+    passage.time = s + image
+    passage.current = state[0] - image * state[0] / flow.tau_syn + arb(0, image * image * by_i)
+    passage.slope, passage.curvature = float(state[2]), float(flow.curvature(state))
+    return True
+
+
+def bracketed(flow: Flow, theta: Ball, low: Ball, high: Ball) -> Ball:
+    """The passage from a bracket, whatever its condition.
+
+    Bisection with certain signs until an interval Newton step contracts four times
+    better; each such step is intersected with the bracket and so cannot lose the root.
+    """
+    x, hull = low.union(high), _value(flow, low).union(_value(flow, high))
     goal = arb(2) ** (8 - ctx.prec)
     while not x.rad() <= goal * x.abs_upper():
         slope = flow.slope_between(x, hull)
         if slope > 0:
-            step = x.intersection(x.mid() - (flow.value(x.mid()) - theta) / slope)
+            step = x.intersection(x.mid() - (_value(flow, x.mid()) - theta) / slope)
             if 4 * step.rad() < x.rad():
                 x, hull = step, theta + slope * (step - step)
                 continue
@@ -358,7 +260,7 @@ def _bisect(flow: Flow, theta: Ball, x: Ball, hull: Ball) -> tuple[Ball, Ball] |
     low, high = x.lower(), x.upper()
     for share in (0.5, 0.4375):  # the second point if the first happens to be the root
         middle = (low + share * (high - low)).mid()
-        u = flow.value(middle)
+        u = _value(flow, middle)
         if u > theta:
             return low.union(middle), hull.lower().union(u.upper())
         if u < theta:

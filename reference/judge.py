@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reference.attainable import FACTOR
-from reference.lif import Run
+from reference.lif import Run, Walk
 
 CLEAR = 8.0
 STORED = 2.0**-104  # relative error of a time kept as an unevaluated sum of two floats
@@ -70,6 +70,30 @@ def judge(
     when = run.spikes[found].hi if missed else float(times[true])
     what = f"{'missed' if missed else 'invented'} spike {min(found, true)} at {when!r}"
     return _differs(run, when, flagged, what, ratios)
+
+
+def surely_right(walk: Walk, times: Sequence[float], times_lo: Sequence[float]) -> bool:
+    """Whether each spike is within what its own interval allows; the bounds allow no less.
+
+    Parameters
+    ----------
+    walk : Walk
+        The truth, settled or not.
+    times, times_lo : sequence of float
+
+    Returns
+    -------
+    sure : bool
+        If not, `judge` has to tell.
+    """
+    if len(times) != len(walk.times):
+        return False
+    fired = (s for s in walk.stretches if s.passage.time is not None)
+    for t, stretch, hi, lo in zip(walk.times, fired, times, times_lo, strict=True):
+        allowed = 0.0 if stretch.passage.time.is_zero() else FACTOR * stretch.attainable()
+        if abs(float(t - float(hi)) - float(lo)) > allowed + STORED * float(hi):
+            return False
+    return True
 
 
 def clearest_doubt(run: Run, until: float) -> float:

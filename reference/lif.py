@@ -18,41 +18,23 @@ t + delay is their real sum. The crossing itself is solved in `reference.crossin
 """
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from copy import copy
 from fractions import Fraction
 from typing import Any
 
-from flint import arb, ctx, fmpq
+from flint import arb, ctx
 
-from reference.attainable import EPS, FACTOR, TIME, VOLTAGE, Roundings, gain
-from reference.crossing import (
-    Confluent,
-    Flow,
-    Line,
-    Passage,
-    Referee,
-    TwoExponentials,
-    Undecided,
-    digits,
-    first_passage,
-)
+from reference.accounts import Account, Stretch
+from reference.agenda import Event, agenda_of
+from reference.crossing import Referee, digits, first_passage
+from reference.flows import ZERO, Confluent, Flow, Line, TwoExponentials, Undecided
 from reference.neuron import DIGITS, Decision, Neuron, Run, Spike
 
 __all__ = ["Decision", "Neuron", "Run", "Spike", "simulate"]
 
 Ball = Any
 AT_ONE_INSTANT = 1000  # spikes; more is a neuron that never leaves the threshold
-
-
-@dataclass
-class _Arrival:
-    """What happens at one instant: summed weight, new current, rounding of the time."""
-
-    time: Fraction
-    weight: Fraction = Fraction(0)
-    current: float | None = None
-    late: float = 0.0
 
 
 def simulate(
@@ -72,7 +54,7 @@ def simulate(
     ----------
     neuron : Neuron
     arrivals : iterable of (time, weight), (time, weight, delay) or (time, weight, delay, late)
-        In any order; times >= 0, numbers of any kind that `Fraction` reads. The bounds allow
+        In any order; times >= 0, numbers of any kind with an integer ratio. The bounds allow
         for an arrival that comes up to `late` from its time.
     until : float
         End of the run, included.
@@ -97,227 +79,238 @@ def simulate(
         If an arrival precedes time 0, the neuron fires for ever at one instant, or more than
         `most` times.
     """
-    agenda = _agenda(neuron, arrivals, until, jitter)
+
+    def start(referee: Referee) -> Walk:
+        return Walk(neuron, until, referee, initial=initial, jitter=jitter, most=most)
+
+    return walked(start, arrivals, bits, max_bits).settled()
+
+
+def walked(
+    start: Callable[[Referee], "Walk"],
+    arrivals: Iterable[Sequence[Any]],
+    bits: int = 320,
+    max_bits: int = 1280,
+) -> "Walk":
+    """The walk to the end, at the first precision that suffices; its bounds are not yet settled."""
+    agenda: list[Event] | None = None
+
+    def attempt(final: bool) -> list[Walk]:
+        nonlocal agenda
+        walk = start(Referee(final))
+        if agenda is None:
+            agenda = agenda_of(walk.p.current, arrivals, float(walk.until), walk.account.jitter)
+        for event in agenda:
+            walk.meet(event)
+        walk.go_to(walk.until, None)
+        return [walk]
+
+    return until_certain(attempt, bits, max_bits)[0]
+
+
+def until_certain(
+    attempt: Callable[[bool], list["Walk"]], bits: int = 320, max_bits: int = 1280
+) -> list["Walk"]:
+    """Walks at the first precision at which all their signs and 60 digits are certain.
+
+    Parameters
+    ----------
+    attempt : callable
+        Whether it is the last precision; gives walks, or raises `Undecided`.
+    bits, max_bits : int
+
+    Returns
+    -------
+    walks : list of Walk
+    """
     while True:
         final = bits >= max_bits
         with ctx.workprec(bits):
             try:
-                walk = _Walk(neuron, agenda, until, initial, Referee(final), jitter, most)
-                run = walk.run()
-                if final or all(digits(arb(s.text)) >= DIGITS for s in run.spikes):
-                    run.bits = bits
-                    return run
+                walks = attempt(final)
             except Undecided:
                 if final:
                     raise
+            else:
+                if final or all(digits(t) >= DIGITS for walk in walks for t in walk.times):
+                    return walks
         bits *= 2
 
 
-def _agenda(
-    neuron: Neuron, arrivals: Iterable[Sequence[Any]], until: float, jitter: float
-) -> list[_Arrival]:
-    """Arrivals and current steps by exact time, coincident ones merged exactly."""
-    at: dict[Fraction, _Arrival] = {}
-    for n, (t, w, *rest) in enumerate(arrivals):
-        delay = rest[0] if rest else 0.0
-        time = Fraction(t) + Fraction(delay)
-        if time < 0:
-            raise ValueError(f"arrivals must not precede 0; at index {n}: {float(time)}")
-        event = at.setdefault(time, _Arrival(time))
-        event.weight += Fraction(w)
-        late = float(Fraction(float(t) + delay) - time)
-        more = jitter + (rest[1] if len(rest) > 1 else 0.0)
-        event.late = max(event.late, late + math.copysign(more, late), key=abs)
-    for t, value in neuron.current:
-        at.setdefault(Fraction(t), _Arrival(Fraction(t), late=jitter)).current = value
-    return [at[time] for time in sorted(at) if time <= Fraction(until)]
+class Walk:
+    """One pass over the events of a neuron, at the precision at which it was begun.
 
+    Parameters
+    ----------
+    neuron : Neuron
+    until : float
+    referee : Referee
+    initial : (v, i), optional
+    jitter, most : optional
+        As of `simulate`.
+    sharp : bool, optional
+        Whether all margins are wanted to the last digit, and not those only that are close.
 
-def _exact(x: Fraction) -> Ball:
-    """A rational as a ball, exact wherever it is a short binary number."""
-    return arb(fmpq(x.numerator, x.denominator))
-
-
-class _Walk:
-    """One pass over the events of a neuron at one precision."""
+    Attributes
+    ----------
+    t, v, i : ball
+        The last event, and the state after it.
+    times : list of ball
+        Of the spikes so far.
+    stretches : list of Stretch
+        Intervals of a free membrane, those with a spike ended by it.
+    """
 
     def __init__(
         self,
         neuron: Neuron,
-        agenda: list[_Arrival],
         until: float,
-        initial: tuple[float, float] | None,
         referee: Referee,
-        jitter: float,
-        most: float,
+        *,
+        initial: tuple[float, float] | None = None,
+        jitter: float = 0.0,
+        most: float = math.inf,
+        sharp: bool = False,
     ) -> None:
-        self.p = neuron
-        self.agenda = agenda
-        self.until = arb(until)
-        self.referee = referee
-        self.jitter = jitter
-        self.most = most
+        self.p, self.until, self.referee = neuron, arb(until), referee
+        self.most, self.sharp, self.bits = most, sharp, ctx.prec
+        self.taus = arb(neuron.tau_mem), arb(neuron.tau_syn)
         v, i = initial if initial is not None else (neuron.v_leak, 0.0)
-        self.t, self.v, self.i, self.current = arb(0), arb(v), arb(i), 0.0
+        self.t, self.v, self.i = ZERO, arb(v), arb(i)
+        self.set_current(0.0)
         self.release: Ball | None = None
         self.last: Ball | None = None  # last arrival or release
-        self.noise = Roundings()
-        self.rounded = self.rounded_offset()
-        self.result = Run(ties=referee.ties)
+        self.times: list[Ball] = []
+        self.stretches: list[Stretch] = []
         self.instant = 0
+        self.account = Account(neuron, jitter, referee.ties)
+        self.notes: list[tuple[Any, ...]] = []  # what the account does not yet know
 
-    def run(self) -> Run:
-        """All events in order, then the rest up to `until`."""
-        for event in self.agenda:
-            time = _exact(event.time)
-            self.go_to(time, event)
-            self.apply(event)
-            self.last = time
-        self.go_to(self.until, None)
-        return self.result
+    def settled(self) -> Run:
+        """The run so far, with its bounds."""
+        with ctx.workprec(self.bits):
+            for what, *of in self.notes:
+                what(self.account, *of)
+        self.notes.clear()
+        self.account.run.bits = self.bits
+        return self.account.run
 
-    def go_to(self, end: Ball, event: _Arrival | None) -> None:
+    def scout(self) -> "Walk":
+        """The same walk so far, to look ahead."""
+        self.settled()
+        other = copy(self)
+        other.account, other.notes = self.account.copy(), []
+        other.times, other.stretches = [*self.times], [*self.stretches]
+        return other
+
+    def meet(self, event: Event) -> None:
+        """The next event of the agenda, and all before it."""
+        time = arb(event.time)
+        self.go_to(time, event)
+        self.apply(event)
+        self.last = time
+
+    def go_to(self, end: Ball, event: Event | None) -> None:
         """Spikes and releases up to and including `end`."""
-        while True:
-            if self.release is not None:
-                if self.referee.sign(self.release - end, "release") > 0:
-                    self.clamped_to(end)
-                    return
-                self.let_go()
-            elif not self.free_to(end, event):
-                return
+        while self.fires_by(end, event):
+            pass
 
-    @property
-    def asymptote(self) -> Ball:
-        """The voltage that v tends to without synaptic current."""
-        if self.p.model == "if":
-            return arb(0)
-        return arb(self.p.v_leak) + self.p.bias + self.current
+    def fires_by(self, end: Ball, event: Event | None) -> bool:
+        """The next spike up to and including `end`, if there is one; else `end`."""
+        if self.release is not None:
+            if self.referee.sign(self.release - end, "release") > 0:
+                self.clamped_to(end)
+                return False
+            self.let_go()
+        return self.free_to(end, event)
+
+    def set_current(self, current: float) -> None:
+        """The injected current, and the voltage that v tends to without synaptic current."""
+        p, self.current = self.p, current
+        without = p.model == "if"
+        self.rest = ZERO if without else arb(p.v_leak) + p.bias + current
+        self.theta = p.v_th - self.rest
+        # Magnitude of the asymptote if its sum rounds in float64, else 0.
+        parts = (p.v_leak, p.bias, current)
+        exact = without or parts.count(0.0) > 1
+        exact = exact or sum(map(Fraction, parts)) == Fraction(sum(parts))
+        self.rounded = 0.0 if exact else abs(sum(parts))
 
     def flow(self) -> Flow:
         """What v does from the present state until the next event."""
         if self.p.model == "if":
             return Line(self.v, arb(self.p.bias) + self.current)
-        u, m, s = self.v - self.asymptote, arb(self.p.tau_mem), arb(self.p.tau_syn)
+        m, s = self.taus
         if self.i.is_zero():
-            return Confluent(u, self.i, m, m)
-        confluent = self.p.tau_mem == self.p.tau_syn
-        return Confluent(u, self.i, m, s) if confluent else TwoExponentials(u, self.i, m, s)
+            return Confluent(self.v - self.rest, self.i, m, m)
+        form = Confluent if self.p.tau_mem == self.p.tau_syn else TwoExponentials
+        return form(self.v - self.rest, self.i, m, s)
 
-    def free_to(self, end: Ball, event: _Arrival | None) -> bool:
+    def free_to(self, end: Ball, event: Event | None) -> bool:
         """Advance an unclamped membrane to its next spike, or to `end`; True if it fired."""
-        flow, theta, h = self.flow(), self.p.v_th - self.asymptote, end - self.t
-        passage = first_passage(flow, theta, h, self.p.graze, self.referee)
-        self.decide(flow, theta, h, passage, event)
+        flow, h = self.flow(), end - self.t
+        passage = first_passage(flow, self.theta, h, self.p.graze, self.referee, self.sharp)
+        late = self.account.jitter if event is None else event.late
+        stretch = Stretch(self.t, h, flow, float(self.theta), self.rounded, late, passage)
+        self.stretches.append(stretch)
         if passage.time is not None:
-            self.fire(flow, theta, passage.time, passage, event, h)
+            self.fire(stretch, event is not None)
             return True
-        self.noise.flow(flow.response(h), flow.roundings(h))
-        self.v = flow.value(h) + self.asymptote
-        self.decay(h)
-        self.t = end
+        self.notes.append((Account.passed, stretch))
+        self.i, value, _ = flow.at(h)
+        self.v, self.t = value + self.rest, end
         return False
-
-    def decay(self, h: Ball) -> None:
-        """The synaptic current after `h`."""
-        if not self.i.is_zero():
-            self.i = self.i * (-h / self.p.tau_syn).exp()
 
     def clamped_to(self, end: Ball) -> None:
         """Advance the current alone."""
         before, h = self.i, end - self.t
-        self.decay(h)
         if not before.is_zero():
-            relative = 1.0 + float(h) / self.p.tau_syn
-            self.noise.decay(float(self.i / before), relative * abs(float(self.i)))
+            self.i = before * (-h / self.taus[1]).exp()
+            self.notes.append((Account.decayed, before, self.i, h))
         self.t = end
 
     def let_go(self) -> None:
         """End of the refractory time: the membrane restarts, rule (5)."""
         self.clamped_to(self.release)
         self.release, self.last = None, self.t
-        self.noise.add(t=0.5 * self.p.t_ref + self.jitter / EPS)
+        self.notes.append((Account.released,))
         self.restart()
 
     def restart(self) -> None:
-        """Rule (5) at the present state, which is stored relative to its asymptote."""
-        flow = self.flow()
-        stored = abs(float(self.v - self.asymptote)) + abs(float(self.v)) + self.rounded
-        self.noise.restart(float(flow.slope(arb(0))), stored)
+        """A membrane that begins anew, at a time that is itself uncertain."""
+        self.notes.append((Account.restarted, self.flow(), self.v, self.rounded))
 
-    def rounded_offset(self) -> float:
-        """Magnitude of the asymptote if its sum rounds in float64, else 0."""
-        parts = (self.p.v_leak, self.p.bias, self.current)
-        exact = sum(map(Fraction, parts)) == Fraction(sum(parts))
-        return 0.0 if exact or self.p.model == "if" else abs(sum(parts))
-
-    def apply(self, event: _Arrival) -> None:
-        """An arrival or a current step at the present time; rule (3)."""
-        free, w = self.release is None, float(event.weight)
+    def apply(self, event: Event) -> None:
+        """An arrival or a current step at the present time."""
+        free, weight = self.release is None, arb(event.weight)
         if self.p.model == "cuba":
-            self.i = self.i + _exact(event.weight)
-            rates = (-w / self.p.tau_mem if free else 0.0, w / self.p.tau_syn)
-            self.noise.arrive(event.late, *rates, clock=free)
-            self.noise.add(i=abs(float(self.i)))
+            self.i = self.i + weight
         elif free:
-            self.v = self.v + _exact(event.weight)
-            rate = w / self.p.tau_mem if self.p.model == "delta" else 0.0
-            self.noise.arrive(event.late, rate, 0.0, clock=True)
-            self.noise.add(u=abs(float(self.v - self.asymptote)))
+            self.v = self.v + weight
+        u = self.v - self.rest
+        self.notes.append((Account.arrived, weight, event.late, free, u, self.i))
         if event.current is not None:
-            self.current = event.current
-            self.rounded = self.rounded_offset()
+            self.set_current(event.current)
             if free:
-                self.noise.add(u=abs(float(self.v - self.asymptote)) + self.rounded)
+                self.notes.append((Account.stepped, self.v - self.rest, self.rounded))
 
-    def level(self, theta: Ball, u0: Ball) -> float:
-        """What a threshold test rounds, in units of eps."""
-        return abs(float(theta)) + abs(float(theta - u0)) + self.rounded
-
-    def decide(
-        self, flow: Flow, theta: Ball, h: Ball, passage: Passage, event: _Arrival | None
-    ) -> None:
-        """Record how clear the decision of this interval is."""
-        error = self.noise.voltage_after(flow.response(passage.top))
-        local = EPS * self.level(theta, flow.value(arb(0)))
-        noise = EPS * float(abs(error).sum()) + local
-        if passage.top is h:
-            late = self.jitter if event is None else event.late
-            noise += abs(float(flow.slope(h)) * late)
-        end = h if passage.time is None else passage.time
-        self.result.decisions.append(
-            Decision(
-                float(self.t),
-                float(self.t + end),
-                passage.time is not None,
-                float(self.t + passage.top),
-                float(passage.margin),
-                noise,
-                local,
-            )
-        )
-
-    def fire(
-        self, flow: Flow, theta: Ball, s: Ball, passage: Passage, event: _Arrival | None, h: Ball
-    ) -> None:
-        """Emit the spike, reset, and carry the errors through rules (4) and (5)."""
-        at_once, u0 = s.is_zero(), flow.value(arb(0))
+    def fire(self, stretch: Stretch, waiting: bool) -> None:
+        """Emit the spike and reset; whether an arrival is `waiting` at the end of the stretch."""
+        s, before = stretch.passage.time, self.i
+        at_once = s.is_zero()
         self.guard(at_once)
-        slope, bend, level = float(passage.slope), float(passage.curvature), self.level(theta, u0)
-        if at_once:
-            self.noise.table[VOLTAGE] += slope * self.noise.table[TIME]
-        else:
-            self.noise.cross(flow.response(s), slope, bend, level, float(s))
-            if self.jitter:
-                self.noise.add(t=self.jitter / EPS)
-            self.clamped_to(self.t + s)
-        gap = self.gap(None if event is None else h - s)
-        self.emit(theta, u0, passage, at_once, gap)
+        if not at_once:
+            self.t, self.i = self.t + s, stretch.passage.current
+        behind = None if self.last is None else self.t - self.last
+        gap = stretch.h - s if waiting else None
+        gap = behind if gap is None or (behind is not None and behind < gap) else gap
+        self.notes.append((Account.fired, stretch, before, self.t, gap))
+        self.times.append(self.t)
         self.reset(at_once)
 
     def guard(self, at_once: bool) -> None:
         """Refuse a neuron that fires for ever at one instant, or too often."""
-        if len(self.result.spikes) >= self.most:
+        if len(self.times) >= self.most:
             raise ValueError(f"more than {self.most} spikes by t={float(self.t)}")
         self.instant = self.instant + 1 if at_once and self.p.t_ref == 0.0 else 0
         if self.instant > AT_ONE_INSTANT:
@@ -325,39 +318,11 @@ class _Walk:
 
     def reset(self, at_once: bool) -> None:
         """The state after a spike at the present time."""
-        jump = arb(self.p.v_th) - self.p.v_reset
         if at_once and self.p.reset == "subtract":
-            self.v = self.v - jump
+            self.v = self.v - (arb(self.p.v_th) - self.p.v_reset)
         else:  # at a continuous crossing v = v_th, so that both resets agree
             self.v = arb(self.p.v_reset)
-            self.noise.table[VOLTAGE] = 0.0
         if self.p.t_ref > 0.0:
             self.release = self.t + self.p.t_ref
         else:
             self.restart()
-
-    def gap(self, ahead: Ball | None) -> float:
-        """Distance to the nearest arrival or release; `ahead` is the next arrival."""
-        behind = None if self.last is None else self.t - self.last
-        return min((float(x) for x in (behind, ahead) if x is not None), default=math.inf)
-
-    def emit(self, theta: Ball, u0: Ball, passage: Passage, at_once: bool, gap: float) -> None:
-        """Append the spike at the present time to the result."""
-        slope, bend = float(passage.slope), float(passage.curvature)
-        error, hi = EPS * self.level(theta, u0), float(self.t)
-        self.result.spikes.append(
-            Spike(
-                text=self.t.str(70),
-                hi=hi,
-                lo=float(self.t - hi),
-                slope=slope,
-                curvature=bend,
-                theta=float(theta),
-                u0=float(u0),
-                margin=float(passage.margin),
-                gap=gap,
-                at_once=at_once,
-                attainable=0.0 if at_once else error * gain(slope, bend, FACTOR * error),
-                bound=self.noise.bound(TIME),
-            )
-        )

@@ -39,7 +39,7 @@ class Neuron:
                 raise ValueError(f"{name} must be one of {allowed}; got {getattr(self, name)!r}")
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Spike:
     """One spike, with what its time depends on.
 
@@ -91,7 +91,7 @@ class Spike:
             return str(arb(self.text).str(DIGITS, radius=False))
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Decision:
     """The question "does it fire here?" of one interval between own events.
 

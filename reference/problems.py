@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
+from typing import Any
 
 import numpy as np
 
-from reference.lif import Neuron, Run, simulate
+from reference.lif import Neuron, Run, Walk, simulate, walked
 
 FAMILIES = (
     "ratio",  # tau_syn / tau_mem in 0.1..10, threshold above the asymptote
@@ -161,14 +162,19 @@ def _problem(family: str, number: int, seed: int) -> Problem:
     return problem
 
 
+def _one(rng: np.random.Generator, *options: Any) -> Any:
+    """One of the options, as `rng.choice` draws it, which makes an array of them first."""
+    return options[rng.integers(len(options))]
+
+
 def _tau_syn(family: str, tau_mem: float, rng: np.random.Generator) -> float:
     """Synaptic time constant of a family."""
     if family.startswith("ratio"):
         return tau_mem * 10.0 ** rng.uniform(-1.0, 1.0)
     if family == "near_1e-9":
-        return tau_mem * (1.0 + 1e-9 * rng.choice((-1, 1)) * rng.uniform(0.3, 3.0))
+        return tau_mem * (1.0 + 1e-9 * _one(rng, -1, 1) * rng.uniform(0.3, 3.0))
     if family == "near_1e-15":
-        return tau_mem * (1.0 + 2.0**-52 * int(rng.choice((-1, 1))) * int(rng.integers(1, 9)))
+        return tau_mem * (1.0 + 2.0**-52 * int(_one(rng, -1, 1)) * int(rng.integers(1, 9)))
     return (
         tau_mem * {"equal": 1.0, "double": 0.5, "fast_synapse": 1e-3, "slow_synapse": 1e3}[family]
     )
@@ -177,12 +183,12 @@ def _tau_syn(family: str, tau_mem: float, rng: np.random.Generator) -> float:
 def _neuron(family: str, rng: np.random.Generator) -> Neuron:
     """Parameters; the threshold is above the asymptote unless the family says below."""
     tau_mem = rng.uniform(5.0, 20.0)
-    v_leak = rng.choice((0.0, rng.uniform(-2.0, 2.0)))
+    v_leak = _one(rng, 0.0, rng.uniform(-2.0, 2.0))
     if family == "ratio_below":
         bias = rng.uniform(1.0, 3.0)
         v_th = v_leak + bias * rng.uniform(0.2, 0.9)
     else:
-        bias = rng.choice((0.0, rng.uniform(-0.5, 0.5)))
+        bias = _one(rng, 0.0, rng.uniform(-0.5, 0.5))
         v_th = v_leak + bias + rng.uniform(0.3, 2.0)
     return Neuron(
         tau_mem=float(tau_mem),
@@ -190,9 +196,9 @@ def _neuron(family: str, rng: np.random.Generator) -> Neuron:
         v_th=float(v_th),
         v_leak=float(v_leak),
         v_reset=float(v_th - rng.uniform(0.3, 2.0)),
-        t_ref=float(rng.choice((0.0, rng.uniform(0.1, 2.0), rng.uniform(0.1, 5.0)))),
+        t_ref=float(_one(rng, 0.0, rng.uniform(0.1, 2.0), rng.uniform(0.1, 5.0))),
         bias=float(bias),
-        reset=str(rng.choice(("value", "subtract"))),
+        reset=str(_one(rng, "value", "subtract")),
     )
 
 
@@ -222,7 +228,7 @@ def _graze(problem: Problem, rng: np.random.Generator) -> Problem:
     that the float that comes back is the peak to its last digit. A voltage still rising as
     the run ends is first cut short by an inhibition, which then decides.
     """
-    distance = float(rng.choice((-1.0, 1.0)) * 10.0 ** -int(rng.integers(1, 17)))
+    distance = float(_one(rng, -1.0, 1.0) * 10.0 ** -int(rng.integers(1, 17)))
     rest = problem.neuron.v_leak + problem.neuron.bias
     strong = max(abs(w) for _, w, _ in problem.arrivals)
     peak, when = _peak(problem, 1e3 * strong)
@@ -243,7 +249,7 @@ def _race(problem: Problem, rng: np.random.Generator) -> Problem:
     run = _solve(problem)
     if not run.spikes or run.spikes[0].hi == 0.0:
         return problem
-    ahead = int(rng.choice((-64, -4, -1, 0, 1, 4, 64)))
+    ahead = int(_one(rng, -64, -4, -1, 0, 1, 4, 64))
     time = run.spikes[0].hi + ahead * float(np.spacing(run.spikes[0].hi))
     strong = -20.0 * max(abs(w) for _, w, _ in problem.arrivals)
     return replace(problem, arrivals=(*problem.arrivals, (time, strong, 0.0)), racing=ahead)
@@ -251,6 +257,7 @@ def _race(problem: Problem, rng: np.random.Generator) -> Problem:
 
 def _peak(problem: Problem, above: float) -> tuple[float, float]:
     """Largest voltage of the run and its time, given a threshold `above` it."""
-    run = simulate(replace(problem.neuron, v_th=above), problem.arrivals, problem.until)
-    best = max(run.decisions, key=lambda d: d.margin)
-    return above + best.margin, best.top
+    neuron = replace(problem.neuron, v_th=above)
+    walk = walked(lambda r: Walk(neuron, problem.until, r, sharp=True), problem.arrivals)
+    best = max(walk.stretches, key=lambda stretch: stretch.passage.margin)
+    return above + best.passage.margin, best.top()
