@@ -75,7 +75,8 @@ def agenda_of(
         if event.time < 0:
             raise ValueError(f"arrivals must not precede 0; at index {n}: {event.time}")
     found += [Event(rational(t), fmpq(0), jitter, current=x) for t, x in steps]
-    end, agenda = rational(until), []
+    end = rational(until)
+    agenda: list[Event] = []
     for event in sorted(found, key=lambda e: e.time):
         if agenda and agenda[-1].time == event.time:
             agenda[-1].join(event)

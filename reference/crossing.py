@@ -73,7 +73,7 @@ class Passage:
     top: float
     margin: float
     at_end: bool
-    time: Ball | None = None
+    time: Ball = None
     current: Ball = ZERO
     slope: float = 0.0
     curvature: float = 0.0

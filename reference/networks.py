@@ -34,6 +34,7 @@ from flint import arb, ctx
 
 from reference.agenda import Event, agenda_of, arriving, rational
 from reference.crossing import Referee
+from reference.flows import Undecided
 from reference.lif import Walk, until_certain
 from reference.neuron import Neuron, Run
 
@@ -84,14 +85,14 @@ def simulate(
         If a cycle has no delay, or a neuron fires more than `most` times.
     """
 
-    def attempt(final: bool) -> list[Run]:
+    def attempt(final: bool) -> list[Walk]:
         nodes = []
         for neuron, given in zip(neurons, arrivals, strict=True):
-            walk = Walk(neuron, until, Referee(final), None, jitter, most)
+            walk = Walk(neuron, until, Referee(final), jitter=jitter, most=most)
             nodes.append(_Node(walk, agenda_of(neuron.current, given, until, jitter)))
-        return _Network(nodes, synapses, until, jitter).run()
+        return _Network(nodes, synapses, until, jitter).walks()
 
-    return until_certain(attempt)
+    return [walk.settled() for walk in until_certain(attempt)]
 
 
 @dataclass
@@ -121,7 +122,7 @@ class _Network:
             self.heard[s.post].append(s)
             self.told[s.pre].append(s)
 
-    def run(self) -> list[Run]:
+    def walks(self) -> list[Walk]:
         """Round by round, until all are at the end."""
         waiting = [*range(len(self.nodes))]
         while waiting:
@@ -131,7 +132,7 @@ class _Network:
             if before == [self.nodes[n].bound for n in waiting]:
                 raise ValueError("some spikes wait for themselves: a cycle without delay?")
             waiting = [n for n in waiting if self.nodes[n].bound < math.inf]
-        return [node.walk.result for node in self.nodes]
+        return [node.walk for node in self.nodes]
 
     def reach(self, n: int) -> float:
         """(1), and a little less."""
@@ -154,6 +155,8 @@ class _Network:
             self.send(n, walk, k)
         if reach < math.inf:
             self.look_ahead(n, reach)
+        elif node.sent > len(walk.times):  # not all that was foreseen has come
+            raise Undecided("order")
 
     def look_ahead(self, n: int, reach: float) -> None:
         """Spikes before `reach` and before the next arrival, be it known yet or not."""
@@ -172,7 +175,9 @@ class _Network:
     def send(self, n: int, walk: Walk, k: int) -> None:
         """Spike k of neuron n, to all that hear it."""
         self.nodes[n].sent += 1
-        time, late = walk.times[k].mid().fmpq(), walk.result.spikes[k].bound
+        if not self.told[n]:
+            return
+        time, late = walk.times[k].mid().fmpq(), walk.settled().spikes[k].bound
         for s in self.told[n]:
             event = arriving(time, s.weight, s.delay, late, jitter=self.jitter)
             if event.time <= self.end:
