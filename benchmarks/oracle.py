@@ -17,7 +17,7 @@ import os
 import re
 import time
 from functools import partial
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -137,24 +137,101 @@ def wire(rng, pre: str, post: str, n: dict) -> Wire:
 
 
 def networks(block: int) -> dict:
-    """One block of networks: every spike within the bound that the oracle carries through."""
+    """One block of networks: every spike within the bound that the oracle carries through.
+
+    Every tenth is run alone; the others side by side, as one network whose parts do not meet.
+    """
     counts, wrong = {"right": 0, "unclear": 0, "wrong": 0, "spikes": 0}, []
+    truths = {}
     for number in range(block * NETWORKS, (block + 1) * NETWORKS):
         case = network(number)
         try:
-            truth = truth_of(case, EXACT)
+            truths[number] = case, truth_of(case, EXACT)
         except Unclear:
             counts["unclear"] += 1
-            continue
-        record = evsim.simulate(*case.problem())
+    for number, found in answers({n: case for n, (case, _) in truths.items()}).items():
+        truth = truths[number][1]
         try:
-            is_true(Answer(trains_of(record, case)), truth)
+            if not surely_true(found, truth):
+                is_true(Answer(found), truth)
             counts["right"] += 1
             counts["spikes"] += truth.count()
         except Broken as broken:
             counts["wrong"] += 1
             wrong.append(f"{number}: {broken}")
     return {**counts, "first": wrong[:3]}
+
+
+def answers(cases: dict) -> dict:
+    """Trains of every network by its number."""
+    found = {n: trains_of(evsim.simulate(*c.problem()), c) for n, c in cases.items() if n % 10 == 0}
+    for cyclic in (False, True):
+        members = {n: c for n, c in cases.items() if n % 10 and c.cyclic() == cyclic}
+        if members:
+            found |= zip(members, side_by_side([*members.values()]), strict=True)
+    return found
+
+
+def side_by_side(cases: list) -> list:
+    """Trains of networks with the same populations, from one run."""
+    sizes = {"in": [c.sizes["in"] for c in cases]}
+    sizes |= {name: [c.layer(name).n for c in cases] for name in ("a", "b")}
+    first = {name: np.concatenate(([0], np.cumsum(n))) for name, n in sizes.items()}
+    net = evsim.Network()
+    net.add_input("in", first["in"][-1])
+    for name in ("a", "b"):
+        rows = [(c.layer(name).params, c.layer(name).n) for c in cases]
+        values = {key: np.concatenate([np.broadcast_to(p[key], n) for p, n in rows])
+                  for key in rows[0][0]}  # fmt: skip
+        net.add_population(name, first[name][-1], evsim.LIF(**values))
+    groups: dict = {}
+    for k, c in enumerate(cases):
+        for w in c.wires:
+            groups.setdefault((w.pre, w.post, isinstance(w.delay, tuple)), []).append((k, w))
+    for wires in groups.values():
+        connect(net, wires, first)
+    times, units = zip(*[(t, u + first["in"][k]) for k, c in enumerate(cases)
+                         for t, u in c.spikes["in"]], strict=True)  # fmt: skip
+    order = np.argsort(times, kind="stable")
+    spikes = evsim.Spikes(np.array(times)[order], np.array(units)[order])
+    record = evsim.simulate(net, {"in": spikes}, cases[0].until)
+    by_unit = {name: trains_by_unit(record.spikes[name], first[name][-1]) for name in ("a", "b")}
+    return [{name: by_unit[name][first[name][k] : first[name][k + 1]] for name in ("a", "b")}
+            for k in range(len(cases))]  # fmt: skip
+
+
+def connect(net, wires: list, first: dict) -> None:
+    """Wires between the same populations of some of the cases, as one list of synapses."""
+    rows = []
+    for k, w in wires:
+        weight = np.array(w.weight)
+        pre, post = np.indices(weight.shape)
+        delay = np.broadcast_to(w.delay, weight.shape)
+        pre, post = pre + first[w.pre][k], post + first[w.post][k]
+        rows.append([x.ravel() for x in (pre, post, weight, delay)])
+    pre, post, weight, delay = map(np.concatenate, zip(*rows, strict=True))
+    one = wires[0][1]
+    delay = delay if isinstance(one.delay, tuple) else one.delay
+    net.connect(one.pre, one.post, pre_units=pre, post_units=post, weight=weight, delay=delay,
+                name=f"{one.pre} {one.post} {np.ndim(delay)}")  # fmt: skip
+
+
+def trains_by_unit(spikes, n: int) -> list:
+    """(times, times_lo) of every unit."""
+    order = np.lexsort((spikes.times_lo, spikes.times, spikes.units))
+    ends = np.searchsorted(spikes.units[order], np.arange(n + 1))
+    hi, lo = spikes.times[order], spikes.times_lo[order]
+    return [(hi[a:b], lo[a:b]) for a, b in pairwise(ends)]
+
+
+def surely_true(found: dict, truth) -> bool:
+    """Whether an answer is true beyond the roundings of a comparison in floats."""
+    return all(
+        hi.size == found[name][n][0].size
+        and (np.abs((found[name][n][0] - hi) + (found[name][n][1] - lo)) < 0.99 * slack).all()
+        for name, units in truth.trains.items()
+        for n, ((hi, lo), slack) in enumerate(zip(units, truth.allowed[name], strict=True))
+    )
 
 
 BLOCKS = {"neurons": (neurons, NEURONS), "networks": (networks, NETWORKS)}
