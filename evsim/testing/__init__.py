@@ -8,8 +8,9 @@ A law is called with somebody's simulator, and raises `Broken` with the smallest
         laws.P1(my_simulate)
 
 `grazing()` and `problems()` are Hypothesis strategies of (network, inputs, until) for tests of
-one's own, `graphs()` of NIR graphs, `rasters()` and `grid_weights()` of input on a grid. The extra
-`test` installs what is needed.
+one's own, `graphs()` of NIR graphs, `rasters()` and `grid_weights()` of input on a grid, and
+`recordings()` of whole recordings of clock-driven networks. The extra `test` installs what is
+needed.
 """
 
 try:
@@ -23,6 +24,7 @@ from evsim.testing.case import KINDS, Problem
 from evsim.testing.graphs import Graphed, graphs, grid_weights, rasters
 from evsim.testing.hard import HARD, check_hard
 from evsim.testing.laws import GRADIENT_LAWS, LAWS
+from evsim.testing.recordings import Recorded, recordings
 from evsim.testing.strategies import grazing, problems
 from evsim.testing.subject import Broken, NotApplicable, Subject, clocked
 
@@ -37,6 +39,7 @@ __all__ = [
     "Graphed",
     "NotApplicable",
     "Problem",
+    "Recorded",
     "Subject",
     "check_hard",
     "clocked",
@@ -46,4 +49,5 @@ __all__ = [
     "laws",
     "problems",
     "rasters",
+    "recordings",
 ]

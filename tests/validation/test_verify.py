@@ -11,7 +11,7 @@ import scipy.sparse
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evsim.testing import grid_weights, rasters
+from evsim.testing import grid_weights, rasters, recordings
 from validation import causes, discrete, evtrace, exact, report
 from validation.twin import run
 from validation.verify import verify_file
@@ -95,6 +95,23 @@ def test_whatever_the_input_a_recording_is_verified_and_one_more_spike_is_found(
         manifest, synth.with_counts(arrays, "layers/l0/spikes", dense)
     ).layers
     assert altered.verdict == "mismatch" and place(altered) == (7, 1, 2)
+
+
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
+@given(recordings(), st.integers(0, 2), st.tuples(*[st.integers(0, 59)] * 3))
+def test_any_right_recording_passes_and_one_more_spike_is_found(
+    synth, discrete_only, recording, k, at
+):
+    """Chains with every reset and delay, played without any code of the verifier."""
+    manifest, arrays = recording
+    assert set(verdicts(synth.verified(manifest, arrays))) <= GOOD
+    k %= len(manifest["layers"])
+    shape = arrays[f"layers/l{k}/membrane"].shape
+    at = tuple(i % n for i, n in zip(at, shape, strict=True))
+    dense = synth.counts(arrays, f"layers/l{k}/spikes", shape)
+    dense[at] += 1
+    result = synth.verified(manifest, synth.with_counts(arrays, f"layers/l{k}/spikes", dense))
+    assert result.layers[k].verdict == "mismatch" and place(result.layers[k]) == at
 
 
 def test_a_written_recording_gives_the_json_of_the_interface(synth, chain, tmp_path):
