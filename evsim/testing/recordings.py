@@ -80,7 +80,7 @@ def _layers(draw, x: np.ndarray, key: str) -> tuple[dict, dict, np.ndarray]:
         "membrane_point": "pre_reset" if late else point, **switches,
     }  # fmt: skip
     spikes = run.spikes.astype(np.int32)
-    arrays = {f"{key}/params.{name}": value for name, value in params.items()}
+    arrays = {f"{key}/params.{name}": np.asarray(value) for name, value in params.items()}
     membrane = run.v if entry["membrane_point"] == "post_reset" else run.h
     arrays |= {f"{key}/input_current": x, f"{key}/membrane": membrane}
     return entry, arrays | events(spikes, f"{key}/spikes"), spikes
