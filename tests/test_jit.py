@@ -123,6 +123,7 @@ def test_what_takes_minutes_to_compile_runs_interpreted():
     """The verbs of every model, and several models on one cycle."""
     tests = [
         "tests/test_kernels.py",
+        "tests/test_kernel_parts.py",
         "tests/test_ttfs_kernels.py",
         "tests/test_networks.py::test_several_models_on_one_cycle",
     ]

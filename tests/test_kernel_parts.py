@@ -1,0 +1,246 @@
+"""Small parts of kernels, each against what it is said to be; interpreted: see test_jit.py."""
+
+import math
+import os
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from scipy.integrate import quad
+
+import evsim
+from evsim import mail, sweep, windows
+from evsim.bench import dense
+from evsim.models import adjoint, crossing, isolate, moments, summit, ttfs, verbs
+from evsim.neuron import APART
+from evsim.proof import state
+
+pytestmark = pytest.mark.skipif(
+    os.environ.get("NUMBA_DISABLE_JIT") != "1", reason="for interpreted kernels: see test_jit.py"
+)
+TYPES = {"a": 4.0, "b": 12.0}
+
+
+def lif(**values):
+    return evsim.LIF(**{"tau_mem": 9.0, "tau_syn": 4.0, **values}).compile(1, False)
+
+
+def flow(p, d, x):
+    return verbs.step(p, verbs.interval(p, d), x)[0]
+
+
+# ------------------------------------------------------------------------------------- numbers
+
+
+@pytest.mark.parametrize("x", [0.0, 1e-3, 0.2, 0.45, 0.4999, 0.5, 0.9, 7.0])
+def test_moments_are_integrals_over_a_unit(x):
+    ratio = math.exp(-x)
+    phi = -math.expm1(-x) / x if x else 1.0
+    n_1, m_1 = moments.first_moments(x, ratio, phi)
+    n_2, m_2, beta = moments.second_moments(x, ratio, n_1, m_1)
+    weights = (lambda r: 1 - r, lambda r: r, lambda r: (1 - r) ** 2, lambda r: r * r,
+               lambda r: r * (1 - r))  # fmt: skip
+    for found, weight in zip((n_1, m_1, n_2, m_2, beta), weights, strict=True):
+        true, _ = quad(lambda r, w=weight: w(r) * math.exp(-x * r), 0.0, 1.0, epsabs=1e-14)
+        assert found == pytest.approx(true, rel=3e-14)
+
+
+def test_marked_bytes_are_found():
+    rng = np.random.default_rng(1)
+    for size in (64, 128, 640):
+        one, two = ((rng.random(size) < 0.03).astype(np.uint8) * 255 for _ in range(2))
+        found = np.zeros(size, np.int64)
+        count = sweep.flagged(one.view(np.uint64), two.view(np.uint64), found)
+        assert list(found[:count]) == list(np.flatnonzero(one | two))
+
+
+# ------------------------------------------------------------------------------- between threads
+
+
+def two_parts(room=2):
+    box = mail.new_mail(2, room)
+    return box, SimpleNamespace(
+        window=np.array([3, 2]), turn=np.array([1]), phase=np.array([5, 7]), late=np.array([4])
+    )
+
+
+def test_the_next_window_is_the_soonest_of_any_part():
+    box, progress = two_parts()
+    box.soon[:] = -99  # of the other turn, and between the boxes
+    for m, soon in enumerate((9, 6)):
+        box.soon[(2 + m) * APART] = soon
+    box.count[:] = 1
+    windows.next_window(SimpleNamespace(number=np.array([1])), box, progress)
+    assert list(progress.window) == [6, 3] and list(progress.turn) == [0]
+    assert progress.phase[0] == progress.late[0] == 0
+    assert list(np.flatnonzero(box.count == 0)) == [APART]
+
+
+def test_a_part_posts_into_its_own_room_only():
+    box, _ = two_parts(room=2)
+    box.entry[:] = -1.0
+    spikes = SimpleNamespace(used=np.array([3]), hi=np.arange(3.0), lo=np.zeros(3),
+                             unit=np.arange(3))  # fmt: skip
+    assert not mail.post(box, 1, 0, spikes, 0)
+    assert (box.entry == -1.0).all()
+    assert mail.post(box, 1, 0, spikes, 1)
+    first = mail.region_of(box, 1, 0)
+    assert first == 4 and list(box.entry[first : first + 2, 0]) == [1.0, 2.0]
+    assert (np.delete(box.entry, [first, first + 1], 0) == -1.0).all()
+    assert not mail.post(box, 1, 0, spikes, 2)  # full
+
+
+# ---------------------------------------------------------------------------------- one neuron
+
+
+@pytest.mark.parametrize("x", [(0.1, 0.5), (-0.4, 0.7), (-0.4, -1.0), (0.2, -0.1), (0.3, 0.2)])
+def test_the_earliest_spike_comes_by_the_greatest_push_from_now_on(x):
+    """At least as late as with the present current for ever, and no falling voltage."""
+    p, (u, i) = lif(v_th=0.6), x
+    push = max(i, 0.0) - u
+    bound = (0.6 - u) / push * 9.0 if push > 0.0 else math.inf
+    assert verbs.earliest(p, x) == pytest.approx(bound, rel=1e-9)
+    assert verbs.earliest(p, (0.6, i)) == 0.0
+
+
+def test_rest_level_is_never_reached_from_too_far_below():
+    p = lif(v_th=1.0, bias=1.0)
+    assert p.theta == 0.0
+    assert crossing.at_rest_level(p, -10.0, 0.1) == math.inf
+    assert crossing.at_rest_level(p, -10.0, 0.0) == math.inf
+    s = crossing.at_rest_level(p, -0.1, 1.0)
+    assert flow(p, s, (-0.1, 1.0))[0] == pytest.approx(0.0, abs=1e-15)
+
+
+def test_a_neuron_that_only_integrates_charges_as_its_current_decays():
+    p = evsim.IF(tau_syn=3.0, input="exp", bias=0.0, v_th=1.0).compile(1, False)
+    x = (0.25, 0.5)
+    s, tolerance, _ = verbs.next_spike(p, x, flow(p, 1.0, x))
+    assert (
+        s == pytest.approx(-3.0 * math.log(1.0 - 0.75 / 1.5), rel=1e-14) and 0 < tolerance < 1e-13
+    )
+    assert verbs.next_spike(p, (0.25, 0.2), flow(p, 1.0, (0.25, 0.2)))[0] == math.inf
+
+
+def sums():
+    """Models of sums of exponentials, with the threshold above rest, at rest and below it."""
+    for bias in (0.0, 1.0, 1.5):
+        yield evsim.LIF(tau_mem=9.0, tau_syn=TYPES, bias=bias).compile(1, False)
+        yield evsim.AlphaLIF(tau_mem=9.0, tau_syn=3.0, bias=bias).compile(1, False)
+
+
+def test_the_bend_of_a_level_is_the_sign_of_its_slope():
+    rng = np.random.default_rng(3)
+    for p in sums():
+        for k in range(len(p.rates)):
+            f = isolate.level(p, k, False)
+            for _ in range(8):
+                x = tuple(rng.normal(0.0, 1.0, 3))
+                ahead = isolate.weigh(f, flow(p, 1e-6, x)) - isolate.weigh(f, x)
+                if abs(ahead) > 1e-9:
+                    assert summit.bent(p, x, k) == math.copysign(1.0, ahead)
+
+
+def test_a_voltage_that_comes_to_rest_from_below_is_known_to_be_still():
+    """With the threshold at rest, and above: all terms negative, no change of sign."""
+    for p in sums():
+        if p.theta >= 0.0:
+            x = (-1.0, -0.5, -0.25)
+            assert isolate.still(p, x, flow(p, 2.0, x))
+            assert not isolate.still(p, (-0.1, 6.0, 6.0), flow(p, 5.0, (-0.1, 6.0, 6.0)))
+
+
+def test_only_at_the_threshold_does_a_rising_voltage_cross_at_once():
+    p = evsim.LIF(tau_mem=9.0, tau_syn=TYPES, v_th=1.0, graze=">").compile(1, False)
+    rising = (0.0, 8.0, 4.0)  # one below
+    s, _, _ = isolate.first_zero(p, rising, rising[0])
+    assert 0.1 < s < 5.0 and flow(p, s, rising)[0] == pytest.approx(1.0, abs=1e-12)
+    assert isolate.first_zero(p, (1.0, 8.0, 4.0), 1.0)[0] == 0.0
+    assert isolate.first_zero(p, (1.0, 0.5, -1.0), 1.0)[0] == math.inf
+
+
+# -------------------------------------------------------------------- neurons of a single spike
+
+
+WINDOW = {"t_start": 1.0, "t_min": 2.0, "t_max": 5.0}
+
+
+def single(**values):
+    return evsim.TTFS(**(WINDOW | {"v_th": 3.0} | values)).compile(1, False)
+
+
+def test_the_low_half_of_the_clock_counts():
+    p, low = single(), 2.0**-60
+    x = (0.0, 0.0, 2.0, 0.0, 1.0, low, 0.0)
+    assert ttfs.marks(p, x) == (-low, 1.0 - low, 4.0 - low)
+    assert ttfs.marks(p, (0.0, 0.0, 2.0, 0.0, 1.0, 0.5, 0.0)) == (-0.5, 0.5, 3.5)
+
+
+def test_a_step_integrates_either_phase_as_long_as_it_lasts():
+    p = single(v_th=90.0)
+    slope = p.a + 0.5
+    for start, d in ((0.0, 0.5), (0.0, 1.5), (0.0, 4.0), (0.0, 9.0), (1.5, 0.25), (3.0, 1.0)):
+        x = (0.25, 0.0, 0.5, 0.0, start, 0.0, 0.0)
+        end = start + d
+        first = max(min(end, 2.0) - max(start, 1.0), 0.0)
+        second = max(min(end, 5.0) - max(start, 2.0), 0.0)
+        assert flow(p, d, x)[0] == 0.25 + (slope * first + p.b * second) * p.rate
+
+
+def test_a_slope_is_of_what_came_in_and_not_of_the_time():
+    p = single()
+    x = (0.0, 0.0, 2.0, 2.0**-60, 1.5, 0.25, 0.0)
+    assert adjoint.drift(p, x)[0] == (p.a + 2.0) * p.rate
+
+
+def test_spikes_that_are_exact_are_in_no_doubt():
+    """And one is, whose wait is no double."""
+    p = single()
+    x = (0.0, 0.0, 1.0 - p.a, 0.0, 1.0, 0.0, 0.0)
+    assert verbs.next_spike(p, x, x)[:2] == (3.0, 0.0)
+    s, tolerance, _ = verbs.next_spike(single(b=3.0), x, x)
+    assert 0.0 < tolerance < 1e-13 and s == pytest.approx(1.0 + 2.0 / 3.0, rel=1e-15)
+
+
+# ---------------------------------------------------------------------------------- whole runs
+
+
+def test_the_bare_loop_solves_the_layer():
+    rng, n = np.random.default_rng(5), 4
+    tau_mem, tau_syn = rng.uniform(8e-3, 20e-3, n), rng.uniform(2e-3, 6e-3, n)
+    weights, t = rng.normal(size=(3, n)), np.sort(rng.uniform(0.0, 0.02, 6))
+    rows = np.array([0, 2, 1, 0, 1, 2])
+    v, i = np.zeros(n), np.zeros(n)
+    dense.bare_libm(v, i, weights, rows, t, tau_mem, tau_syn)
+    since = (t[-1] - t)[:, None]
+    fade = np.exp(-since / tau_syn)
+    kappa = tau_syn / (tau_mem - tau_syn) * (np.exp(-since / tau_mem) - fade)
+    np.testing.assert_allclose(i, (weights[rows] * fade).sum(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(v, (weights[rows] * kappa).sum(axis=0), rtol=1e-12)
+
+
+def test_a_spike_before_is_no_neighbour_and_an_arrival_is():
+    """Of the second spike of a neuron that a bias drives: nothing but the arrival is near it."""
+    net = evsim.Network()
+    net.add_input("in", 1)
+    net.add_population("p", 1, evsim.LIF(tau_mem=10.0, tau_syn=5.0, bias=2.0))
+    net.connect("in", "p", [[0.01]])
+    for inputs, near in (([], math.inf), ([10.0], 10.0)):
+        record = evsim.simulate(net, {"in": evsim.Spikes(inputs, [0] * len(inputs))}, 18.0)
+        t = record.spikes["p"].times
+        assert t.size == 2
+        gap = evsim.gradient(record, {"p": np.ones(2)}).conditioning["p"].gap
+        expected = [abs(t[0] - near), abs(t[1] - near)]
+        assert list(gap) == pytest.approx(expected, rel=1e-12)
+
+
+def test_roundings_of_every_part_of_a_distance_add_up():
+    """A threshold that moves: its own rounding is doubt, too."""
+    p = SimpleNamespace(count=2, kind=(state.THRESHOLD, -1))
+    q = SimpleNamespace(theta_hi=1.0, theta_lo=0.0, theta_err=0.0)
+    b = SimpleNamespace(unit=0.0, add=0.0)
+    bound = np.zeros((3, 3))
+    bound[state.ROUNDING] = 1e-3, 2e-3, 7e-3
+    x = SimpleNamespace(hi=np.array([0.5, 0.25, 9.0]), lo=np.zeros(3), bound=bound)
+    f, error = state.excess(p, b, q, x, 0.0)
+    assert f == -0.75 and error == pytest.approx(3e-3, rel=1e-9)
