@@ -214,7 +214,8 @@ def _changes(d: Declared) -> Iterator[tuple[Gradient, list[str], str]]:
     reset = f"the spike {how} where it resets"
     yield turned, ["reset_detach"], reset
     library = g.surrogate.partition(".")[0]
-    names = sorted(surrogates.names(), key=lambda name: not name.startswith(f"{library}."))
+    known = surrogates.names(elsewhere=True)
+    names = sorted(known, key=lambda name: not name.startswith(f"{library}."))
     others = [replace(g, surrogate=name, params={}) for name in names]
     for other in others:
         yield other, ["surrogate"], f"the surrogate is {other.surrogate}"

@@ -1,4 +1,4 @@
-r"""Surrogate derivatives of four frameworks, under their own names and with their defaults.
+r"""Surrogate derivatives of frameworks, under their own names and with their defaults.
 
 .. code-block:: python
 
@@ -6,9 +6,10 @@ r"""Surrogate derivatives of four frameworks, under their own names and with the
     g.derivative(v), g.height, g.area, g.scale, g.support
 
 v is the membrane minus the threshold. Each stands as its library computes it (snnTorch 1.0.0,
-SpikingJelly 2.0.0, Norse 1.1.0, sinabs 2.0.3), whatever its documentation says; where the two
-differ, `deviation` says how. "Slope" and "alpha" mean height, width or both from one library to
-the next, and what the gradient of a deep network sees are height and area: compare those.
+SpikingJelly 2.0.0, Norse 1.1.0, sinabs 2.0.3; beside these four, Rockpool 3.1.0 and Spyx 1.0.0),
+whatever its documentation says; where the two differ, `deviation` says how. "Slope" and "alpha"
+mean height, width or both from one library to the next, and what the gradient of a deep network
+sees are height and area: compare those.
 
 A library is one module here; a surrogate is one public function in it, whose docstring is its
 formula, followed by its deviation.
@@ -23,7 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from reference.surrogates import norse, shapes, sinabs, snntorch, spikingjelly
+from reference.surrogates import norse, rockpool, shapes, sinabs, snntorch, spikingjelly, spyx
 from reference.surrogates.shapes import Shape
 
 __all__ = ["Surrogate", "get", "names", "table"]
@@ -34,6 +35,8 @@ _LIBRARIES = {
     "norse": norse,
     "sinabs": sinabs,
 }
+#: Of frameworks that do not live in one environment with those.
+_ELSEWHERE = {"rockpool": rockpool, "spyx": spyx}
 #: Constructors that are not called like their surrogate.
 _ALIASES = {"snntorch.straight_through_estimator": "snntorch.straight_through"}
 
@@ -58,15 +61,18 @@ def _makers() -> dict[str, Callable[..., Shape]]:
     """Public functions of the libraries, in the order in which they stand there."""
     return {
         f"{library}.{name}": make
-        for library, module in _LIBRARIES.items()
+        for library, module in {**_LIBRARIES, **_ELSEWHERE}.items()
         for name, make in vars(module).items()
         if inspect.isfunction(make) and make.__module__ == module.__name__ and name[0] != "_"
     }
 
 
-def names() -> list[str]:
-    """All names that `get` knows, library by library."""
-    return list(_makers())
+def names(*, elsewhere: bool = False) -> list[str]:
+    """The surrogates of the four frameworks, library by library.
+
+    With `elsewhere`, all names that `get` knows: those of Rockpool and Spyx come last.
+    """
+    return [n for n in _makers() if elsewhere or n.partition(".")[0] not in _ELSEWHERE]
 
 
 def get(name: str, **params: float) -> Surrogate:

@@ -21,11 +21,15 @@ OTHER = {
     "sinabs.PeriodicExponential": dict(grad_width=0.3, grad_scale=2.0, spike_threshold=1.7),
     "sinabs.Heaviside": dict(window=0.4, spike_threshold=1.7),
     "sinabs.MultiGaussian": dict(mu=0.1, sigma=0.4, h=0.3, s=3.0),
+    "rockpool.StepPWL": dict(window=0.4, spike_threshold=1.7),
+    "rockpool.PeriodicExponential": dict(window=0.3, spike_threshold=1.7),
+    "spyx.boxcar": dict(width=0.5, height=2.0),
     "norse.tanh": dict(alpha=1.5),
     "norse.circ": dict(alpha=0.7),
     "norse.heavi_erfc": dict(alpha=1.3),
 }
-CASES = [(name, {}) for name in names()] + list(OTHER.items())
+NAMES = names(elsewhere=True)
+CASES = [(name, {}) for name in NAMES] + list(OTHER.items())
 
 
 def quadrature(g):
@@ -97,6 +101,8 @@ def test_the_primitive_has_the_derivative(name, params):
         (get("spikingjelly.Sigmoid", alpha=25.0), get("snntorch.sigmoid", slope=25)),
         (get("norse.tanh", alpha=2.0), get("norse.logistic", alpha=2.0)),
         (get("norse.super", alpha=1.0), get("norse.super", alpha=100.0)),
+        (get("spyx.superspike"), get("snntorch.fast_sigmoid")),
+        (get("rockpool.StepPWL", window=1.0), get("sinabs.Heaviside")),
     ],
 )
 def test_equal_shapes_under_two_names(one, other):
@@ -118,6 +124,11 @@ BY_HAND = {
     "norse.tanh": (1.0, 0.02),
     "norse.circ": (1.0, 200.0),
     "sinabs.SingleExponential": (2.0, 2.0),
+    "rockpool.StepPWL": (1.0, math.inf),
+    "spyx.arctan": (1 / math.pi, 1 / (2 * math.pi)),
+    "spyx.tanh": (1.0, 2.0),
+    "spyx.boxcar": (0.5, 1.0),
+    "spyx.triangular": (1.0, 0.5),
 }
 
 
@@ -127,7 +138,7 @@ def test_defaults_have_the_height_and_area_of_their_formulas(name):
     assert np.allclose((g.height, g.area), BY_HAND[name], rtol=1e-14)
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", NAMES)
 def test_every_surrogate_says_its_formula_and_keeps_the_dtype(name):
     g = get(name)
     assert g.formula and not g.formula.endswith(".")
@@ -138,7 +149,7 @@ def test_every_surrogate_says_its_formula_and_keeps_the_dtype(name):
 
 def test_far_tails_neither_overflow_nor_turn_into_nan():
     far = np.array([-1e4, -800.0, 800.0, 1e4])
-    for name in names():
+    for name in NAMES:
         with np.errstate(over="raise", invalid="raise"):
             assert np.isfinite(get(name).derivative(far)).all(), name
 

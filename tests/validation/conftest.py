@@ -37,6 +37,10 @@ MODELS = {
         },
         1.0,
     ),
+    "rockpool.LIFTorch": ({"tau_mem": 8.0, "tau_syn": 4.0, "spike_threshold": 1.0}, 0.3),
+    "spyx.IF": ({"threshold": 1.0}, 0.4),
+    "spyx.LIF": ({"beta": 0.9, "threshold": 1.0}, 0.4),
+    "spyx.CuBaLIF": ({"alpha": 0.7, "beta": 0.85, "threshold": 1.0}, 0.2),
 }
 
 

@@ -16,6 +16,8 @@ SURROGATE = {
     "spikingjelly": ("ATan", "SuperSpike"),
     "norse": ("tanh", "super"),
     "sinabs": ("SingleExponential", "PeriodicExponential"),
+    "rockpool": ("StepPWL", "PeriodicExponential"),
+    "spyx": ("superspike", "arctan"),
 }
 NAMES = [name for name in adapters.names() if name.partition(".")[0] in SURROGATE]
 VARIANTS = {

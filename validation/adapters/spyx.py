@@ -191,15 +191,19 @@ def _made(kind: str, n: int, arguments: dict[str, Any]) -> Any:
 
     given = dict(arguments)
     if "activation" in given:
-        name, _, rest = given["activation"].rstrip(")").partition("(")
-        options = dict(pair.split("=") for pair in rest.split(",") if pair)
-        given["activation"] = getattr(axn, name)(**{k: float(v) for k, v in options.items()})
+        name, options = _activation(given["activation"])
+        given["activation"] = getattr(axn, name)(**options)
     return getattr(nn, kind)((n,), rngs=nnx.Rngs(0), **given)
 
 
+def _activation(text: str) -> tuple[str, dict[str, float]]:
+    """Name and arguments of `name(argument=value, ...)`."""
+    name, _, rest = text.rstrip(")").partition("(")
+    options = (pair.split("=") for pair in rest.split(",") if pair)
+    return name, {key.strip(): float(value) for key, value in options}
+
+
 def _surrogate(given: dict[str, Any]) -> dict[str, Any]:
-    """`superspike(k)` is snnTorch's fast sigmoid of slope k; 25 by default."""
-    name, _, rest = given.get("activation", "superspike(k=25)").rstrip(")").partition("(")
-    if name != "superspike":
-        return {"name": f"spyx.{name}", "params": {}}
-    return {"name": "snntorch.fast_sigmoid", "params": {"slope": float(rest.partition("=")[2])}}
+    """The activation by its name there, with what it was made with."""
+    name, options = _activation(given.get("activation", "superspike(k=25)"))
+    return {"name": f"spyx.{name}", "params": options}
