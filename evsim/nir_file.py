@@ -19,7 +19,8 @@ def read_graph(path: str | os.PathLike[str]) -> Any:
     OSError
         If the file cannot be opened.
     ValueError
-        If it holds no NIR graph, or declares more data than it can hold.
+        If it holds no NIR graph, declares more data than it can hold, or holds links: one that
+        leads back would be followed for ever.
     """
     import nir
 
@@ -37,17 +38,33 @@ def read_graph(path: str | os.PathLike[str]) -> Any:
 
 
 def _check_size(path: Path) -> None:
-    """Refuse datasets that would unpack to much more than the file holds."""
+    """Refuse links, and datasets that would unpack to much more than the file holds."""
     import h5py
 
     with h5py.File(path, "r") as file:
         sizes: list[int] = []
+        _check_links(file)
 
-        def add(_name: str, item: Any) -> None:
+        def add(name: str, item: Any) -> None:
+            if h5py.h5o.get_info(item.id).rc != 1:
+                raise ValueError(f"what is called {name!r} is there by another name too")
             if isinstance(item, h5py.Dataset):
                 sizes.append(item.size * item.dtype.itemsize if item.size else 0)
 
+        add("/", file["/"])
         file.visititems(add)
         held, total = path.stat().st_size, sum(sizes)
         if total > max(BOMB_SIZE, BOMB_RATIO * held):
             raise ValueError(f"its {held} bytes would unpack to {total}")
+
+
+def _check_links(file: Any) -> None:
+    """Refuse what stands for another place of this file, or of another file."""
+    import h5py
+
+    def odd(name: bytes, info: Any) -> bytes | None:
+        return None if info.type == h5py.h5l.TYPE_HARD else name
+
+    found = file.id.links.visit(odd, info=True)
+    if found is not None:
+        raise ValueError(f"{found.decode(errors='replace')!r} is a link, which no NIR file needs")

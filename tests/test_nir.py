@@ -5,6 +5,7 @@ from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
+import h5py
 import nir
 import numpy as np
 import pytest
@@ -268,6 +269,18 @@ def test_broken_files_are_named(tmp_path):
             evsim.from_nir(path, spikes="dirac")
     with pytest.raises(FileNotFoundError):
         evsim.from_nir(tmp_path / "absent.nir", spikes="dirac")
+
+
+@pytest.mark.parametrize("end", ["/node", "/", "soft", "external"])
+def test_a_file_with_links_is_refused_before_they_are_followed(tmp_path, end):
+    path = tmp_path / "linked.nir"
+    nir.write(path, layer(lif()))
+    with h5py.File(path, "r+") as file:
+        links = {"soft": h5py.SoftLink("/node"), "external": h5py.ExternalLink("x.nir", "/node")}
+        file["node/nodes/again"] = links.get(end) or file[end]
+    words = "is a link" if end in links else f"{end.strip('/') or '/'!r} is there by another name"
+    with pytest.raises(ValueError, match=f"not a NIR graph: .*{words}"):
+        evsim.from_nir(path, spikes="dirac")
 
 
 def test_a_file_says_what_the_graph_says(tmp_path):
