@@ -17,7 +17,7 @@ import pytest
 
 import validation
 from evsim import cli
-from validation import adapters
+from validation import adapters, evtrace
 from validation.conform import answer, graphs, record
 from validation.live import verify_graph
 from validation.verify import verify
@@ -99,14 +99,44 @@ def test_the_command_takes_the_interpreter_as_an_option(peer, tmp_path, monkeypa
     assert json.loads(out.read_text())["recordings"][0]["framework"] == name
 
 
-@of("spyx")
-def test_a_gradient_is_verified_and_a_wrong_rule_is_not(peer):
-    make = {n.subject: n for n in peer.natives()}["LIF"]
+#: A neuron of each, and another surrogate of its own.
+BACKWARD = {
+    "spyx": ("LIF", {"beta": 0.9}, "spyx.arctan"),
+    "rockpool": ("LIFTorch", {"tau_syn": 5e-3}, "rockpool.PeriodicExponential"),
+}
+RECORDED = Path(__file__).parents[1] / "validation" / "recorded"
+
+
+def backward(peer, path=None):
+    """A layer that ran and went back, on whole eighths: as shipped in `RECORDED`."""
+    subject, options, _ = BACKWARD[peer.PEER.framework]
+    make = {n.subject: n for n in peer.natives()}[subject].make
     rng = np.random.default_rng(7)
-    x = rng.normal(0.3, 0.6, (60, 2, 8)).astype(np.float32)
+    x = (np.round(8 * rng.normal(0.3, 0.6, (40, 2, 8))) / 8).astype(np.float32)
     cotangent = rng.normal(size=x.shape).astype(np.float32)
-    recording = validation.record(make.make(beta=0.9), x, cotangent=cotangent)
-    assert verify(recording).layers[0].verdict == "discretised"
-    recording.manifest["layers"]["neurons"]["reset_detached"] = True
+    return validation.record(make(**options), x, cotangent=cotangent, path=path)
+
+
+@of("spyx", "rockpool")
+def test_a_gradient_is_verified_and_a_wrong_rule_is_not(peer):
+    recording = backward(peer)
+    layer = verify(recording).layers[0]
+    assert layer.verdict == "discretised"
+    assert {c.quantity: c.verdict for c in layer.checks}["gradient"] == "identical"
+    entry = recording.manifest["layers"]["neurons"]
+    entry["reset_detached"] = True
     layer = verify(recording).layers[0]
     assert (layer.verdict, layer.cause) == ("mismatch", ["reset_detach"])
+    other = BACKWARD[peer.PEER.framework][2]
+    entry |= {"reset_detached": False, "surrogate": {"name": other, "params": {}}}
+    layer = verify(recording).layers[0]
+    assert (layer.verdict, layer.cause) == ("mismatch", ["surrogate"])
+
+
+@of("spyx", "rockpool")
+def test_what_is_shipped_is_what_is_recorded(peer):
+    """Where it is no more, `backward(peer, path)` makes the file anew."""
+    shipped, now = evtrace.read(RECORDED / f"{peer.PEER.framework}.npz"), backward(peer)
+    assert shipped.arrays.keys() == now.arrays.keys()
+    for key, array in now.arrays.items():
+        assert np.allclose(shipped.arrays[key], array, rtol=1e-5, atol=1e-6), key

@@ -1,5 +1,7 @@
 """Recorded backward passes, against ones made here by forward tangents, a step at a time."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -137,6 +139,22 @@ def test_verify_reports_it_with_its_place(synth):
         "gradient", 4, 1, 2,
     )  # fmt: skip
     assert "1 value of the gradient differs" in found.reason
+
+
+@pytest.mark.parametrize("name", ["rockpool", "spyx"])
+def test_recordings_of_frameworks_elsewhere(name):
+    """`tests/peers/test_conform.py` made them, and compares them with new ones."""
+    from validation.verify import verify
+
+    made = evtrace.read(Path(__file__).parent / "recorded" / f"{name}.npz")
+    layer = verify(made).layers[0]
+    assert layer.verdict == "discretised"
+    assert {c.quantity: c.verdict for c in layer.checks}["gradient"] == "identical"
+    assert np.abs(made.layer(layer.name).get("grad_input_current")).max() > 0.1
+    for other in ("norse.super", "sinabs.PeriodicExponential"):
+        surrogate = {"name": other, "params": {}}
+        found = verify(with_entry(made, layer.name, surrogate=surrogate)).layers[0]
+        assert (found.verdict, found.cause) == ("mismatch", ["surrogate"])
 
 
 def test_an_unknown_surrogate_is_not_verifiable(synth):
