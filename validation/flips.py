@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -38,6 +38,7 @@ class Flip:
     fields: tuple[tuple[str, Any], ...] = ()  #: of the NIR node
     dt: float | None = None
     shift: int = 0  #: steps by which spikes and membrane are recorded late
+    change: Callable[[Declared], Declared] | None = None  #: what depends on the flips before it
 
     def apply(self, d: Declared) -> Declared:
         """The declaration with this flip, the shift of the recording aside."""
@@ -49,7 +50,8 @@ class Flip:
         semantics = replace(semantics, **dict(self.semantics))
         dt = self.dt if self.dt is not None else dt
         params |= dict(self.params)
-        return replace(d, semantics=semantics, params=params, node=node, dt=dt)
+        d = replace(d, semantics=semantics, params=params, node=node, dt=dt)
+        return d if self.change is None else self.change(d)
 
     @property
     def derives(self) -> bool:

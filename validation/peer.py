@@ -199,8 +199,8 @@ class Peer:
         model = declaration.of_graph(self.framework, models, graph, dt)
         try:
             manifest, arrays = self.record(model, x)
-        except PeerError as error:
-            return _not_a_number(error, x)
+        except FloatingPointError:
+            return np.full(x.shape, np.nan)
         return output_of(model, manifest, arrays)
 
     def through(self, call: str, graph: Any, dt: float, x: Array) -> Array:
@@ -208,8 +208,8 @@ class Peer:
         arrays = {"graph.nir": graph_as_array(graph), "input": x}
         try:
             return self.ask(call, {"dt": dt}, arrays)[1]["output"]
-        except PeerError as error:
-            return _not_a_number(error, x)
+        except FloatingPointError:
+            return np.full(x.shape, np.nan)  # which an evtrace does not hold
 
     def asked_of(self, call: str, model: Declaration, dt: float, x: Array) -> dict[str, Array]:
         """Arrays that the adapter's `call` there makes of a model and its input."""
@@ -271,13 +271,6 @@ def graph_of(arrays: Mapping[str, Array]) -> Any:
         path = Path(folder, "graph.nir")
         path.write_bytes(arrays["graph.nir"].tobytes())
         return nir.read(path)
-
-
-def _not_a_number(error: PeerError, x: Array) -> Array:
-    """What an evtrace cannot hold."""
-    if type(error).__name__ != "FloatingPointError":
-        raise error
-    return np.full(x.shape, np.nan)
 
 
 #: What an evtrace needs that holds no recording.
@@ -344,7 +337,8 @@ class _Server:
         np.savez(job, **{"manifest": text, **arrays})  # type: ignore[arg-type]
         answer = self._said(json.dumps({"call": call, "job": job, "out": out}))
         if "error" in answer:
-            raise type(answer["type"], (PeerError,), {})(answer["error"])
+            number = (FloatingPointError,) if answer["type"] == "FloatingPointError" else ()
+            raise type(answer["type"], (PeerError, *number), {})(answer["error"])
         recording = evtrace.read(out)
         return dict(recording.manifest), {k: np.array(v) for k, v in recording.arrays.items()}
 

@@ -15,6 +15,8 @@ from validation.conform.rows import VERDICTS, Row
 CASES = {(case.subject, case.variant): case for case in graphs.cases()}
 ASKED = [key for key in CASES if key[0] in ("Affine", "Linear", "Delay", "Threshold", "LI", "IF")]
 ASKED += [key for key in CASES if key[0] in ("LIF", "CubaLIF", "CubaLI", "I", "Scale")]
+DIRAC = [key for key in ASKED if key[1].endswith(graphs.UNIT_AREA)]
+ASKED = [key for key in ASKED if key not in DIRAC]
 
 
 def importer(**defects):
@@ -52,14 +54,18 @@ def neuron(node, dt, x, defects):
     gain = rate * field["r"] if leaky else dt * field["r"]
     if defects.get("gain") == "1":
         gain = np.ones_like(gain)
+    if "one_gain" in defects:
+        gain = np.full_like(gain, defects["one_gain"](gain))
     v = np.zeros(x.shape[1:]) + field.get("v_leak", 0.0)
     i, out = np.zeros_like(v), []
     for now in x.astype(float):
         if synapse:
-            i = i + dt / field["tau_syn"] * field["w_in"] * now
+            level = field["v_leak"] if defects.get("leaning") else 0.0
+            i = i + dt / field["tau_syn"] * (field["w_in"] * now + level)
             now = i
             i = i * (1 - dt / field["tau_syn"])
-        v = v + gain * now - (rate * (v - field["v_leak"]) if leaky else 0.0)
+        kept = v * defects.get("leak", 1.0)
+        v = kept + gain * now - (rate * (v - field["v_leak"]) if leaky else 0.0)
         if "v_threshold" not in field:
             out.append(v.copy())
             continue
@@ -124,11 +130,51 @@ LIF, CUBA = ("LIF", ""), ("CubaLIF", "r=tau_mem/dt w_in=tau_syn/dt")
          {"ignored:v_reset", "dt"}),
         (("LIF", "r=2"), {"ignored": ["r"], "soft": True, "late": 1}, "deviating",
          {"ignored:r", "reset_kind", "recording_shifted"}),
+        (("IF", "r=1/dt"), {"leak": 0.9}, "deviating", {"leak_added"}),
+        (("LIF", "tau=per neuron"), {"one_gain": np.min}, "deviating", {"input_gain"}),
+        (("CubaLIF", "v_leak=0.3"), {"leaning": True}, "deviating", {"leak_in_synapse"}),
     ],
 )  # fmt: skip
 def test_one_defect_is_found_with_its_cause(key, defects, verdict, cause):
     row = imports.ask(CASES[key], "", importer(**defects))
     assert (row.verdict, set(row.cause)) == (verdict, cause), row
+
+
+@pytest.mark.parametrize("key", DIRAC)
+def test_spikes_of_unit_area(key):
+    def dirac(graph, dt, x):
+        return importer()(graph, dt, x / dt)
+
+    assert imports.ask(CASES[key], "", dirac).verdict == "discretised"
+    assert imports.ask(CASES[key], "", importer()).cause == ["spike_convention"]
+    row = imports.ask(CASES[key], "", importer(ignored=["r"]))
+    also = ["ignored:r"] if "tau" in key[1] else []
+    assert (row.verdict, row.cause) == ("deviating", ["spike_convention", *also])
+
+
+def test_time_constants_that_are_equal():
+    """A formula that divides by their difference."""
+
+    def divides(graph, dt, x):
+        node = meaning.loop_parts(graph)[1]
+        y = np.zeros(x.shape)
+        with np.errstate(all="ignore"):
+            return y + np.mean(1.0 / (node.tau_mem - node.tau_syn) * (node.tau_mem - node.tau_syn))
+
+    case = CASES["recurrent loop", "CubaLIF flat"]
+    row = imports.ask(case, "", divides)
+    assert (row.verdict, row.cause) == ("deviating", ["equal_constants"])
+    row = imports.ask(case, "", lambda graph, dt, x: np.full(x.shape, np.nan))
+    assert (row.verdict, row.cause) == ("deviating", [])
+
+
+def test_a_batch_that_is_flattened_with_the_rest():
+    case = CASES["Flatten", "start_dim=0"]
+    assert imports.ask(case, "", lambda graph, dt, x: x.reshape(*x.shape[:2], -1)).verdict == (
+        "identical"
+    )
+    row = imports.ask(case, "", lambda graph, dt, x: x.reshape(len(x), -1))
+    assert (row.verdict, row.cause) == ("deviating", ["ignored:batch"])
 
 
 def test_an_exception_is_a_refusal_and_nonsense_deviates():

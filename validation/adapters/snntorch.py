@@ -315,7 +315,13 @@ def travellers() -> Iterator[Traveller]:
             whole["alpha"] = torch.full((n,), 0.5)
         if kind.startswith("R"):
             whole["linear_features"] = n
-        return getattr(snntorch, kind)(**whole, **options)
+        neuron = getattr(snntorch, kind)(**whole, **options)
+        if kind.startswith("R"):
+            drawn = np.random.default_rng(5).normal(size=(n, n)) / 4
+            with torch.no_grad():  # multiples of 1/64, as all weights that are asked about
+                neuron.recurrent.weight.copy_(torch.tensor(np.round(64 * drawn) / 64))
+                neuron.recurrent.bias.zero_()
+        return neuron
 
     def of(kind: str, **options: Any) -> Any:
         return lambda n: layer(kind, n, **options)

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 
 STEPS, SAMPLES, N_IN, N = 80, 2, 6, 8
+#: In the variants in which a spike is a Dirac pulse, as in NIR's own equations.
+UNIT_AREA = "spikes of unit area"
 GRID = 2.0**-6
 
 
@@ -130,6 +132,14 @@ def _convolution(kind: str, variant: str, shape, kernel, options: dict[str, Any]
     return Case(kind, variant, build, _raster(9, *shape, steps=5), 1e-3, "node")
 
 
+def _conv2d(size: tuple[int, int], weight: np.ndarray) -> Any:
+    """Without a bias, padding or stride."""
+    import nir
+
+    plain: dict[str, Any] = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1}
+    return nir.Conv2d(input_shape=size, weight=weight, bias=np.zeros(len(weight)), **plain)
+
+
 def _pools() -> Iterator[Case]:
     import nir
 
@@ -145,6 +155,15 @@ def _pools() -> Iterator[Case]:
                 return chain({"node": node}, (3, 6, 6), (3, side, side))
 
             yield Case(kind, variant, build, _raster(10, 3, 6, 6, steps=5), 1e-3, "node")
+
+        def behind(kind=kind) -> Any:
+            each = {"kernel_size": (2, 2), "stride": (2, 2), "padding": (0, 0)}
+            conv = _conv2d((8, 8), weights(21, 3, 2, 3, 3))
+            node = getattr(nir, kind)(**{k: np.array(v) for k, v in each.items()})
+            return chain({"conv": conv, "node": node}, (2, 8, 8), (3, 3, 3))
+
+        x = _raster(22, 2, 8, 8, steps=5)
+        yield Case(kind, "behind a Conv2d", behind, x, 1e-3, "node")
 
     def flat() -> Any:
         shape = {"input": np.array([3, 4, 4])}
@@ -213,6 +232,8 @@ def _spiking() -> Iterator[Case]:
         yield _neuron("LIF", variant, 1e-3, 2.0, **(lif | change))
     yield _neuron("LIF", "dt=0.1 ms", 1e-4, 4.0, **lif)
     yield _neuron("LIF", "time in steps", 1.0, 2.0, **(lif | {"tau": 10.0}))
+    for r, name in ((1.0, "r=1"), (0.01, "r=tau")):
+        yield _neuron("LIF", f"{name}, {UNIT_AREA}", 1e-3, 2.0, **(lif | {"r": r}))
     yield from _cuba(plain)
 
 
@@ -320,19 +341,11 @@ def _network() -> Iterator[Case]:
     import nir
 
     def neurons(*shape: int) -> Any:
-        off = np.full(shape, 1.0 + GRID / 3)  # no sum of weights hits it
+        off = np.full(shape, 1.0 + GRID / np.pi)  # no sum of weights hits it, nor a multiple
         return nir.IF(r=np.full(shape, 1e3), v_threshold=off, v_reset=np.zeros(shape))
 
     def build() -> Any:
-        conv = nir.Conv2d(
-            input_shape=(8, 8),
-            weight=weights(18, 4, 2, 3, 3, size=0.1),
-            bias=np.zeros(4),
-            stride=(1, 1),
-            padding=(0, 0),
-            dilation=(1, 1),
-            groups=1,
-        )
+        conv = _conv2d((8, 8), weights(18, 4, 2, 3, 3, size=0.1))
         each = {"kernel_size": (2, 2), "stride": (2, 2), "padding": (0, 0)}
         nodes = {
             "conv": conv,

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from validation import causes, currents, exact
-from validation.conform import meaning
-from validation.conform.graphs import Case
+from validation.conform import chains, meaning
+from validation.conform.graphs import UNIT_AREA, Case
 from validation.conform.rows import Row, refusal
-from validation.conform.search import causes_of
+from validation.conform.search import causes_of, found_of
 from validation.currents import Inputs
 from validation.declaration import NEVER, SILENT
 from validation.declared import Declared, Source
@@ -24,6 +24,8 @@ from validation.flips import flips
 SAME = 1e-5
 #: Delays in steps of a recurrent edge, beside the right one, that are looked for.
 LATE = (2, 3)
+#: Share by which time constants are moved apart.
+APART = 2.0**-10
 #: Fields of linear nodes, and the values at which they do nothing.
 NEUTRAL = {"padding": 0, "stride": 1, "dilation": 1, "groups": 1, "bias": 0, "delay": 0}
 
@@ -44,9 +46,10 @@ def ask(case: Case, framework: str, importer: Any) -> Row:
     except Exception as error:  # a framework may raise anything
         return refusal("import", case.subject, case.variant, error)
     if not np.isfinite(y).all():
-        return _row(case, "deviating", note="its output is not finite")
+        cause = ["equal_constants"] if _cured(case, importer) else []
+        return _row(case, "deviating", cause, "its output is not finite")
     if case.subject == "recurrent loop":
-        return _loop(case, y, framework)
+        return loop(case, y, framework)
     node = dict(meaning.chain_of(case.graph))[case.node]
     heard = meaning.received(case.graph, case.x, case.dt, case.node)
     known = meaning.stateless(case.node, node, heard, case.dt)
@@ -54,7 +57,23 @@ def ask(case: Case, framework: str, importer: Any) -> Row:
         return _stateless(case, node, heard, known, y)
     if y.size != heard.size:
         return _row(case, "deviating", note=f"its output has shape {list(y.shape)}")
+    if case.variant.endswith(UNIT_AREA):
+        return _unit_area(case, node, heard, y, framework)
     return _neuron(case, node, heard, y, framework)
+
+
+def _cured(case: Case, importer: Any) -> bool:
+    """Whether time constants that are equal are what makes the output infinite, or no number."""
+    graph = case.graph
+    nodes = [*graph.nodes.values()]
+    nodes += [inner for node in nodes for inner in getattr(node, "nodes", {}).values()]
+    equal = [n for n in nodes if hasattr(n, "tau_syn") and np.any(n.tau_syn == n.tau_mem)]
+    for node in equal:
+        node.tau_syn = np.asarray(node.tau_syn) * (1.0 + APART)
+    try:
+        return bool(equal) and bool(np.isfinite(importer(graph, case.dt, case.x)).all())
+    except Exception:  # a framework may raise anything
+        return False
 
 
 def _row(case: Case, verdict: str, cause: list[str] | None = None, note: str = "") -> Row:
@@ -70,6 +89,10 @@ def _same(y: np.ndarray, known: np.ndarray) -> bool:
 
 def _stateless(case: Case, node: Any, heard: np.ndarray, known: np.ndarray, y: np.ndarray) -> Row:
     if _same(y, known):
+        flat = (known.shape[0], known[0].size)
+        if y.shape == flat != known.shape:
+            said = f"its output has shape {list(y.shape)}: samples are not kept apart"
+            return _row(case, "deviating", ["ignored:batch"], said)
         return _row(case, "identical")
     if _same(y, heard):
         return _row(case, "dropped", ["node_dropped"])
@@ -121,9 +144,26 @@ def _neuron(case: Case, node: Any, heard: np.ndarray, y: np.ndarray, framework: 
             if causes.of_ties(right, check(right)) is not None:
                 return _row(case, "deviating", ["compare"], _counts(found[0], y))
             return _row(case, _distance(right, analog))
-    cause = causes_of(layers[0], check(layers[0]))
-    note = "" if analog else _counts(found[0], y)
-    return _row(case, "deviating", cause, note)
+    why = found_of(layers[0], check(layers[0]))
+    cause = why.cause or chains.causes_of(case, y, framework)
+    note = [] if analog else [_counts(found[0], y)]
+    if why.also:
+        note.append(f"{' or '.join(why.also)} would explain it as well")
+    return _row(case, "deviating", cause, "; ".join(note))
+
+
+def _unit_area(case: Case, node: Any, heard: np.ndarray, y: np.ndarray, framework: str) -> Row:
+    """A spike as a Dirac pulse is a value of 1/dt that lasts one step."""
+    found = meaning.readings(node, heard / np.float32(case.dt), case.dt, framework)
+    layers = [layer for d in found if (layer := meaning.observed(d, y, False)) is not None]
+    for layer in layers:
+        if (right := meaning.fits(layer)) is not None:
+            return _row(case, _distance(right, False))
+    row = _neuron(case, node, heard, y, framework)
+    if row.verdict == "dropped" or (row.verdict == "deviating" and not row.cause):
+        return row
+    note = _counts(found[0], y) if found else row.note
+    return _row(case, "deviating", ["spike_convention", *row.cause], note)
 
 
 def _distance(d: Declared, analog: bool) -> str:
@@ -142,7 +182,9 @@ def _counts(d: Declared, y: np.ndarray) -> str:
     return f"{y.sum():.0f} spikes; the graph makes {expected}"
 
 
-def _loop(case: Case, y: np.ndarray, framework: str) -> Row:
+def loop(case: Case, y: np.ndarray, framework: str) -> Row:
+    """The row of neurons whose spikes come back to them."""
+
     def found(kind: str) -> list[meaning.Loop]:
         return list(meaning.loops(case.graph, case.x, case.dt, kind, framework))
 
@@ -151,6 +193,8 @@ def _loop(case: Case, y: np.ndarray, framework: str) -> Row:
 
     if is_one_of(found("whole")):
         return _row(case, "discretised")
+    if _same(y, found("cut")[0].fed):
+        return _row(case, "dropped", ["node_dropped"], "its input is its output")
     if is_one_of(found("cut")):
         return _row(case, "dropped", ["node_dropped"], "the recurrent edges have no effect")
     note = _counted(found("whole")[0], y)
@@ -164,6 +208,16 @@ def _loop(case: Case, y: np.ndarray, framework: str) -> Row:
     if more:
         return _row(case, "dropped", ["node_dropped", *more], note)
     return _row(case, "deviating", [], note)
+
+
+def change(case: Case, y: np.ndarray, framework: str) -> list[str] | None:
+    """Causes that make the loop of a graph what was observed: none, or one; None if no one does."""
+
+    def is_it(loops: Iterable[meaning.Loop]) -> bool:
+        return any(_same(y, one.run().astype(np.float32)) for one in loops)
+
+    whole = list(meaning.loops(case.graph, case.x, case.dt, "whole", framework))
+    return [] if is_it(whole) else _change(whole[0], is_it)
 
 
 def _change(

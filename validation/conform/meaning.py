@@ -8,7 +8,7 @@ can say why none of them fits.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -151,10 +151,25 @@ def observed(d: Declared, y: np.ndarray, analog: bool) -> Declared | None:
 # ---------------------------------------------------------------------------------------- loops
 
 
-def loop_parts(graph: Any) -> tuple[Any, Any, Any]:
-    """First matrix, neuron and recurrent matrix of a loop, flat or nested."""
-    within = graph.nodes.get("rnn", graph)
-    return graph.nodes["fc"], within.nodes["lif"], within.nodes["w_rec"]
+def loop_parts(graph: Any) -> tuple[Any, Any, Any] | None:
+    """First matrix, neuron and recurrent matrix of a loop, flat or nested; None of others."""
+    nested = (node for node in graph.nodes.values() if type(node).__name__ == "NIRGraph")
+    within = next(nested, graph)
+    edges = set(within.edges)
+    pairs = [(a, b) for a, b in edges if (b, a) in edges and _fires(within.nodes[a])]
+    first = [n for name, n in graph.nodes.items() if _is_first(name, n, graph.edges)]
+    if len(pairs) != 1 or len(first) != 1:
+        return None
+    ((lif, back),) = pairs
+    return first[0], within.nodes[lif], within.nodes[back]
+
+
+def _fires(node: Any) -> bool:
+    return type(node).__name__ in SPIKING
+
+
+def _is_first(name: str, node: Any, edges: Sequence[tuple[str, str]]) -> bool:
+    return type(node).__name__ in LINEAR and ("input", name) in edges
 
 
 def loops(graph: Any, x: np.ndarray, dt: float, kind: str, first: str) -> Iterator[Loop]:
@@ -162,7 +177,9 @@ def loops(graph: Any, x: np.ndarray, dt: float, kind: str, first: str) -> Iterat
 
     "cut" leaves the recurrent edges out; "rewired" sends the input through the recurrent matrix.
     """
-    matrix, lif, back = loop_parts(graph)
+    parts = loop_parts(graph)
+    assert parts is not None
+    matrix, lif, back = parts
     fed = stateless("fc", matrix, x, dt)
     assert fed is not None
     through = np.asarray(back.weight, np.float32).T
@@ -181,6 +198,12 @@ class Loop:
     layer: Declared
     through: np.ndarray
     delay: int = 1  #: steps after which its spikes come back
+
+    @property
+    def fed(self) -> np.ndarray:
+        """What reaches its neurons from outside [T, B, N]."""
+        assert self.layer.x is not None
+        return self.layer.x
 
     def run(self) -> np.ndarray:
         """Its spikes [T, B, N]."""

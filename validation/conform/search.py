@@ -1,34 +1,64 @@
 """Causes of a deviation that is known from one small run: up to four switches at a time.
 
 Importers often get several things wrong at once. A pair of switches is searched for completely
-(`validation.causes`); beyond that, the sets that leave fewest spikes unexplained are extended.
+(`validation.causes`), and so are pairs with a misreading; beyond that, the sets that leave fewest
+spikes unexplained are extended, and where that leads nowhere, the sets whose spike counts are
+nearest, one of each distance. Threes of switches come last.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import combinations
 
 import numpy as np
 
 from validation import causes
+from validation.conform.misreadings import misreadings
 from validation.declared import Declared
 from validation.discrete import Checked, check
 from validation.flips import Flip, flips
+from validation.result import Found
 
 MOST, WIDTH = 4, 10
 #: Steps after the first mismatch on which sets are tried.
-STEPS = 30
+STEPS, BRIEF = 30, 3
+#: What is left unexplained with some flips: 0 where nothing is, inf where they cannot be.
+Left = Callable[[Sequence[Flip]], float]
 
 
 def causes_of(d: Declared, checked: Checked) -> list[str]:
     """The causes that explain all of the layer, fewest first; empty where none are found."""
+    return found_of(d, checked).cause
+
+
+def found_of(d: Declared, checked: Checked) -> Found:
+    """The same, with single causes that would explain it as well."""
     firsts = [c.first.step for c in checked.checks if c.first is not None]
-    found = causes.of_neurons(d, checked.bad, min(firsts)).cause
-    if found and _explained(d, found):
+    found = causes.of_neurons(d, checked.bad, min(firsts))
+    if found.cause and _explained(d, found.cause):
         return found
     few = d.cut(steps=slice(min(firsts) + STEPS), samples=slice(1))
-    chosen = _beam(few)
-    return _names(_least(d, chosen)) if chosen and _left(d, chosen) == 0 else []
+    for chosen in _sets(flips(d), misreadings(d), few):
+        if chosen and _left(d, chosen) == 0:
+            return Found(_names(least(chosen, lambda some: _left(d, some))), "")
+    return Found([], "")
+
+
+def _sets(known: list[Flip], more: list[Flip], few: Declared) -> Iterator[list[Flip]]:
+    """Sets of flips that explain the first steps of a layer."""
+    pairs = ([one, other] for one in more for other in (*more, *known) if other.cause != one.cause)
+    for some in (*([one] for one in more), *pairs):
+        if _left(few, some) == 0:
+            yield some
+    singles = [*known, *more]
+    yield beam(singles, lambda some: _left(few, some))
+    yield beam(singles, lambda some: _distance(few, some), distinct=True)
+    assert few.x is not None
+    brief = few.cut(steps=slice(len(few.x) - STEPS + BRIEF))
+    for three in combinations([flip for flip in known if not flip.shift], 3):
+        if len({flip.cause for flip in three}) == 3 and _left(brief, three) == 0:
+            yield [*three] * (_left(few, three) == 0)
 
 
 def _explained(d: Declared, found: Sequence[str]) -> bool:
@@ -51,8 +81,23 @@ def _left(d: Declared, chosen: Sequence[Flip]) -> float:
         return np.inf
 
 
-def _beam(d: Declared) -> list[Flip]:
-    singles = flips(d)
+def _distance(d: Declared, chosen: Sequence[Flip]) -> float:
+    """The same, but by how much spike counts are off where any are."""
+    left = _left(d, chosen)
+    if left == 0 or left == np.inf:
+        return left
+    trial = causes.flipped(d, chosen)
+    assert trial is not None and trial.spikes is not None
+    with np.errstate(all="ignore"):
+        twin = trial.run(bound=False)
+    return 1.0 + float(np.abs(twin.spikes - trial.spikes).astype(float).sum())
+
+
+def beam(singles: Sequence[Flip], left: Left, *, distinct: bool = False) -> list[Flip]:
+    """A set of flips that leaves nothing, built from those that leave least; empty if none does.
+
+    `distinct`: of sets that leave the same, which most often are the same, only one is extended.
+    """
     best: list[tuple[float, list[Flip]]] = [(np.inf, [])]
     for size in range(1, MOST + 1):
         extended = {}
@@ -62,24 +107,29 @@ def _beam(d: Declared) -> list[Flip]:
                     continue
                 key = frozenset(map(id, [*chosen, flip]))
                 if len(key) == size and key not in extended:
-                    extended[key] = (_left(d, [*chosen, flip]), [*chosen, flip])
-        best = sorted(extended.values(), key=lambda found: found[0])[:WIDTH]
+                    extended[key] = (left([*chosen, flip]), [*chosen, flip])
+        best = sorted(extended.values(), key=lambda found: found[0])
         if best and best[0][0] == 0:
             return best[0][1]
+        if distinct:
+            best = list({found[0]: found for found in reversed(best)}.values())[::-1]
+        best = best[: WIDTH * (1 + distinct)]
     return []
 
 
 def _apart(flip: Flip, chosen: Sequence[Flip]) -> bool:
     """Whether a flip changes other things than those of the same cause do."""
+    if flip.change is not None or flip.fields:
+        return False
     touched = {name for other in chosen for name, _ in (*other.semantics, *other.params)}
-    return not touched & {name for name, _ in (*flip.semantics, *flip.params)} and not flip.fields
+    return not touched & {name for name, _ in (*flip.semantics, *flip.params)}
 
 
-def _least(d: Declared, chosen: list[Flip]) -> list[Flip]:
+def least(chosen: list[Flip], left: Left) -> list[Flip]:
     """Without those that are not needed."""
     for flip in list(chosen):
         rest = [other for other in chosen if other is not flip]
-        if rest and _left(d, rest) == 0:
+        if rest and left(rest) == 0:
             chosen = rest
     return chosen
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from collections import OrderedDict
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from validation.conform.graphs import N_IN, SAMPLES, N, weights
+from validation.conform import imports, meaning
+from validation.conform.graphs import N_IN, SAMPLES, Case, N, weights
 from validation.conform.rows import Row, refusal
 from validation.conform.search import causes_of
 from validation.declaration import Declaration, behind
@@ -32,6 +34,7 @@ def ask(traveller: Traveller, framework: str, adapter: Any) -> Row:
         model, before = _lively(traveller, framework, adapter, x)
         declared = _declared(model, x)
         graph = adapter.exported(model, traveller.dt, x)
+        said = copy.deepcopy(graph)  # importers change what they get
         after = np.asarray(adapter.imported(graph, traveller.dt, x))
     except Exception as error:  # a framework may raise anything
         return refusal(*about, error)
@@ -42,12 +45,24 @@ def ask(traveller: Traveller, framework: str, adapter: Any) -> Row:
         return Row(*about, "identical")
     note = f"{before.sum():.0f} spikes before, {after.sum():.0f} after"
     if declared is None or not np.array_equal(after, np.rint(after)):
-        return Row(*about, "deviating", [], note)
+        case = Case(*about[1:], lambda: said, x, traveller.dt, "")
+        return Row(*about, "deviating", _of_loop(case, before, after, framework), note)
     d = replace(declared, spikes=after.astype(np.int64), membrane=None, synaptic_current=None)
     checked = check(d)
     if checked.agrees:
         return Row(*about, "identical", [], note)
     return Row(*about, "deviating", causes_of(d, checked), note)
+
+
+def _of_loop(case: Case, before: np.ndarray, after: np.ndarray, framework: str) -> list[str]:
+    """Causes where the layer has no twin but its graph is a loop: of the export, and the import."""
+    if meaning.loop_parts(case.graph) is None:
+        return []
+    lost = imports.change(case, before, framework)
+    found = imports.loop(case, after, framework)
+    if lost is None or (found.verdict == "deviating" and not found.cause):
+        return []
+    return list(dict.fromkeys([*lost, *found.cause]))
 
 
 def _lively(
@@ -56,6 +71,7 @@ def _lively(
     """A model whose neurons fire, but not in every step, and its output from rest."""
     for size in SIZES:
         neuron, weight = traveller.neuron(N), weights(32, N, N_IN, size=size)
+        weight[:, ::3] *= -1.0  # a membrane falls below rest, too
         if isinstance(neuron, Declaration):
             model: Any = behind(neuron, weight)
         else:
