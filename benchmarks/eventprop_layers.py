@@ -1,7 +1,8 @@
 """A layer forward and backward against EventProp's published code, where that is installed.
 
 Jobs: 784 -> 350 with 300 input spikes, 784 -> 1024 with 800, and a batch of 16 of the latter. Each
-spike's time has the derivative 1. The peer is C++ of its author (Wunderlich & Pehle 2021,
+spike's time has the derivative 1. Both answer with the derivatives by the weights and by the times
+of the input spikes. The peer is C++ of its author (Wunderlich & Pehle 2021,
 https://github.com/eventprop/eventprop), built with the flags of its own `setup.py`, in an
 interpreter that `--eventprop` or EVSIM_EVENTPROP_PYTHON names; without it, evsim's own times are
 printed. Both run in turn, with one thread, from the same arrays; the best of each counts. Spikes

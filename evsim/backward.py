@@ -7,18 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from evsim.adjoint import Notes, Sums, Tape, Way, backward, ends, replay
+from evsim.adjoint import Sums, backward, ends
+from evsim.models import adjoint, verbs
 from evsim.network import Network
 from evsim.neuron import Books, new_books
 from evsim.record import Record
-from evsim.tape import Feed, feeds_of, parts_of, tape_of, train_of
+from evsim.replay import Notes, Tape, Way, replay
+from evsim.tape import Feed, Shelf, feeds_of, parts_of, tape_of, train_of
 
 
 class Synaptic:
     """Derivatives by the weights and delays onto one population, gathered over a whole batch.
 
-    Those by delays that all synapses of a projection share can be `common`, one per projection;
-    room for one per synapse is made when first asked for.
+    Those by delays that all synapses of a projection share are `common`, one per projection; where
+    others have one per synapse, room for these is made when first asked for.
     """
 
     def __init__(self, network: Network, name: str) -> None:
@@ -29,12 +31,17 @@ class Synaptic:
             for p, start, stop in zip(mine, ends[:-1], ends[1:], strict=True)
         }
         self.weight = np.zeros(int(ends[-1]))
-        self.common = dict.fromkeys(self.places, 0.0)
+        self.common = np.zeros(len(mine))
+        each = any(np.ndim(p.delay) for p in mine)
+        #: the first synapse of every projection, where all of each have one delay
+        self.bounds = np.zeros(0, np.int64) if each else ends[:-1].astype(np.int64)
         self._delay: np.ndarray | None = None
 
     @property
     def delay(self) -> np.ndarray:
-        """By the delay of each synapse."""
+        """By the delay of each synapse, or of each projection where `bounds` are given."""
+        if self.bounds.size:
+            return self.common
         if self._delay is None:
             self._delay = np.zeros(self.weight.size)
         return self._delay
@@ -42,7 +49,7 @@ class Synaptic:
     def by_common_delay(self, name: str) -> float:
         """By the one delay of a projection."""
         each = 0.0 if self._delay is None else self._delay[self.places[name]].sum()
-        return float(each + self.common[name])
+        return float(each + self.common[list(self.places).index(name)])
 
 
 #: By population.
@@ -64,7 +71,7 @@ def new_notes(variables: int, n: int, spikes: int) -> Notes:
     )
 
 
-def new_sums(variables: int, flow: int, reset: int, n: int, by_synapse) -> Sums:
+def new_sums(variables: int, flow: int, reset: int, n: int, by_synapse, currents: int = 0) -> Sums:
     """Sums of so many derivatives per neuron; `by_synapse` are those by weight and delay."""
     return Sums(
         costate=tuple(np.zeros(n) for _ in range(variables)),
@@ -74,17 +81,24 @@ def new_sums(variables: int, flow: int, reset: int, n: int, by_synapse) -> Sums:
         t_ref=np.zeros(n),
         weight=by_synapse[0],
         delay=by_synapse[1],
+        bounds=np.zeros(0, np.int64),
+        level=np.zeros(n),
+        drive=np.zeros(currents),
+        edge=np.zeros(currents),
         last=tuple(np.zeros(n) for _ in range(variables)),
         rate=np.zeros(n),
     )
 
 
-def way_through(tape: Tape, variables: int) -> Way:
-    """Room for the own events of any one neuron of a tape."""
+def way_through(tape: Tape, variables: int, p) -> Way:
+    """Room for the own events of any one neuron of a tape, with parameters like `p`."""
     room = int(np.diff(tape.start).max(initial=0)) + 3
+    q = verbs.pick(p, 0)
     return Way(
         tuple(np.empty(room) for _ in range(variables)), np.zeros(room),
         np.zeros(room, np.int64), np.zeros(room, np.bool_), np.zeros(room),
+        tuple(np.empty(room) for _ in verbs.interval(q, 0.0)),
+        tuple(np.empty(room) for _ in adjoint.prepare(q, 0.0)),
     )  # fmt: skip
 
 
@@ -140,14 +154,16 @@ class Leg:
         self.until = np.full(n, record.until)
         self.notes = new_notes(len(self.state), n, self.train.hi.size)
         self.flow = flow_of(self.model, self.kernel)
+        current = record.inputs.get(name)
         if name not in shared:
             shared[name] = Synaptic(network, name)
         self.synaptic = shared[name]
         self.sums = new_sums(
             len(self.state), len(self.flow), len(self.kernel.RESET), n,
-            (self.synaptic.weight, np.zeros(0)),
+            (self.synaptic.weight, np.zeros(0)), 0 if current is None else current.times.size * n,
         )  # fmt: skip
-        self.by_rest = np.zeros(n)  # of voltages that are read from the resting level
+        self.by_rest = self.sums.level  # of voltages that are read from the resting level
+        self.shelf = Shelf()
         self.starts: list[tuple[Any, Books, np.ndarray]] = []
         self.tape: Any = None
         self.way: Any = None
@@ -171,9 +187,9 @@ class Leg:
 
     def open(self, since, until) -> None:
         """Lay out the arrivals of a part of the run."""
-        self.tape = tape_of(self.feeds, self.n, since, until)
-        self.sums = self.sums._replace(delay=self.synaptic.delay)
-        self.way = way_through(self.tape, len(self.state))
+        self.tape = tape_of(self.feeds, self.n, since, until, self.shelf)
+        self.sums = self.sums._replace(delay=self.synaptic.delay, bounds=self.synaptic.bounds)
+        self.way = way_through(self.tape, len(self.state), self.p)
 
     def forward(self, until: float, arrival_first: bool) -> None:
         """Replay the part that is open, and remember where it started."""
@@ -200,6 +216,9 @@ class Leg:
             self.p, order, state, start, self.books, self.tape, self.train, low, self.way,
             self.notes, self.sums, totals,
         )  # fmt: skip
+
+    def find_margins(self) -> None:
+        """Complete `notes`."""
 
     def params(self) -> dict[str, Any]:
         """Derivatives by the parameters of the model, under their public names."""

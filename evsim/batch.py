@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from evsim.adjoint import Tape, Train, backward, ends, replay
+from evsim.adjoint import backward, ends
 from evsim.arrivals import rows_of
 from evsim.backward import flow_of, initial_of, new_notes, new_sums, params_of, way_through
 from evsim.delivery import add_delay, incoming
@@ -24,6 +24,7 @@ from evsim.neuron import DONE, FULL, more_room, new_books, new_log, new_place
 from evsim.outcome import runaway
 from evsim.readings import Readings, readings
 from evsim.readout_leg import moves_with_arrivals, up_to_maximum
+from evsim.replay import Tape, Train, replay
 from evsim.start import initial_states
 from evsim.tape import Senders, blank, in_order, lay
 
@@ -203,7 +204,7 @@ class Leg:
             train = wanted(train, totals)
         low = train.first[:-1].copy()
         train.next[:] = low
-        way = way_through(tape, len(state))
+        way = way_through(tape, len(state), self.p)
         notes = new_notes(len(state), self.cells, train.hi.size)
         notes.silent[:] = np.nan  # margins are not asked for
         replay(self.p, state, books, tape, train, (self.until, 0.0), False, False, way, notes)

@@ -13,8 +13,18 @@ from evsim.models import adjoint, verbs
 from evsim.network import Network
 from evsim.plan import on_cycle
 from evsim.record import Record
-from evsim.resweep import FOUR, PATH, Kept, Layer, Tables, block_on, coefficients
-from evsim.unsweep import Spare, unsweep
+from evsim.resweep import (
+    FOUR,
+    PATH,
+    Kept,
+    Layer,
+    Tables,
+    block_on,
+    coefficients,
+    states_at_spikes,
+)
+from evsim.tangents import Moving, at_the_end, tangents
+from evsim.unsweep import Spare, costates, unsweep
 
 #: Bytes for states that are kept: no more than processors have close by. Longer runs go through
 #: most of their events once more, which costs less than memory that has not been used before.
@@ -31,6 +41,7 @@ def simple(record: Record, name: str) -> bool:
     return (
         bool(sources)
         and all(projection.indptr is None for projection in sources)
+        and all(projection.pulse_width is None for projection in sources)
         and not on_cycle(network, [name])
         and name not in record.inputs
         and model.spiking
@@ -39,7 +50,13 @@ def simple(record: Record, name: str) -> bool:
 
 
 class DenseLeg(Leg):
-    """One such layer of one record."""
+    """One such layer of one record.
+
+    Margins, and the derivatives by the parameters of a linear flow, are found when asked for.
+    """
+
+    kept: Kept | None = None
+    measured = flown = False
 
     @cached_property
     def form(self) -> Any:
@@ -101,51 +118,103 @@ class DenseLeg(Leg):
         coefficients(p, lay, tables)
         return tables
 
-    def _room(self, lay: Layer) -> tuple[Kept, Spare]:
-        """What a pass over all events works with."""
+    def _kept(self, lay: Layer, whole: bool) -> Kept:
+        """Room for states; `whole`: for as many between spikes as memory allows."""
         state, n, spikes, groups = self.state, self.n, lay.unit.size, lay.first.size - 1
-        room = max(1, min(groups, MEMORY // (8 * n * len(state))))
-        most = int(np.diff(lay.first).max(initial=0)) + 1
+        room = max(1, min(groups, MEMORY // (8 * n * len(state)))) if whole else 0
+        blocks = -(-groups // room) if whole else 0
         nothing = np.zeros(n)
         nothing.setflags(write=False)
-        kept = Kept(
+        return Kept(
             tuple(np.empty(spikes) for _ in state), np.empty(spikes), np.empty(spikes),
-            np.empty(spikes), self.notes.silent,
+            np.empty(spikes), np.empty(spikes), self.notes.silent,
             tuple(np.empty(PATH * spikes) for _ in state),
-            tuple(np.empty((-(-groups // room), n)) for _ in state),
+            tuple(np.empty((blocks, n)) for _ in state),
             tuple(np.empty((room + 1, n)) for _ in state),
-            np.zeros(-(-n // WORDS) * WORDS, np.uint8), np.empty(n, np.int64), np.empty(most),
-            nothing,
+            np.zeros(-(-n // WORDS) * WORDS, np.uint8), np.empty(n, np.int64),
+            np.empty(self._most(lay)), nothing,
         )  # fmt: skip
-        spare = Spare(
-            np.empty((FOUR, n)), np.zeros(FOUR * n), tuple(np.empty(most) for _ in state)
-        )  # fmt: skip
-        return kept, spare
+
+    def _most(self, lay: Layer) -> int:
+        """Most neurons that fire among four events, and one more."""
+        return int(np.diff(lay.first).max(initial=0)) + 1
+
+    def _copied(self) -> tuple[np.ndarray, ...]:
+        """The state at the start, to be changed."""
+        return tuple(values.copy() for values in self.record.initial[self.name])
 
     def sweep_back(self, lay: Layer, totals: np.ndarray) -> None:
-        """The whole backward pass of the layer."""
+        """The backward pass of the layer; of a linear model without what it needs states for."""
         p = self.form
-        tables = self._tables(p, lay)
+        self.lay_of_events, self.tables = lay, self._tables(p, lay)
         weights = [p.weight for p in incoming(self.record.network, self.name)]
         stacked = weights[0] if len(weights) == 1 else np.vstack(weights)
-        stacked = stacked.view()
-        stacked.setflags(write=False)
+        self.stacked = stacked.view()
+        self.stacked.setflags(write=False)
         grads = self.sums.weight.reshape(stacked.shape)
         by_event = np.zeros(lay.hi.size)
-        kept, spare = self._room(lay)
-        for mark, values in zip(kept.mark, self.state, strict=True):
-            mark[0] = values
-        for block in range(len(kept.mark[0])):
-            block_on(p, lay, tables, stacked, block, kept, True)
-        unsweep(p, lay, tables, stacked, grads, kept, spare, totals, by_event, self.sums)
+        self.linear = hasattr(self.kernel, "LINEAR")
+        kept = self.kept = self._kept(lay, not self.linear)
+        spare = Spare(
+            np.empty((FOUR, self.n)), np.zeros(FOUR * self.n),
+            tuple(np.empty(self._most(lay)) for _ in self.state),
+        )  # fmt: skip
+        start = p, lay, self.tables, self.stacked
+        if self.linear:
+            self.final = tuple(values.copy() for values in self.sums.costate)
+            self.live = bool(any(values.any() for values in self.final))
+            states_at_spikes(*start, self._copied(), kept)
+            aside = self.sums._replace(flow=tuple(np.zeros(self.n) for _ in self.flow))
+            costates(*start, grads, kept, spare, totals, by_event, aside, self.live)
+        else:
+            self._measure(kept)
+            unsweep(*start, grads, kept, spare, totals, by_event, self.sums)
         np.add.at(totals, lay.source, by_event)
         by_rank = np.bincount(self.rank, by_event, len(weights))
-        for name, by_delay in zip(self.synaptic.common, by_rank.tolist(), strict=True):
-            self.synaptic.common[name] += by_delay
+        self.synaptic.common += by_rank
+
+    def _measure(self, kept: Kept) -> None:
+        """Forward through all events, with margins."""
+        for mark, values in zip(kept.mark, self._copied(), strict=True):
+            mark[0] = values
+        for block in range(len(kept.mark[0])):
+            block_on(self.form, self.lay_of_events, self.tables, self.stacked, block, kept, True)
+
+    def find_margins(self) -> None:
+        """Enter what is known of spikes and silent intervals."""
+        if self.kept is None or self.measured:
+            return
+        lay, kept = self.lay_of_events, self.kept
+        if self.linear:
+            kept = self._kept(lay, True)._replace(slope=self.kept.slope)
+            self._measure(kept)
         place = np.empty(lay.unit.size, np.int64)
         place[self.train.number - self.base] = np.arange(place.size)
         for name in ("slope", "peak", "gap"):
             getattr(self.notes, name)[place[lay.number - self.base]] = getattr(kept, name)
+        self.measured = True
+
+    def find_flow(self) -> None:
+        """Add up the derivatives by the parameters of the flow."""
+        if self.kept is None or not self.linear or self.flown:
+            return
+        lay, flow, m = self.lay_of_events, self.sums.flow, self._most(self.lay_of_events)
+        count = range(self.kernel.LINEAR)
+        moving = Moving(
+            self._copied(), tuple(np.zeros(self.n) for _ in count),
+            tuple(np.empty(m) for _ in self.state), tuple(np.empty(m) for _ in count),
+        )  # fmt: skip
+        tangents(
+            self.form, lay, self.tables, self.stacked, self.kept, moving, flow, self.live
+        )  # fmt: skip
+        if self.live:
+            at_the_end(self.form, self.final, moving.tangent, flow)
+        self.flown = True
+
+    def params(self) -> dict[str, Any]:
+        """As of any leg."""
+        self.find_flow()
+        return super().params()
 
 
 def events_up_to(spikes, hi, lo) -> np.ndarray | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 from types import SimpleNamespace
 from typing import Any
@@ -19,9 +17,11 @@ from evsim.sample import Sample, together
 from evsim.tape import ROOM
 
 
-@dataclass(repr=False)
 class Gradient:
     """Derivatives of a loss, and how far to trust them.
+
+    `params`, `conditioning`, `status` and `trust` of a dense layer take passes of their own over
+    its events, and are worked out when first asked for.
 
     Attributes
     ----------
@@ -33,6 +33,9 @@ class Gradient:
         Parameters move with the initial state held.
     inputs : dict, or list of dicts for a batch
         By input, derivatives by its spike times, in their order.
+    currents : dict, or list of dicts for a batch
+        By population with an `evsim.Current`, a namespace: `values` shaped as what it got, and
+        `times`.
     initial : dict, or list of dicts for a batch
         By population, a namespace with one array per state variable at time 0.
     status : str
@@ -44,26 +47,52 @@ class Gradient:
         where it jumped), `peak_margin` (how far it would have risen above threshold before the
         next arrival) and `gap` (distance to the nearest arrival); by neuron, `silent_margin`
         (least distance of a silent voltage to threshold).
+    trust : float
+        How far the weights may move, each by up to so much, with all spikes keeping their
+        number and order: a first-order bound over all directions, halved; see `evsim.trust`.
+        nan where rectangular pulses are sent.
     notes : list of str
         What a reader of the numbers should know.
     """
 
-    weight: dict[str, Any]
-    delay: dict[str, Any]
-    params: dict[str, SimpleNamespace]
-    inputs: Any
-    initial: Any
-    status: str
-    conditioning: Any
-    notes: list[str]
-    _trust: Callable[[], float]
+    def __init__(self, samples: list[Sample], single: bool, weight, delay) -> None:
+        self._samples, self._single = samples, single
+        self.weight: dict[str, Any] = weight
+        self.delay: dict[str, Any] = delay
+        self.inputs = self._each([sample.inputs() for sample in samples])
+        self.currents = self._each([sample.currents() for sample in samples])
+        names = samples[0].record.network.populations
+        self.initial = self._each(
+            [{k: SimpleNamespace(**sample.initial(k)) for k in names} for sample in samples]
+        )
+        self.notes = sorted({note for sample in samples for note in sample.notes})
+
+    def _each(self, values: list) -> Any:
+        """One value per sample, or that of the only one."""
+        return values[0] if self._single else values
+
+    @cached_property
+    def params(self) -> dict[str, SimpleNamespace]:
+        """By the parameters of every population."""
+        return {
+            name: SimpleNamespace(**together([sample.params(name) for sample in self._samples]))
+            for name in self._samples[0].record.network.populations
+        }
+
+    @cached_property
+    def conditioning(self) -> Any:
+        """Margins of spikes and of silent intervals."""
+        return self._each([sample.conditioning for sample in self._samples])
+
+    @cached_property
+    def status(self) -> str:
+        """The worst verdict."""
+        return max((sample.status() for sample in self._samples), key=STATUS.index)
 
     @cached_property
     def trust(self) -> float:
-        """How far the weights may move, each by up to so much, with all spikes keeping their
-        number and order: a first-order bound over all directions, halved; see `evsim.trust`.
-        Worked out when first asked for."""
-        return self._trust()
+        """How far all weights may move together."""
+        return min(sample.trust() for sample in self._samples)
 
     def __repr__(self) -> str:
         return f"Gradient(status={self.status!r}, weight={{{', '.join(self.weight)}}})"
@@ -97,12 +126,6 @@ def gradient(record, cotangents, *, room: int = ROOM) -> Gradient:
     given = [cotangents] if single else list(cotangents)
     if len(records) != len(given):
         raise ValueError(f"{len(given)} cotangents for {len(records)} records")
-    for projection in records[0].network.projections.values() if records else ():
-        if projection.pulse_width is not None:
-            raise ValueError(
-                f"projection {projection.name!r} sends rectangular pulses, by whose height and "
-                "edges nothing is differentiated; connect it without pulse_width"
-            )
     if not records:
         raise ValueError("a batch must hold at least one record")
     shared: Shared = {}
@@ -121,24 +144,7 @@ def gradient(record, cotangents, *, room: int = ROOM) -> Gradient:
             if np.ndim(projection.delay) == 0
             else shaped(network, projection, onto.delay[mine])
         )
-    params = {
-        name: SimpleNamespace(**together([sample.params(name) for sample in samples]))
-        for name in network.populations
-    }
-    inputs = [sample.inputs() for sample in samples]
-    initial = [
-        {name: SimpleNamespace(**sample.initial(name)) for name in network.populations}
-        for sample in samples
-    ]
-    known = [sample.conditioning() for sample in samples]
-    worst = max((sample.status(c) for sample, c in zip(samples, known, strict=True)),
-                key=STATUS.index)  # fmt: skip
-    return Gradient(
-        weight, delay, params, inputs[0] if single else inputs,
-        initial[0] if single else initial, worst, known[0] if single else known,
-        sorted({note for sample in samples for note in sample.notes}),
-        lambda: min(sample.trust() for sample in samples),
-    )  # fmt: skip
+    return Gradient(samples, single, weight, delay)
 
 
 def shaped(network: Network, projection: Projection, values: np.ndarray):

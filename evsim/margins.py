@@ -23,6 +23,7 @@ NEAR = 1e-9
 
 def conditioning(leg: Leg, spikes: int) -> SimpleNamespace:
     """Margins of one population, by spike in the order of the record, and by neuron."""
+    leg.find_margins()
     order = leg.train.number - leg.base
     columns = {"slope": leg.notes.slope, "peak_margin": leg.notes.peak, "gap": leg.notes.gap}
     found = {}

@@ -17,10 +17,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from evsim.adjoint import Sums, Tape
+from evsim.adjoint import Sums
 from evsim.backward import Leg, go_back
 from evsim.losses import Integral, Maximum
+from evsim.neuron import CURRENT, PULSE_OFF
 from evsim.record import Record
+from evsim.replay import Tape
 
 
 class ReadoutLeg(Leg):
@@ -57,7 +59,7 @@ class ReadoutLeg(Leg):
         size = 1 + sum(int(feed.counts().sum()) for feed in self.feeds)
         go_back(self.record.network, [self], self.record, totals, size)
         if self.kind is Integral:
-            self._constant_part()
+            self._constant_part(totals)
         else:
             moves_with_arrivals(self.at_end, self.sums, totals)
 
@@ -71,12 +73,12 @@ class ReadoutLeg(Leg):
         self.sums.costate[0][:], self.sums.costate[1][:] = -self.c * mem, -self.c * syn
         self.by_rest += self.c * self.record.until
 
-    def _constant_part(self) -> None:
+    def _constant_part(self, totals: np.ndarray) -> None:
         mem, syn = self._taus()
         delta = self.model.tau_syn is None
         per_weight = self.c * (mem if delta else syn)
         target = np.repeat(np.arange(self.n), np.diff(self.tape.start))
-        real = self.tape.synapse >= 0
+        real = self.tape.kind >= 0
         self.sums.weight[:] += np.bincount(
             self.tape.synapse[real], per_weight[target[real]], self.sums.weight.size
         )
@@ -87,18 +89,39 @@ class ReadoutLeg(Leg):
             t, rest = self.record.until, np.broadcast_to(self.model.rest(), (self.n,))
             ends = [self.record.voltage(self.name, n, t) for n in range(self.n)]
             rise = np.array(ends) - rest - u
-        x = i - self.sums.last[1] + arrived
+        x = i - self.sums.last[1] - self.books.pulses[0] + arrived
         self.sums.flow[0][:] -= self.c * (rise - (arrived if delta else 0.0))
         if not delta:
             self.sums.flow[1][:] += self.c * x
         self.sums.costate[0][:] += self.c * mem
         self.sums.costate[1][:] += self.c * syn
+        self._constant_part_of_steps(target[~real], totals)
+
+    def _constant_part_of_steps(self, target: np.ndarray, totals: np.ndarray) -> None:
+        """By heights and times of steps of the external current of these neurons."""
+        tape, sums, n = self.tape, self.sums, self.n
+        columns = tape.kind, tape.synapse, tape.hi, tape.value, tape.source
+        kind, at, t, value, source = (column[tape.kind < 0] for column in columns)
+        mem, syn = self._taus()
+        pulsed, c = kind != CURRENT, self.c[target]
+        by_height = -c * (mem[target] + np.where(pulsed, syn[target], 0.0) + t)
+        sign = np.where(kind == PULSE_OFF, -1.0, 1.0)
+        np.add.at(sums.weight, at[pulsed], (sign * by_height)[pulsed])
+        np.add.at(sums.delay, delays_of(sums, at[pulsed]), (-sign * c * value)[pulsed])
+        np.add.at(totals, source[pulsed], (-sign * c * value)[pulsed])
+        at, by_height, c = at[~pulsed], by_height[~pulsed], c[~pulsed]
+        np.add.at(sums.drive, at, by_height)
+        later = at >= n
+        np.add.at(sums.drive, at[later] - n, -by_height[later])
+        values = self.record.inputs[self.name].rows(n, self.name) if at.size else np.zeros((0, n))
+        change = np.diff(values, axis=0, prepend=0.0).ravel()
+        np.add.at(sums.edge, at, -c * change[at])
 
 
 def up_to_maximum(model, tape: Tape, until: np.ndarray):
     """The arrivals of every neuron up to its maximum at `until` (n,), and those at its very time.
 
-    The latter as (target, source, synapse), one of each target.
+    The latter as (target, source, synapse, kind), one of each target.
     """
     n = until.size
     target = np.repeat(np.arange(n), np.diff(tape.start))
@@ -106,9 +129,10 @@ def up_to_maximum(model, tape: Tape, until: np.ndarray):
     # At its very time: a jump up is what has made it, anything else comes after it.
     jumps = (model.tau_syn is None) & (tape.value > 0.0) & (tape.kind >= 0)
     keep = (tape.hi < t) | ((tape.hi == t) & jumps)
-    with_it = np.flatnonzero((tape.hi == t) & (tape.source >= 0))
+    with_it = np.flatnonzero((tape.hi == t) & ((tape.source >= 0) | (tape.kind < 0)))
     who, where = np.unique(target[with_it], return_index=True)
-    at_end = who, tape.source[with_it[where]], tape.synapse[with_it[where]]
+    first = with_it[where]
+    at_end = who, tape.source[first], tape.synapse[first], tape.kind[first]
     start = np.concatenate([[0], np.cumsum(np.bincount(target[keep], minlength=n))])
     columns = {f: getattr(tape, f)[keep] for f in tape._fields[1:-1]}
     return tape._replace(start=start.astype(np.int64), **columns), at_end
@@ -116,6 +140,15 @@ def up_to_maximum(model, tape: Tape, until: np.ndarray):
 
 def moves_with_arrivals(at_end, sums: Sums, totals: np.ndarray) -> None:
     """A maximum that an arrival makes, or cuts short, moves with it."""
-    who, source, synapse = at_end
-    np.add.at(totals, source, sums.rate[who])
-    np.add.at(sums.delay, synapse, sums.rate[who])
+    who, source, synapse, kind = at_end
+    rate, step = sums.rate[who], kind == CURRENT
+    np.add.at(sums.edge, synapse[step], rate[step])
+    np.add.at(totals, source[~step], rate[~step])
+    np.add.at(sums.delay, delays_of(sums, synapse[~step]), rate[~step])
+
+
+def delays_of(sums: Sums, synapse: np.ndarray) -> np.ndarray:
+    """Where the derivatives by the delays of these synapses are added."""
+    if not sums.bounds.size:
+        return synapse
+    return np.searchsorted(sums.bounds, synapse, side="right") - 1

@@ -61,6 +61,7 @@ class Kept(NamedTuple):
     peak: Any
     gap: Any
     slope: Any
+    by_theta: Any  # derivative by the threshold at it
     silent: Any  # (n,)
     path: Any  # states of a firing neuron around four events, `PATH` of each at its first spike
     mark: Any  # (blocks, n) per state variable: state at the start of each block
@@ -224,15 +225,21 @@ def one_on(p, lay, tables, weights, e, first, stop, x, best, kept, margins):
     return best
 
 
-@kernel
-def group_on(p, lay, tables, weights, g, before, after, kept, margins):
-    """Every neuron through the `g`-th four events; `margins`: silent heights are raised."""
-    e = FOUR * g
-    row, none = lay.row, kept.nothing
+@inline_kernel
+def four_rows(row, e, weights, none):
+    """The weights of four events."""
     a = weights[row[e]] if row[e] >= 0 else none
     b = weights[row[e + 1]] if row[e + 1] >= 0 else none
     c = weights[row[e + 2]] if row[e + 2] >= 0 else none
     d = weights[row[e + 3]] if row[e + 3] >= 0 else none
+    return a, b, c, d
+
+
+@kernel
+def group_on(p, lay, tables, weights, g, before, after, kept, margins):
+    """Every neuron through the `g`-th four events; `margins`: silent heights are raised."""
+    e = FOUR * g
+    a, b, c, d = four_rows(lay.row, e, weights, kept.nothing)
     if not margins:
         four_again(p, tables, e, lay.kind, a, b, c, d, before, after)
         go_own_way(p, lay, tables, weights, g, before, after, kept, False)
@@ -292,3 +299,33 @@ def block_on(p, lay, tables, weights, block, kept, margins):
         group_on(p, lay, tables, weights, g, before, after, kept, margins)
     if margins and (block + 1) * room < groups:
         copy(layer(kept.row, room), layer(kept.mark, block + 1))
+
+
+@kernel
+def four_on_alone(p, tables, e, ports, a, b, c, d, state):
+    """Every state through four events, in its place."""
+    port, port_2, port_3, port_4 = ports[e], ports[e + 1], ports[e + 2], ports[e + 3]
+    first, second = verbs.load(tables.flow, e), verbs.load(tables.flow, e + 1)
+    third, fourth = verbs.load(tables.flow, e + 2), verbs.load(tables.flow, e + 3)
+    for n in range(a.size):
+        q = verbs.pick(p, n)
+        x = after_event(p, q, first, verbs.load(state, n), port, a[n])
+        x = after_event(p, q, second, x, port_2, b[n])
+        x = after_event(p, q, third, x, port_3, c[n])
+        verbs.store(state, n, after_event(p, q, fourth, x, port_4, d[n]))
+
+
+@kernel
+def states_at_spikes(p, lay, tables, weights, state, kept):
+    """Forward to the last spike; `kept` then has the states around every spike."""
+    before = layer(kept.row, 0)
+    g = 0
+    while lay.first[g] < lay.unit.size:
+        a, b, c, d = four_rows(lay.row, FOUR * g, weights, kept.nothing)
+        k = lay.first[g]
+        while k < lay.first[g + 1]:
+            verbs.store(before, lay.unit[k], verbs.load(state, lay.unit[k]))
+            k = same_neuron(lay, k, lay.first[g + 1])
+        four_on_alone(p, tables, FOUR * g, lay.kind, a, b, c, d, state)
+        go_own_way(p, lay, tables, weights, g, before, state, kept, False)
+        g += 1

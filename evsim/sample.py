@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -112,6 +114,7 @@ class Sample:
         """Derivatives by the state of a population at time 0."""
         return together([leg.initial() for leg in self.of(name)])
 
+    @cached_property
     def conditioning(self):
         """Margins by population."""
         return {
@@ -119,13 +122,30 @@ class Sample:
             for name, leg in self.legs.items()
         }
 
-    def status(self, known) -> str:
+    def status(self) -> str:
         """Verdict on them."""
-        return status(self.record, self.legs, known)
+        return status(self.record, self.legs, self.conditioning)
 
     def trust(self) -> float:
-        """How far all weights may move together."""
+        """How far all weights may move together; nan: not known."""
+        if any(p.pulse_width is not None for p in self.record.network.projections.values()):
+            return np.nan
         return trust(self.record, self.legs, self.bases, self.room)
+
+    def currents(self) -> dict[str, SimpleNamespace]:
+        """Derivatives by external currents, by population."""
+        found = {}
+        for name, current in self.record.inputs.items():
+            if name not in self.legs:
+                continue
+            values = sum(leg.sums.drive for leg in self.of(name)).reshape(len(current.times), -1)
+            times = sum(leg.sums.edge for leg in self.of(name)).reshape(values.shape).sum(axis=1)
+            if current.values.ndim == 1:
+                values = values.sum(axis=1)
+            elif current.values.shape[1] == 1:
+                values = values.sum(axis=1, keepdims=True)
+            found[name] = SimpleNamespace(values=values, times=times)
+        return found
 
     def inputs(self) -> dict[str, np.ndarray]:
         """Derivatives by the given spike times."""

@@ -7,17 +7,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from evsim.adjoint import Tape, Train
 from evsim.arrivals import delayed, rows_of
 from evsim.delivery import Current, between, incoming, pieces
 from evsim.jit import kernel
 from evsim.lists import count_targets, deliver
 from evsim.network import Network, Projection
 from evsim.neuron import CURRENT
+from evsim.replay import Tape, Train
 from evsim.spikes import Spikes
 
 #: Arrivals that are laid out at a time; longer runs are cut into parts.
-ROOM = 1 << 22
+ROOM = 1 << 21
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Feed:
     indptr: np.ndarray
     targets: np.ndarray
     weight: np.ndarray
-    offset: int  # of its first synapse among those onto the population
+    offset: int  # of its first synapse among those onto the population; 0 for currents
     singles: Any = None  # (spike, synapse, target) of arrivals that come one by one
 
     def counts(self) -> np.ndarray:
@@ -65,6 +65,63 @@ def lay(senders, indptr, targets, weight, kind, offset, place, tape):
             tape.source[m], tape.synapse[m] = number, offset + s
 
 
+class Sent(NamedTuple):
+    """What arrivals of one row have in common."""
+
+    hi: Any
+    lo: Any
+    kind: Any
+    number: Any
+
+
+class Cells(NamedTuple):
+    """Arrivals by target, as they are scattered: few bytes each, so that the places where lists
+    of many targets grow stay in the cache. Two views of one memory."""
+
+    value: Any  # (arrivals, 2): the value, and the other view's
+    code: Any  # (arrivals, 2): the other view's, and row and synapse in one word
+
+
+#: Bits of a code that hold the row; those above hold the synapse.
+ROW_BITS = 32
+
+
+@kernel
+def scatter(units, indptr, targets, weight, row, offset, place, cells):
+    """Write the arrivals that these units cause, from number `row` on, at their targets' places."""
+    for k in range(units.size):
+        word = row + k
+        for s in range(indptr[units[k]], indptr[units[k] + 1]):
+            m = place[targets[s]]
+            place[targets[s]] = m + 1
+            cells.value[m, 0], cells.code[m, 1] = weight[s], word + ((offset + s) << ROW_BITS)
+
+
+@kernel
+def spread(cells, sent, tape):
+    """Write out the arrivals of `cells` in columns."""
+    for m in range(tape.hi.size):
+        code = cells.code[m, 1]
+        k = code & ((1 << ROW_BITS) - 1)
+        tape.hi[m], tape.lo[m], tape.kind[m] = sent.hi[k], sent.lo[k], sent.kind[k]
+        tape.value[m], tape.source[m] = cells.value[m, 0], sent.number[k]
+        tape.synapse[m] = code >> ROW_BITS
+
+
+class Shelf:
+    """Memory that the parts of a run use one after another: new pages cost more than what is
+    written to them."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, np.ndarray] = {}
+
+    def array(self, name: str, size: int, dtype: type = float) -> np.ndarray:
+        """An array of that size, with whatever is in it."""
+        if name not in self.held or self.held[name].size < size:
+            self.held[name] = np.empty(size, dtype)
+        return self.held[name][:size]
+
+
 def feeds_of(
     network: Network,
     population: str,
@@ -90,7 +147,7 @@ def feeds_of(
         targets = np.tile(np.arange(n, dtype=np.int32), hi.size)
         indptr = np.arange(hi.size + 1, dtype=np.int64) * n
         found.append(
-            Feed(CURRENT, hi, lo, np.arange(hi.size), -1, indptr, targets, values.ravel(), -1)
+            Feed(CURRENT, hi, lo, np.arange(hi.size), -1, indptr, targets, values.ravel(), 0)
         )
     return found
 
@@ -127,8 +184,12 @@ def parts_of(feeds: list[list[Feed]], until: float, room: int = ROOM) -> list[fl
     return [float(t) for t in ends if t < until] + [until]
 
 
-def tape_of(feeds: list[Feed], n: int, since: float | None, until: float) -> Tape:
-    """The arrivals after `since` and up to `until`, by target."""
+def tape_of(
+    feeds: list[Feed], n: int, since: float | None, until: float, shelf: Shelf | None = None
+) -> Tape:
+    """The arrivals after `since` and up to `until`, by target; those of the same shelf before are
+    overwritten."""
+    shelf = Shelf() if shelf is None else shelf
     ranges = []
     counts = np.zeros(n, np.int64)
     for feed in feeds:
@@ -140,45 +201,52 @@ def tape_of(feeds: list[Feed], n: int, since: float | None, until: float) -> Tap
         else:
             counts += np.bincount(feed.singles[2][first:last], minlength=n)
     start = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    tape = blank(start, int(any(feed.kind < 0 for feed in feeds)))
     place = start[:-1].copy()
+    memory = shelf.array("cells", 2 * int(start[-1])).reshape(-1, 2)
+    cells, row, sent = Cells(memory, memory.view(np.int64)), 0, [_sent(0, [], [], -1, [])]
     for feed, (first, last) in zip(feeds, ranges, strict=True):
+        rows = slice(first, last)
         if feed.singles is None:
-            number = (
-                feed.base + np.arange(first, last) if feed.base >= 0 else np.full(last - first, -1)
-            )
-            rows = slice(first, last)
-            senders = Senders(
-                feed.hi[rows], feed.lo[rows], feed.units[rows], np.zeros(last - first, np.int64),
-                number,
+            numbers = feed.base + np.arange(first, last) if feed.base >= 0 else -1
+            scatter(
+                feed.units[rows], feed.indptr, feed.targets, feed.weight, np.int64(row),
+                np.int64(feed.offset), place, cells,
             )  # fmt: skip
-            lay(senders, feed.indptr, feed.targets, feed.weight, np.int64(feed.kind),
-                np.int64(feed.offset), place, tape)  # fmt: skip
         else:
-            _lay_singles(feed, first, last, place, tape)
-    return in_order(tape)
+            numbers = feed.base + feed.singles[0][rows]
+            _scatter_singles(feed, rows, row, place, cells)
+        sent.append(_sent(last - first, feed.hi[rows], feed.lo[rows], feed.kind, numbers))
+        row += last - first
+    tape = blank(start, int(any(feed.kind < 0 for feed in feeds)), shelf)
+    spread(cells, Sent(*map(np.concatenate, zip(*sent, strict=True))), tape)
+    return tape if sum(last > first for first, last in ranges) < 2 else in_order(tape)
 
 
-def blank(start: np.ndarray, driven: int) -> Tape:
+def _sent(size: int, hi, lo, kind, numbers) -> Sent:
+    """The rows of one feed."""
+    both = np.full(size, kind), np.broadcast_to(np.asarray(numbers, np.int64), (size,))
+    return Sent(np.asarray(hi, float), np.asarray(lo, float), both[0].astype(np.int64), both[1])
+
+
+def blank(start: np.ndarray, driven: int, shelf: Shelf | None = None) -> Tape:
     """A tape with room for `start[-1]` arrivals."""
-    size = int(start[-1])
-    return Tape(
-        start, np.empty(size), np.empty(size), np.empty(size, np.int64), np.empty(size),
-        np.empty(size, np.int64), np.empty(size, np.int64), driven,
-    )  # fmt: skip
+    shelf, size = Shelf() if shelf is None else shelf, int(start[-1])
+    hi, lo, value = (shelf.array(name, size) for name in ("hi", "lo", "value"))
+    kind, source, synapse = (
+        shelf.array(name, size, np.int64) for name in ("kind", "source", "synapse")
+    )
+    return Tape(start, hi, lo, kind, value, source, synapse, driven)
 
 
-def _lay_singles(feed: Feed, first: int, last: int, place, tape: Tape) -> None:
-    """As `lay`, for arrivals that come one by one."""
-    spike, synapse, target = (column[first:last] for column in feed.singles)
+def _scatter_singles(feed: Feed, rows: slice, row: int, place, cells: Cells) -> None:
+    """As `scatter`, for arrivals that come one by one."""
+    _, synapse, target = (column[rows] for column in feed.singles)
     by_target = np.argsort(target, kind="stable")
     counts = np.bincount(target, minlength=place.size)
     within = np.arange(target.size) - np.repeat(np.cumsum(counts) - counts, counts)
     where = np.repeat(place, counts) + within
-    tape.hi[where], tape.lo[where] = feed.hi[first:last][by_target], feed.lo[first:last][by_target]
-    tape.kind[where], tape.value[where] = feed.kind, feed.weight[synapse[by_target]]
-    tape.source[where] = feed.base + spike[by_target]
-    tape.synapse[where] = feed.offset + synapse[by_target]
+    cells.value[where, 0] = feed.weight[synapse[by_target]]
+    cells.code[where, 1] = row + by_target + ((feed.offset + synapse[by_target]) << ROW_BITS)
     place += counts
 
 

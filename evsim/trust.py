@@ -18,11 +18,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from evsim.adjoint import RELEASE, at_start, drive_as_then, lay_out, start_of
 from evsim.jit import inline_kernel, kernel
 from evsim.models import adjoint, verbs
 from evsim.models.adjoint import plus, scaled
 from evsim.models.tuples import dot_abs, replaced
+from evsim.replay import RELEASE, at_start, drive_as_then, lay_out, start_of
 
 
 @inline_kernel

@@ -1,4 +1,9 @@
-"""Backward through a layer whose every input event reaches every neuron: after `evsim.resweep`."""
+"""Backward through a layer whose every input event reaches every neuron: after `evsim.resweep`.
+
+`unsweep` is for any model. Where the flow is linear and an arrival adds to one state variable, a
+costate needs no state but those around its neuron's spikes: `costates` keeps no others, and leaves
+what is by parameters of the flow to `evsim.tangents`.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +21,7 @@ from evsim.resweep import (
     PATH,
     after_event,
     block_on,
+    four_rows,
     layer,
     same_neuron,
     time_of,
@@ -103,7 +109,7 @@ def pull_spikes(p, lay, e, first, last, x, kept, lam, totals, sums):
         lam, by_flow, by_reset, by_theta, slope, _ = adjoint.pull_spike(
             q, d, y, z, lam, totals[lay.number[k]], False
         )
-        kept.slope[k] = slope
+        kept.slope[k], kept.by_theta[k] = slope, by_theta
         add_to(sums.flow, n, by_flow)
         add_to(sums.reset, n, by_reset)
         sums.theta[n] += by_theta
@@ -136,15 +142,13 @@ def one_back(p, lay, tables, weights, e, first, stop, kept, lam, by_row, moved, 
     return lam
 
 
-@kernel
-def group_back(p, lay, tables, weights, grads, g, before, kept, lam, spare, totals, sums):
-    """Every costate from after the `g`-th four events to after the event before them."""
-    e, row, none, gift = FOUR * g, lay.row, kept.nothing, spare.gift
+@inline_kernel
+def four_targets(row, e, grads, gift):
+    """(whether four events have rows of their own, where their derivatives are added).
+
+    Else that is `gift`, which is cleared.
+    """
     r, r_2, r_3, r_4 = row[e], row[e + 1], row[e + 2], row[e + 3]
-    a = weights[r] if r >= 0 else none
-    b = weights[r_2] if r_2 >= 0 else none
-    c = weights[r_3] if r_3 >= 0 else none
-    d = weights[r_4] if r_4 >= 0 else none
     apart = (r != r_2) & (r != r_3) & (r != r_4) & (r_2 != r_3) & (r_2 != r_4) & (r_3 != r_4)
     direct = apart and min(r, r_2, r_3, r_4) >= 0
     if direct:
@@ -152,30 +156,58 @@ def group_back(p, lay, tables, weights, grads, g, before, kept, lam, spare, tota
     else:
         gift[:] = 0.0
         by_row = gift[0], gift[1], gift[2], gift[3]
+    return direct, by_row
+
+
+@kernel
+def set_aside(lay, g, lam, spare):
+    """Costates of the neurons that fire among the `g`-th four events; zero takes their place,
+    which adds nothing to anything."""
     k, m = lay.first[g], 0
-    while k < lay.first[g + 1]:  # a costate of zero adds nothing to anything
+    while k < lay.first[g + 1]:
         n = lay.unit[k]
         own = verbs.load(lam, n)
         verbs.store(spare.lam, m, own)
         verbs.store(lam, n, scaled(own, 0.0))
         k, m = same_neuron(lay, k, lay.first[g + 1]), m + 1
-    four_back(
-        p, tables, e, lay.kind, a, b, c, d, before, lam, sums.flow, by_row[0], by_row[1],
-        by_row[2], by_row[3], spare.moved,
-    )  # fmt: skip
+
+
+@kernel
+def own_ways_back(p, lay, tables, weights, g, kept, by_row, spare, totals, sums):
+    """The neurons that are set aside, back through the `g`-th four events."""
     k, m = lay.first[g], 0
     while k < lay.first[g + 1]:
         stop = same_neuron(lay, k, lay.first[g + 1])
         own = one_back(
-            p, lay, tables, weights, e, k, stop, kept, verbs.load(spare.lam, m), by_row,
+            p, lay, tables, weights, FOUR * g, k, stop, kept, verbs.load(spare.lam, m), by_row,
             spare.moved, totals, sums,
         )  # fmt: skip
-        verbs.store(lam, lay.unit[k], own)
+        verbs.store(sums.costate, lay.unit[k], own)
         k, m = stop, m + 1
+
+
+@kernel
+def group_back(p, lay, tables, weights, grads, g, before, kept, spare, totals, sums):
+    """Every costate from after the `g`-th four events to after the event before them."""
+    e, row, lam = FOUR * g, lay.row, sums.costate
+    a, b, c, d = four_rows(row, e, weights, kept.nothing)
+    direct, by_row = four_targets(row, e, grads, spare.gift)
+    set_aside(lay, g, lam, spare)
+    four_back(
+        p, tables, e, lay.kind, a, b, c, d, before, lam, sums.flow, by_row[0], by_row[1],
+        by_row[2], by_row[3], spare.moved,
+    )  # fmt: skip
+    own_ways_back(p, lay, tables, weights, g, kept, by_row, spare, totals, sums)
     if not direct:
-        for j in range(FOUR):
-            if row[e + j] >= 0:
-                add_row(grads[row[e + j]], gift[j])
+        give(row, e, grads, spare.gift)
+
+
+@kernel
+def give(row, e, grads, gift):
+    """Derivatives by the weights of four events, of which some have one row."""
+    for j in range(FOUR):
+        if row[e + j] >= 0:
+            add_row(grads[row[e + j]], gift[j])
 
 
 @kernel
@@ -209,16 +241,67 @@ def unsweep(p, lay, tables, weights, grads, kept, spare, totals, by_event, sums)
 
     Spikes have been seen, and marks kept, by `block_on` through all blocks.
     """
-    lam, groups = sums.costate, lay.first.size - 1
+    groups = lay.first.size - 1
     room, blocks = kept.row[0].shape[0] - 1, kept.mark[0].shape[0]
     for block in range(blocks - 1, -1, -1):
         if block < blocks - 1:
             block_on(p, lay, tables, weights, block, kept, False)
         for g in range(min((block + 1) * room, groups) - 1, block * room - 1, -1):
             before = layer(kept.row, g - block * room)
-            group_back(
-                p, lay, tables, weights, grads, g, before, kept, lam, spare, totals, sums
+            group_back(p, lay, tables, weights, grads, g, before, kept, spare, totals, sums)
+            sum_moves(lay, g, spare.moved, by_event)
+
+
+@kernel
+def sum_moves(lay, g, moved, by_event):
+    """Over all neurons, what they add to the derivatives by the times of the `g`-th four events."""
+    sum_lanes(moved)
+    for e in range(FOUR * g, min(FOUR * g + FOUR, lay.hi.size)):
+        by_event[e] += moved[e - FOUR * g]
+
+
+@kernel
+def four_costates(p, tables, e, ports, a, b, c, d, lam, by_a, by_b, by_c, by_d, moved):
+    """As `four_back`, of a model whose costates need no state."""
+    port, port_2, port_3, port_4 = ports[e], ports[e + 1], ports[e + 2], ports[e + 3]
+    pull, pull_2 = verbs.load(tables.pull, e), verbs.load(tables.pull, e + 1)
+    pull_3, pull_4 = verbs.load(tables.pull, e + 2), verbs.load(tables.pull, e + 3)
+    for n in range(a.size):
+        q, own = verbs.pick(p, n), verbs.load(lam, n)
+        gift, at_4 = adjoint.arrival(q, port_4, d[n], own, own)
+        by_d[n] += gift
+        own, _ = adjoint.pull_own(q, pull_4, own, own)
+        gift, at_3 = adjoint.arrival(q, port_3, c[n], own, own)
+        by_c[n] += gift
+        own, _ = adjoint.pull_own(q, pull_3, own, own)
+        gift, at_2 = adjoint.arrival(q, port_2, b[n], own, own)
+        by_b[n] += gift
+        own, _ = adjoint.pull_own(q, pull_2, own, own)
+        gift, at = adjoint.arrival(q, port, a[n], own, own)
+        by_a[n] += gift
+        own, _ = adjoint.pull_own(q, pull, own, own)
+        place = np.uint64(FOUR) * np.uint64(n)
+        moved[place], moved[place + np.uint64(1)] = at, at_2
+        moved[place + np.uint64(2)], moved[place + np.uint64(3)] = at_3, at_4
+        verbs.store(lam, n, own)
+
+
+@kernel
+def costates(p, lay, tables, weights, grads, kept, spare, totals, by_event, sums, live):
+    """As `unsweep`, of a linear model; of the sums those by the parameters of its flow are
+    worthless. `states_at_spikes` has been there. `live`: there are costates at the end."""
+    for g in range(lay.first.size - 2, -1, -1):
+        live |= lay.first[g] < lay.first[g + 1]
+        if live:
+            e, row = FOUR * g, lay.row
+            a, b, c, d = four_rows(row, e, weights, kept.nothing)
+            direct, by_row = four_targets(row, e, grads, spare.gift)
+            set_aside(lay, g, sums.costate, spare)
+            four_costates(
+                p, tables, e, lay.kind, a, b, c, d, sums.costate, by_row[0], by_row[1],
+                by_row[2], by_row[3], spare.moved,
             )  # fmt: skip
-            sum_lanes(spare.moved)
-            for e in range(FOUR * g, min(FOUR * g + FOUR, lay.hi.size)):
-                by_event[e] += spare.moved[e - FOUR * g]
+            own_ways_back(p, lay, tables, weights, g, kept, by_row, spare, totals, sums)
+            if not direct:
+                give(row, e, grads, spare.gift)
+            sum_moves(lay, g, spare.moved, by_event)

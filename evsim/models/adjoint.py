@@ -130,6 +130,27 @@ def pull_by(p, c, x, lam):
     _unknown(p)
 
 
+@generic
+def push(p, c, x, s):
+    """State and tangents after an interval of coefficients `c` of `change`; see
+    `evsim.tangents`. As the next two, of a model whose kernel class has `LINEAR`, the number of
+    its tangents: a costate of it needs no state."""
+    _unknown(p)
+
+
+@generic
+def turn(p, pull, s):
+    """(`pull` times the tangents of the voltage, one per parameter of the flow; the tangents after
+    the crossing)."""
+    _unknown(p)
+
+
+@generic
+def along(p, lam, s):
+    """A costate times the tangents, by parameter of the flow."""
+    _unknown(p)
+
+
 def prepare(p, d):
     """What all neurons have in common in `pull` over `d`: coefficients, or `d` itself."""
     arrays = any(isinstance(member, np.ndarray) for member in p)
@@ -139,6 +160,18 @@ def prepare(p, d):
 def pull_own(q, common, x, lam):
     """`pull` of one neuron, from what `prepare` has answered."""
     return pull_by(q, common, x, lam) if len(common) > 1 else pull(q, common[0], x, lam)
+
+
+def change_own(q, common):
+    """`change` of one neuron, from what `prepare` has answered."""
+    return common if len(common) > 1 else change(q, common[0])
+
+
+@overload(change_own, jit_options=INLINE)
+def _change_own(q, common):
+    if len(common) > 1:
+        return lambda q, common: common
+    return lambda q, common: change(q, common[0])
 
 
 @overload(prepare, jit_options=INLINE)
@@ -201,6 +234,29 @@ def crossed(p, d, x, y, z, lam, total, at_once):
 @overload(crossed, jit_options=INLINE)
 def _crossed(p, d, x, y, z, lam, total, at_once):
     return crossed
+
+
+def level(p, theta, reset, flow):
+    """By a level of external current that lasts to the end of the run, what does not go through
+    the state: from the derivatives so far, by threshold, reset and flow.
+
+    Levels are what a voltage, threshold and reset are counted from, or a bias of the flow.
+    """
+    if "bias" in p.FLOW:
+        return flow[p.FLOW.index("bias")]
+    return -(theta + reset[p.RESET.index("u_reset")])
+
+
+@overload(level, jit_options=INLINE)
+def _level(p, theta, reset, flow):
+    cls = p.instance_class
+    if "bias" in cls.FLOW:
+        place = cls.FLOW.index("bias")
+        return lambda p, theta, reset, flow: flow[place]
+    if "u_reset" not in cls.RESET:
+        return lambda p, theta, reset, flow: 0.0
+    place = cls.RESET.index("u_reset")
+    return lambda p, theta, reset, flow: -(theta + reset[place])
 
 
 def plus(a, b):

@@ -278,6 +278,7 @@ LIFKernel.RESET = ("u_reset", "drop")  # type: ignore[attr-defined]
 
 LIFKernel.SHARED = True  # type: ignore[attr-defined]
 LIFKernel.JUMP = 1  # type: ignore[attr-defined]
+LIFKernel.LINEAR = 3  # type: ignore[attr-defined]
 
 
 @adjoint.change.implement(LIFKernel)
@@ -298,6 +299,25 @@ def pull_by(p, c, x, lam):
     tau_mem = lam[0] * fma(x[0], fall, x[1] * by_mem)
     tau_syn = fma(lam[0], by_syn, lam[1] * fade) * x[1]
     return (lam[0] * em, fma(lam[0], kappa, lam[1] * es)), (tau_mem, tau_syn)
+
+
+@adjoint.push.implement(LIFKernel)
+def push(p, c, x, s):
+    # Of the voltage by both time constants, and of the current by its own.
+    em, es, kappa, by_mem, by_syn, fall, fade = c
+    mem = fma(s[0], em, fma(x[0], fall, x[1] * by_mem))
+    syn = fma(s[1], em, fma(s[2], kappa, x[1] * by_syn))
+    return (fma(x[0], em, x[1] * kappa), x[1] * es), (mem, syn, fma(s[2], es, x[1] * fade))
+
+
+@adjoint.turn.implement(LIFKernel)
+def turn(p, pull, s):
+    return (pull * s[0], pull * s[1]), (0.0, 0.0, s[2])
+
+
+@adjoint.along.implement(LIFKernel)
+def along(p, lam, s):
+    return lam[0] * s[0], fma(lam[0], s[1], lam[1] * s[2])
 
 
 @adjoint.pull_held.implement(LIFKernel)
