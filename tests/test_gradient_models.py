@@ -138,3 +138,55 @@ def test_every_model_against_differences(name):
         step=1e-3,
         require=True,
     )
+
+
+def alone(name, x):
+    """The same neurons as a layer that hears its input only, without refractory periods."""
+    cls, numbers, choices, _, _ = MODELS[name]
+    values = {key: x[key] for key in numbers if key in x and key != "t_ref"}
+    types = {key.partition(" ")[2]: x[key] for key in x if key.startswith("tau_syn ")}
+    choices = {key: value for key, value in choices.items() if key != "refractory"}
+    net = evsim.Network()
+    net.add_input("in", N_IN)
+    net.add_population("p", N, cls(**values, **({"tau_syn": types} if types else {}), **choices))
+    net.connect("in", "p", x["w"], x["d"], **({"synapse": next(iter(types))} if types else {}))
+    inputs = {"in": evsim.Spikes(x["times"], UNITS)}
+    return evsim.simulate(net, inputs, UNTIL, initial={"p": {"v": x["v"]}})
+
+
+def pulled_alone(name, x, c):
+    g = gradient(alone(name, x), {"p": c})
+    (sample,) = g._samples
+    assert sample.legs["p"].kept is not None, "it has not gone through the pass over dense layers"
+    found = vars(g.params["p"])
+    if isinstance(found.get("tau_syn"), dict):
+        found |= {f"tau_syn {key}": value for key, value in found["tau_syn"].items()}
+    found |= {"w": g.weight["in->p"], "d": np.asarray(g.delay["in->p"]),
+              "times": g.inputs["in"], "v": g.initial["p"].v}  # fmt: skip
+    return {key: found[key] for key in x}
+
+
+#: Without what differs in refractory periods only, and jumps that make a neuron fire at once.
+LAYERS = [name for name in MODELS if name not in ("blocked", "delta subtract", "if", "if ramp")]
+QUICK = ("alpha", "delta")
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in LAYERS]
+)
+def test_every_model_as_a_dense_layer_against_differences(name):
+    x = point(name, SEEDS.get(name, 0))
+    for gone in ("r", "dr", "t_ref"):
+        x.pop(gone, None)
+    if name.startswith("delta"):
+        x["w"] *= 0.2  # what an arrival makes fire at once goes another way
+    assert len(alone(name, x).spikes["p"]) >= 4, "a test without spikes proves nothing"
+    check(
+        lambda x: alone(name, x).spikes["p"].times,
+        lambda x, c: pulled_alone(name, x, c),
+        x,
+        structure=lambda x: tuple(alone(name, x).spikes["p"].units.tolist()),
+        directions=1,
+        step=1e-3,
+        require=True,
+    )
