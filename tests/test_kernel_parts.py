@@ -2,6 +2,7 @@
 
 import math
 import os
+from fractions import Fraction
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,11 +10,11 @@ import pytest
 from scipy.integrate import quad
 
 import evsim
-from evsim import mail, sweep, windows
+from evsim import mail, parts, sweep, windows
 from evsim.bench import dense
 from evsim.models import adjoint, crossing, isolate, moments, summit, ttfs, verbs
 from evsim.neuron import APART
-from evsim.proof import state
+from evsim.proof import numbers, state
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("NUMBA_DISABLE_JIT") != "1", reason="for interpreted kernels: see test_jit.py"
@@ -43,6 +44,24 @@ def test_moments_are_integrals_over_a_unit(x):
     for found, weight in zip((n_1, m_1, n_2, m_2, beta), weights, strict=True):
         true, _ = quad(lambda r, w=weight: w(r) * math.exp(-x * r), 0.0, 1.0, epsabs=1e-14)
         assert found == pytest.approx(true, rel=3e-14)
+
+
+@pytest.mark.parametrize(
+    ("operation", "roundings"), [("add", 3.1), ("sub", 3.1), ("mul", 5.1), ("div", 15.1)]
+)
+def test_pairs_keep_twice_the_digits(operation, roundings):
+    """Bounds of Joldes, Muller and Popescu (2017), in units of 2^-106."""
+    rng = np.random.default_rng(7)
+    exact = {"add": Fraction.__add__, "sub": Fraction.__sub__, "mul": Fraction.__mul__,
+             "div": Fraction.__truediv__}[operation]  # fmt: skip
+    for _ in range(60):
+        pairs = [numbers.split(Fraction(float(hi)) + Fraction(float(lo)) / 2**60)
+                 for hi, lo in rng.normal(size=(2, 2))]  # fmt: skip
+        one, two = (Fraction(hi) + Fraction(lo) for hi, lo in pairs)
+        hi, lo = getattr(numbers, operation)(*pairs)
+        true = exact(one, two)
+        assert abs(Fraction(hi) + Fraction(lo) - true) <= Fraction(roundings) * abs(true) / 2**106
+        assert hi + lo == hi
 
 
 def test_marked_bytes_are_found():
@@ -90,7 +109,42 @@ def test_a_part_posts_into_its_own_room_only():
     assert not mail.post(box, 1, 0, spikes, 2)  # full
 
 
+def test_synapses_of_a_part_come_in_one_piece_in_their_order():
+    rng = np.random.default_rng(4)
+    bounds, counts = np.array([0, 3, 5, 9]), np.array([6, 0, 11, 1])
+    start = np.concatenate(([0], np.cumsum(counts)))
+    size = start[-1]
+    for delayed in (False, True):
+        old = parts.Columns(rng.integers(0, 9, size), np.arange(size) + 0.5,
+                            rng.random(size * delayed), np.zeros(0))  # fmt: skip
+        new = parts.Columns(np.zeros(size, np.int64), np.zeros(size), np.zeros(size * delayed),
+                            np.zeros(size * delayed, np.int64))  # fmt: skip
+        starts = np.full((4, 4), -1)
+        parts._divide(start, bounds, old, starts, new)
+        for r in range(4):
+            assert starts[r, 0] == start[r] and starts[r, -1] == start[r + 1]
+            row = np.arange(start[r], start[r + 1])
+            for m in range(3):
+                mine = row[(old.target[row] >= bounds[m]) & (old.target[row] < bounds[m + 1])]
+                here = slice(starts[r, m], starts[r, m + 1])
+                assert list(new.weight[here]) == list(mine + 0.5)
+                assert list(new.target[here]) == list(old.target[mine])
+                if delayed:
+                    assert list(new.delays[here]) == list(old.delays[mine])
+                    assert list(new.within[here]) == list(mine - start[r])
+
+
 # ---------------------------------------------------------------------------------- one neuron
+
+
+def test_the_crest_is_bounded_by_the_first_current_for_ever():
+    p, x, d = lif(v_th=5.0), (0.1, 2.0), 12.0
+    c = verbs.interval(p, d)
+    reached, bound = adjoint.crest(p, c, x, verbs.step(p, c, x)[0])
+    assert bound == pytest.approx(
+        0.1 * math.exp(-d / 9) + 2.0 * -math.expm1(-d / 9) - 5.0, rel=1e-9
+    )
+    assert reached == max(0.1, flow(p, d, x)[0]) - 5.0
 
 
 @pytest.mark.parametrize("x", [(0.1, 0.5), (-0.4, 0.7), (-0.4, -1.0), (0.2, -0.1), (0.3, 0.2)])
