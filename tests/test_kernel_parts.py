@@ -209,7 +209,7 @@ def test_only_at_the_threshold_does_a_rising_voltage_cross_at_once():
     rising = (0.0, 8.0, 4.0)  # one below
     s, _, _ = isolate.first_zero(p, rising, rising[0])
     assert 0.1 < s < 5.0 and flow(p, s, rising)[0] == pytest.approx(1.0, abs=1e-12)
-    assert isolate.first_zero(p, (1.0, 8.0, 4.0), 1.0)[0] == 0.0
+    assert isolate.first_zero(p, (1.0, 8.0, 4.0), 1.0) == (0.0, 0.0, math.inf)
     assert isolate.first_zero(p, (1.0, 0.5, -1.0), 1.0)[0] == math.inf
 
 
@@ -273,8 +273,11 @@ def test_the_bare_loop_solves_the_layer():
     np.testing.assert_allclose(v, (weights[rows] * kappa).sum(axis=0), rtol=1e-12)
 
 
-def test_a_spike_before_is_no_neighbour_and_an_arrival_is():
+@pytest.mark.parametrize("plain", [False, True])
+def test_a_spike_before_is_no_neighbour_and_an_arrival_is(monkeypatch, plain):
     """Of the second spike of a neuron that a bias drives: nothing but the arrival is near it."""
+    if plain:
+        monkeypatch.setattr("evsim.sample.simple", lambda record, name: False)
     net = evsim.Network()
     net.add_input("in", 1)
     net.add_population("p", 1, evsim.LIF(tau_mem=10.0, tau_syn=5.0, bias=2.0))
@@ -286,6 +289,47 @@ def test_a_spike_before_is_no_neighbour_and_an_arrival_is():
         gap = evsim.gradient(record, {"p": np.ones(2)}).conditioning["p"].gap
         expected = [abs(t[0] - near), abs(t[1] - near)]
         assert list(gap) == pytest.approx(expected, rel=1e-12)
+
+
+def driven(weight, current=None):
+    """A burst of spikes after each of two arrivals, perhaps with a current that steps between."""
+    net = evsim.Network()
+    net.add_input("in", 2)
+    net.add_population("p", 2, evsim.LIF(tau_mem=10.0, tau_syn=5.0, v_th=np.array([1.0, 1.5])))
+    net.connect("in", "p", weight, 0.25)
+    inputs = {"in": evsim.Spikes([0.5, 6.0], [0, 1])}
+    if current is not None:
+        inputs["p"] = evsim.Current([1.5, 4.0, 7.0], current)
+    return evsim.simulate(net, inputs, 12.0)
+
+
+@pytest.mark.parametrize("current", [None, np.array([0.5, -0.25, 0.75])])
+def test_bursts_and_currents_between_spikes_are_gone_back_through(monkeypatch, current):
+    """Against differences along a direction, and either way of going back."""
+    weight, change = np.array([[20.0, 24.0], [18.0, 26.0]]), np.array([[0.3, -0.7], [0.5, 0.2]])
+    record = driven(weight, current)
+    units = record.spikes["p"].units
+    assert (np.bincount(units) >= 5).all()
+    cost = np.cos(np.arange(units.size))
+
+    def total(h):
+        moved = driven(weight + h * change, current).spikes["p"]
+        assert (moved.units == units).all()
+        return cost @ moved.times
+
+    difference = derivative(total, 1e-3)
+    for plain in (False, True):
+        if plain:
+            monkeypatch.setattr("evsim.sample.simple", lambda record, name: False)
+        found = evsim.gradient(record, {"p": cost}).weight["in->p"]
+        assert (found * change).sum() == pytest.approx(difference, rel=1e-7)
+
+
+def derivative(f, h):
+    """f'(0), extrapolated twice: error of sixth order."""
+    rows = [(f(s) - f(-s)) / (2 * s) for s in (h, h / 2, h / 4)]
+    first, second = (4 * rows[1] - rows[0]) / 3, (4 * rows[2] - rows[1]) / 3
+    return (16 * second - first) / 15
 
 
 def test_roundings_of_every_part_of_a_distance_add_up():
