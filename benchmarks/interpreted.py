@@ -26,7 +26,8 @@ EXAMPLES = 3
 #: Of one mutant [s of processor time], and its memory [bytes].
 MOST_TIME, MOST_MEMORY = 600, 6 << 30
 SUITE = """
-    kernel_parts kernels hard_cases networks gradient gradient_equations undecided sweep angles record multi
+    kernel_parts
+    kernels hard_cases networks gradient gradient_equations undecided sweep angles record multi
     proof_cases proof_bounds proof_networks numerics readings ttfs_kernels feedforward
     gradient_models laws_cycles paths proof_layer proof_leaps
 """.split()
