@@ -179,7 +179,8 @@ def test_every_model_as_a_dense_layer_against_differences(name):
     for gone in ("r", "dr", "t_ref"):
         x.pop(gone, None)
     if name.startswith("delta"):
-        x["w"] *= 0.2  # what an arrival makes fire at once goes another way
+        # What an arrival makes fire at once goes another way: here they only delay.
+        x["w"], x["bias"] = -0.1 * np.abs(x["w"]), 2.0 * x["bias"]
     assert len(alone(name, x).spikes["p"]) >= 4, "a test without spikes proves nothing"
     check(
         lambda x: alone(name, x).spikes["p"].times,
