@@ -43,7 +43,8 @@ VECTORS = ("tau_mem", "tau_syn", "v_th", "v_leak", "v_reset", "t_ref", "bias")
 #: What takes no part: proofs, derivatives, files, other programs' networks, laws of others.
 ELSEWHERE = (
     r"evsim/(proof/|bench/|nir|described|cli|__main__|files|pytest_plugin|gradient|adjoint|"
-    r"angles|backward|tape|losses|resweep|unsweep|readings|readout|models/(adjoint|readout|ttfs)"
+    r"angles|backward|batch|dense_leg|feedforward|margins|replay|sample|tangents|trust|tape|losses|"
+    r"resweep|unsweep|readings|readout|models/(adjoint|readout|ttfs)"
     r"\.py|testing/"
 )
 COMPARED = r"(?!(accuracy|case|judge|subject|truth)\.py)"  # what compares networks
