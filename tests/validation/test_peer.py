@@ -183,8 +183,9 @@ def test_what_goes_wrong_there_is_said_here(body, installed):
     head = elsewhere().partition("def run")[0]
     installed(f"{head}def run(manifest, arrays):\n    {code}\n")
     model = next(adapters.adapters()["tinysim"].natives()).make()
-    with pytest.raises(RuntimeError, match=re.escape(words)):
+    with pytest.raises(RuntimeError, match=re.escape(words)) as raised:
         validation.record(model, np.ones((3, 1, 2)))
+    assert isinstance(raised.value, FloatingPointError) == (body == "NaN")
     if body != "dies":  # it goes on answering
         assert adapters.adapters()["tinysim"].PEER.version() == np.__version__
 
@@ -203,3 +204,25 @@ def test_a_cotangent_is_not_dropped_where_there_are_no_gradients(installed):
     x = np.ones((3, 1, 2), np.float32)
     with pytest.raises(ValueError, match="cotangent: tinysim has no gradients"):
         validation.record(model, x, cotangent=x)
+
+
+NAN = """def run(manifest, arrays):
+    raise FloatingPointError("the membrane is not finite")
+
+
+def _run(manifest, arrays):"""
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_neurons_without_gradients_are_asked_forward(wrong, installed, monkeypatch):
+    from validation.conform.answer import conform
+
+    text = example()
+    if wrong:  # what is not finite is no refusal
+        text = text.replace("def run(manifest, arrays):", NAN)
+        assert NAN in text
+    installed(text)
+    monkeypatch.setattr(graphs, "cases", list)
+    rows = [row for row in conform("tinysim").rows if row.kind == "native"]
+    assert rows and {row.verdict for row in rows} == {"deviating" if wrong else "discretised"}
+    assert all("not finite" in row.note for row in rows if wrong)

@@ -85,8 +85,9 @@ def _questions(framework: str, adapter: Any) -> Iterator[tuple[str, Callable[[],
     for traveller in getattr(adapter, "travellers", list)():
         what = f"round trip of {traveller.subject} {traveller.variant}"
         yield what, partial(_alone, travels.ask, traveller, framework, adapter)
+    backward = getattr(getattr(adapter, "PEER", None), "gradients", True)
     for native in getattr(adapter, "natives", list)():
-        yield native.subject, partial(natives.ask, native)
+        yield native.subject, partial(natives.ask, native, backward)
 
 
 def _alone(ask: Callable[..., Row], *arguments: Any) -> list[Row]:

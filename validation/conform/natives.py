@@ -24,20 +24,24 @@ def current() -> np.ndarray:
     return (np.round(drawn * 64) / 64).astype(np.float32)
 
 
-def ask(native: Native) -> Iterator[Row]:
-    """A row for every variant of a class, or one that says that evsim has no twin of it."""
+def ask(native: Native, backward: bool = True) -> Iterator[Row]:
+    """A row for every variant of a class, or one that says that evsim has no twin of it.
+
+    `backward`: whether the framework has gradients, which are then asked for too.
+    """
     if native.make is None:
         yield Row("native", native.subject, "", "refused", [], "evsim has no twin of it")
         return
     for variant, make in native.variants():
-        yield _row(native.subject, variant, make)
+        yield _row(native.subject, variant, make, backward)
 
 
-def _row(subject: str, variant: str, make: Any) -> Row:
+def _row(subject: str, variant: str, make: Any, backward: bool) -> Row:
     try:
         x = current()
         cotangent = np.random.default_rng(33).normal(size=x.shape).astype(np.float32)
-        result = verify(record(make(), x, cotangent=cotangent)).layers[0]
+        given = {"cotangent": cotangent} if backward else {}
+        result = verify(record(make(), x, **given)).layers[0]
     except FloatingPointError as error:  # no recording holds what is not finite
         return Row("native", subject, variant, "deviating", [], str(error))
     except Exception as error:  # a framework may raise anything

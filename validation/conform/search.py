@@ -8,8 +8,9 @@ nearest, one of each distance. Threes of switches come last.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
@@ -21,8 +22,9 @@ from validation.flips import Flip, flips
 from validation.result import Found
 
 MOST, WIDTH = 4, 10
-#: Steps after the first mismatch on which sets are tried.
-STEPS, BRIEF = 30, 3
+#: Steps after the first mismatch, and neurons, on which sets are tried.
+STEPS, BRIEF, NEURONS = 30, 3, 16
+EVERYWHERE: Mapping[str, Any] = {}
 #: What is left unexplained with some flips: 0 where nothing is, inf where they cannot be.
 Left = Callable[[Sequence[Flip]], float]
 
@@ -38,27 +40,31 @@ def found_of(d: Declared, checked: Checked) -> Found:
     found = causes.of_neurons(d, checked.bad, min(firsts))
     if found.cause and _explained(d, found.cause):
         return found
-    few = d.cut(steps=slice(min(firsts) + STEPS), samples=slice(1))
-    for chosen in _sets(flips(d), misreadings(d), few):
+    some = np.flatnonzero(checked.bad.any(axis=0))[:NEURONS]
+    where = {
+        "samples": slice(1),
+        "neurons": slice(None) if checked.bad.shape[1] <= NEURONS else some,
+    }
+    for chosen in _sets(d, min(firsts), where):
         if chosen and _left(d, chosen) == 0:
             return Found(_names(least(chosen, lambda some: _left(d, some))), "")
     return Found([], "")
 
 
-def _sets(known: list[Flip], more: list[Flip], few: Declared) -> Iterator[list[Flip]]:
-    """Sets of flips that explain the first steps of a layer."""
+def _sets(d: Declared, first: int, where: dict[str, Any]) -> Iterator[list[Flip]]:
+    """Sets of flips that explain a few of the neurons in the first steps that mismatch."""
+    known, more = flips(d), misreadings(d)
+    few, brief = ({"steps": slice(first + steps), **where} for steps in (STEPS, BRIEF))
     pairs = ([one, other] for one in more for other in (*more, *known) if other.cause != one.cause)
     for some in (*([one] for one in more), *pairs):
-        if _left(few, some) == 0:
+        if _left(d, some, few) == 0:
             yield some
     singles = [*known, *more]
-    yield beam(singles, lambda some: _left(few, some))
-    yield beam(singles, lambda some: _distance(few, some), distinct=True)
-    assert few.x is not None
-    brief = few.cut(steps=slice(len(few.x) - STEPS + BRIEF))
+    yield beam(singles, lambda some: _left(d, some, few))
+    yield beam(singles, lambda some: _distance(d, some, few), distinct=True)
     for three in combinations([flip for flip in known if not flip.shift], 3):
-        if len({flip.cause for flip in three}) == 3 and _left(brief, three) == 0:
-            yield [*three] * (_left(few, three) == 0)
+        if len({flip.cause for flip in three}) == 3 and _left(d, three, brief) == 0:
+            yield [*three] * (_left(d, three, few) == 0)
 
 
 def _explained(d: Declared, found: Sequence[str]) -> bool:
@@ -70,9 +76,9 @@ def _explained(d: Declared, found: Sequence[str]) -> bool:
     return any(_left(d, [a, b]) == 0 for a, b in pairs)
 
 
-def _left(d: Declared, chosen: Sequence[Flip]) -> float:
+def _left(d: Declared, chosen: Sequence[Flip], where: Mapping[str, Any] = EVERYWHERE) -> float:
     """How many spikes and states stay unexplained with some flips; inf where they cannot be."""
-    trial = causes.flipped(d, chosen)
+    trial = causes.flipped(d, chosen, **where)
     if trial is None:
         return np.inf
     try:
@@ -81,12 +87,12 @@ def _left(d: Declared, chosen: Sequence[Flip]) -> float:
         return np.inf
 
 
-def _distance(d: Declared, chosen: Sequence[Flip]) -> float:
+def _distance(d: Declared, chosen: Sequence[Flip], where: Mapping[str, Any]) -> float:
     """The same, but by how much spike counts are off where any are."""
-    left = _left(d, chosen)
+    left = _left(d, chosen, where)
     if left == 0 or left == np.inf:
         return left
-    trial = causes.flipped(d, chosen)
+    trial = causes.flipped(d, chosen, **where)
     assert trial is not None and trial.spikes is not None
     with np.errstate(all="ignore"):
         twin = trial.run(bound=False)

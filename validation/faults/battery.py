@@ -163,6 +163,8 @@ HERE = Path(__file__).parent
 #: What judges, and what is judged.
 SOURCES = (
     "causes",
+    "conform/misreadings",
+    "conform/search",
     "currents",
     "declared",
     "discrete",
