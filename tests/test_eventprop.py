@@ -25,6 +25,7 @@ def test_half_a_turn_swaps_yin_and_yang():
 
 TASKS = {
     "first spikes": replace(yinyang_task(8), first=(2.0, 0.8), last=(1.5, 0.6)),
+    "mute outputs": replace(yinyang_task(8), first=(2.0, 0.8), last=(0.9, 0.6)),
     "maxima": replace(DIGITS, hidden=6, classes=3, first=(2.5, 0.8), last=(0.3, 0.4)),
 }
 
@@ -44,14 +45,18 @@ def test_the_loss_of_a_network_against_differences(name):
 
     def pulled(x, c):
         run = ran(x)
-        g = layers.gradient(run, task.loss(run, given.y)[1])
-        return {key: c * value for key, value in g.weight.items()}
+        judged = task.judge(run, x, given.y)
+        g = layers.gradient(run, judged.cotangents).weight
+        return {key: c * (value + judged.weight.get(key, 0.0)) for key, value in g.items()}
 
     def structure(x):
         return tuple(tuple(train.units.tolist()) for train in ran(x).spikes.values())
 
     assert ran(start).spikes["hidden"].times.size > 8
-    check(lambda x: float(task.loss(ran(x), given.y)[0].mean()), pulled, start, directions=2,
+    if not task.readout:
+        first = ran(start).spikes["out"].first(3, task.until)[1][np.arange(4), given.y]
+        assert (first < 0).any() == (name == "mute outputs") and not (first < 0).all()
+    check(lambda x: float(task.judge(ran(x), x, given.y).loss.mean()), pulled, start, directions=2,
           step=1e-4, structure=structure, require=True)  # fmt: skip
 
 

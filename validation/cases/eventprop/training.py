@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -68,21 +68,46 @@ class Task:
         net.connect("hidden", "out", rng.normal(*self.last, (self.hidden, self.classes)))
         return net
 
-    def loss(self, run: evsim.feedforward.Run, labels: np.ndarray):
-        """(loss per sample, cotangents of the mean, predictions)."""
+    def judge(self, run: evsim.feedforward.Run, weight, labels: np.ndarray) -> Judged:
+        """What a run is worth, and the derivatives of that."""
         share = 1.0 / labels.size
         if self.readout:
             top = run.maximum("out")
             loss, by_value = losses.softmax_cross_entropy(top, labels)
-            return loss, {"out": losses.Maximum(share * by_value)}, top.argmax(axis=1)
+            return Judged(loss, {"out": losses.Maximum(share * by_value)}, {}, top.argmax(axis=1))
         spikes = run.spikes["out"]
         times, index = spikes.first(self.classes, self.until)
         loss, by_time = losses.first_spike_entropy(times, labels, **FIRST)
-        cotangent = np.zeros(spikes.times.size)
         fired = index >= 0
-        cotangent[index[fired]] = share * by_time[fired]
+        mute = ~fired[np.arange(labels.size), labels]
+        charge, by_charge = self.charge(run.spikes["hidden"], weight["hidden->out"], labels, mute)
+        loss[mute] = charge
+        moved = fired & ~mute[:, None]
+        cotangent = np.zeros(spikes.times.size)
+        cotangent[index[moved]] = share * by_time[moved]
         # Nobody has won where nobody has fired.
-        return loss, {"out": cotangent}, np.where(fired.any(axis=1), times.argmin(axis=1), -1)
+        won = np.where(fired.any(axis=1), times.argmin(axis=1), -1)
+        return Judged(loss, {"out": cotangent}, {"hidden->out": share * by_charge}, won)
+
+    def charge(self, hidden: Trains, weight, labels, mute):
+        """What counts where the right output is mute: less the charge it gets; and by the weights.
+
+        It has no spike that could be moved, and to move those of others would mute them as well.
+        """
+        counts = np.zeros((labels.size, self.hidden))
+        np.add.at(counts, (hidden.samples, hidden.units), 1.0)
+        counts, right = counts[mute], np.eye(self.classes)[labels[mute]]
+        return -((counts @ weight) * right).sum(axis=1), -counts.T @ right
+
+
+class Judged(NamedTuple):
+    """Loss per sample; derivatives of its mean by spikes or maxima, and by weights at fixed
+    spikes; predictions."""
+
+    loss: np.ndarray
+    cotangents: dict[str, Any]
+    weight: dict[str, np.ndarray]
+    predicted: np.ndarray
 
 
 #: Of the first-spike loss (Wunderlich and Pehle 2021, table of parameters).
@@ -120,7 +145,8 @@ def error_of(task: Task, layers: FeedForward, data: Split) -> float:
     for first in range(0, len(data.y), AT_ONCE):
         part = slice(first, first + AT_ONCE)
         run = layers.run({"in": Trains.from_times(task.encode(data.x[part]))})
-        wrong += int(np.sum(task.loss(run, data.y[part])[2] != data.y[part]))
+        judged = task.judge(run, layers.weight, data.y[part])
+        wrong += int(np.sum(judged.predicted != data.y[part]))
     return wrong / len(data.y)
 
 
@@ -140,9 +166,11 @@ def train(
         lengths: list[float] = []
         for step, mine in enumerate(batches(len(data.train.y), task.batch, seed=seed, epoch=epoch)):
             run = layers.run({"in": Trains.from_times(task.encode(data.train.x[mine]))})
-            loss, cotangents, _ = task.loss(run, data.train.y[mine])
-            adam.step(clipped(layers.gradient(run, cotangents).weight, lengths, task.clip))
-            total.append(float(loss.mean()))
+            judged = task.judge(run, layers.weight, data.train.y[mine])
+            grads = layers.gradient(run, judged.cotangents).weight
+            grads |= {name: grads[name] + more for name, more in judged.weight.items()}
+            adam.step(clipped(grads, lengths, task.clip))
+            total.append(float(judged.loss.mean()))
             tell((epoch + (step + 1) * task.batch / len(data.train.y)) / epochs)
         done.loss.append(float(np.mean(total)))
         done.error.append(error_of(task, layers, data.test))
