@@ -33,19 +33,19 @@ TASKS = {
 @pytest.mark.parametrize("name", TASKS)
 def test_the_loss_of_a_network_against_differences(name):
     task, given = TASKS[name], points(4, 3)
-    times = task.encode(given.x)
-    net = task.network(times.shape[1], seed=1)
+    trains = Trains.from_times(task.encode(given.x))
+    net = task.network(task.encode(given.x).shape[1], seed=1)
     layers = FeedForward(net, task.until)
     start = {key: value.copy() for key, value in layers.weight.items()}
 
     def ran(x):
         for key, value in x.items():
             layers.weight[key][...] = value
-        return layers.run({"in": Trains.from_times(times)})
+        return layers.run({"in": trains})
 
     def pulled(x, c):
         run = ran(x)
-        judged = task.judge(run, x, given.y)
+        judged = task.judge(run, trains, x, given.y)
         g = layers.gradient(run, judged.cotangents).weight
         return {key: c * (value + judged.weight.get(key, 0.0)) for key, value in g.items()}
 
@@ -56,8 +56,11 @@ def test_the_loss_of_a_network_against_differences(name):
     if not task.readout:
         first = ran(start).spikes["out"].first(3, task.until)[1][np.arange(4), given.y]
         assert (first < 0).any() == (name == "mute outputs") and not (first < 0).all()
-    check(lambda x: float(task.judge(ran(x), x, given.y).loss.mean()), pulled, start, directions=2,
-          step=1e-4, structure=structure, require=True)  # fmt: skip
+
+    def loss(x):
+        return float(task.judge(ran(x), trains, x, given.y).loss.mean())
+
+    check(loss, pulled, start, directions=2, step=1e-4, structure=structure, require=True)
 
 
 def test_training_goes_on_to_the_same_bits(tmp_path):

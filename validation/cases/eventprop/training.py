@@ -68,36 +68,43 @@ class Task:
         net.connect("hidden", "out", rng.normal(*self.last, (self.hidden, self.classes)))
         return net
 
-    def judge(self, run: evsim.feedforward.Run, weight, labels: np.ndarray) -> Judged:
-        """What a run is worth, and the derivatives of that."""
+    def judge(self, run: evsim.feedforward.Run, given: Trains, weight, labels) -> Judged:
+        """What a run on the spikes `given` is worth, and the derivatives of that."""
         share = 1.0 / labels.size
         if self.readout:
             top = run.maximum("out")
             loss, by_value = losses.softmax_cross_entropy(top, labels)
             return Judged(loss, {"out": losses.Maximum(share * by_value)}, {}, top.argmax(axis=1))
-        spikes = run.spikes["out"]
+        spikes, hidden = run.spikes["out"], run.spikes["hidden"]
         times, index = spikes.first(self.classes, self.until)
         loss, by_time = losses.first_spike_entropy(times, labels, **FIRST)
-        fired = index >= 0
-        mute = ~fired[np.arange(labels.size), labels]
-        charge, by_charge = self.charge(run.spikes["hidden"], weight["hidden->out"], labels, mute)
-        loss[mute] = charge
-        moved = fired & ~mute[:, None]
+        fired, right = index >= 0, np.eye(self.classes, dtype=bool)[labels]
+        mute = ~fired & right
+        moved = fired & ~mute.any(axis=1)[:, None]
+        loss[mute.any(axis=1)] = 0.0
         cotangent = np.zeros(spikes.times.size)
         cotangent[index[moved]] = share * by_time[moved]
+        dead = np.broadcast_to(np.bincount(hidden.units, minlength=self.hidden) == 0,
+                               (labels.size, self.hidden))  # fmt: skip
+        by_weight = {}
+        for name, train, silent in (("in->hidden", given, dead), ("hidden->out", hidden, mute)):
+            charge, by_charge = charge_of(train, weight[name], silent)
+            loss, by_weight[name] = loss - charge, -share * by_charge
         # Nobody has won where nobody has fired.
         won = np.where(fired.any(axis=1), times.argmin(axis=1), -1)
-        return Judged(loss, {"out": cotangent}, {"hidden->out": share * by_charge}, won)
+        return Judged(loss, {"out": cotangent}, by_weight, won)
 
-    def charge(self, hidden: Trains, weight, labels, mute):
-        """What counts where the right output is mute: less the charge it gets; and by the weights.
 
-        It has no spike that could be moved, and to move those of others would mute them as well.
-        """
-        counts = np.zeros((labels.size, self.hidden))
-        np.add.at(counts, (hidden.samples, hidden.units), 1.0)
-        counts, right = counts[mute], np.eye(self.classes)[labels[mute]]
-        return -((counts @ weight) * right).sum(axis=1), -counts.T @ right
+def charge_of(train: Trains, weight, silent):
+    """Charge that `silent` neurons (samples, n) get from spikes, by sample; and by the weights.
+
+    It stands for what a neuron lacks that has no spike to be moved: an output that should be the
+    first in a sample (to move the others would silence them as well), and a hidden neuron that
+    fires in no sample of a batch.
+    """
+    counts = np.zeros((train.size, weight.shape[0]))
+    np.add.at(counts, (train.samples, train.units), 1.0)
+    return ((counts @ weight) * silent).sum(axis=1), counts.T @ silent
 
 
 class Judged(NamedTuple):
@@ -144,8 +151,8 @@ def error_of(task: Task, layers: FeedForward, data: Split) -> float:
     wrong = 0
     for first in range(0, len(data.y), AT_ONCE):
         part = slice(first, first + AT_ONCE)
-        run = layers.run({"in": Trains.from_times(task.encode(data.x[part]))})
-        judged = task.judge(run, layers.weight, data.y[part])
+        given = Trains.from_times(task.encode(data.x[part]))
+        judged = task.judge(layers.run({"in": given}), given, layers.weight, data.y[part])
         wrong += int(np.sum(judged.predicted != data.y[part]))
     return wrong / len(data.y)
 
@@ -165,8 +172,9 @@ def train(
         total: list[float] = []
         lengths: list[float] = []
         for step, mine in enumerate(batches(len(data.train.y), task.batch, seed=seed, epoch=epoch)):
-            run = layers.run({"in": Trains.from_times(task.encode(data.train.x[mine]))})
-            judged = task.judge(run, layers.weight, data.train.y[mine])
+            given = Trains.from_times(task.encode(data.train.x[mine]))
+            run = layers.run({"in": given})
+            judged = task.judge(run, given, layers.weight, data.train.y[mine])
             grads = layers.gradient(run, judged.cotangents).weight
             grads |= {name: grads[name] + more for name, more in judged.weight.items()}
             adam.step(clipped(grads, lengths, task.clip))
