@@ -7,8 +7,11 @@ of the truth from it, at one time, obeys x' = A x too. An arrival b that comes d
 centre time as exp(-dA) b - b = -d A b + rest, abs(rest) <= .55 d^2 A^2 b in absolute values; the
 end of a refractory time likewise. The deviation of a spike is -(o.deviation)/slope + eps: a row of
 coefficients in the eps of all spikes; what rows lose by rounding is part of the next eps. A spike
-that a jump or a release causes deviates as that does. Events are at one instant if they come, by
-exact numbers, equally long after one spike or after time 0. Spikes that touch are rejected.
+that a jump or a release causes deviates as that does; what a reset by subtraction leaves, as the
+membrane does before it, or the threshold where it has been crossed. Events are at one instant if
+they come, by exact numbers, equally long after one spike or after time 0. Of a neuron it is known
+whether it is `busy` (cannot fire) until `end`, and its membrane `still` (held); its `last` spike;
+and of its last event the `cause` and the `instant`. Spikes that touch are rejected.
 """
 
 import json
@@ -20,21 +23,17 @@ import numpy as np
 from flint import arb, arb_mat, ctx, fmpq
 
 UP, TINY, NEAR = 1 + 1e-9, 1e-240, 0.02
-KINDS = ("current", "driven", "driver", "threshold")
 Result = namedtuple("Result", "ok reason")
 
 
 def check(path, bits=None):
     """Check the certificate in a file, with `bits` of precision; a `Result`."""
-    before = ctx.prec
     try:
         data = json.loads(Path(path).read_text())
-        ctx.prec = bits or max(128, int(data["bits"]) + 64)
-        _Checker(data).run()
+        with ctx.workprec(bits or max(128, int(data["bits"]) + 64)):
+            _Checker(data).run()
     except (LookupError, TypeError, ValueError, ArithmeticError) as error:
         return Result(False, f"{type(error).__name__}: {error}")
-    finally:
-        ctx.prec = before
     return Result(True, "")
 
 
@@ -47,8 +46,8 @@ def _need(condition, *reason):  # reject unless it is certain
         raise ValueError(" ".join(map(str, reason)))
 
 
-def _floats(matrix):  # a matrix of balls
-    return np.array([[float(v) for v in row] for row in matrix.tolist()])
+def _floats(x):  # a matrix of balls
+    return np.array(x.tolist(), float)
 
 
 def _bound(x):  # magnitudes of a state, or of a number
@@ -58,27 +57,23 @@ def _bound(x):  # magnitudes of a state, or of a number
 
 class _Cell:  # a neuron at the time `t` of its last event, with the rows of its deviation
     def __init__(self, form, start, symbols):
-        parts, tau, d = form["components"], form["tau"], 1 + len(form["components"])
-        rate, rows = 1 / arb(float(tau)) if tau else arb(0), [[arb(0)] * d for _ in range(d)]
-        rows[0][0], self.o = -rate, np.array([1.0] + [-1.0 * (p[0] == KINDS[3]) for p in parts])
-        for c, (kind, own, _) in enumerate(parts, 1):
-            _need(kind in KINDS, "unknown", kind)
-            rows[c][c] = arb(0) if own is None else -1 / arb(float(own))
-            rows[0][c] = (rate if tau else arb(1)) if kind in KINDS[:2] else arb(0)
-            if kind == "driven":
-                rows[c][c + 1] = arb(1)
+        self.o, self.jump, self.level = np.array([form[n] for n in ("observe", "jump", "level")])
+        rows = [[arb(0)] * (d := self.o.size) for _ in self.o]
+        for i, j, rate in form["flow"]:
+            rows[i][j] = _exact(rate)
         self.free, self.held = arb_mat(rows), arb_mat([[arb(0)] * d, *rows[1:]])
-        self.a, self.jump = _floats(self.free), np.array([0.0] + [float(p[2]) for p in parts])
+        self.a, self.n = _floats(self.free), np.triu(np.abs(_floats(self.free)), 1)
+        self.shortest = 1 / max(np.abs(np.diag(self.a)).max(), TINY)
         self.theta, self.reset = _exact(form["theta"]), _exact(form["reset"])
-        self.t_ref, self.drive, self.step = float(form["t_ref"]), form["drive"], arb(0)
-        self.shortest = min([float(t) for t in (tau, *(p[1] for p in parts)) if t], default=1e300)
-        self.x, self.t = arb_mat([[_exact(v)] for v in start]), arb(0)
+        self.t_ref, self.subtract = float(form["t_ref"]), bool(form["subtract"])
+        self.clamp, self.block = (form["refractory"] == r for r in ("clamp", "block_input"))
+        self.x, self.t, self.end = arb_mat([[_exact(v)] for v in start]), arb(0), arb(0)
         self.rows, self.rest = np.zeros((d, symbols)), np.zeros(d)
-        self.busy, self.last, self.near, self.rho, self.crowd = False, None, [], 0.0, 0.0
-        self.cause, self.instant = -1, (None, Fraction(0))  # of the last event
+        self.busy, self.still, self.last, self.due, self.cause = False, False, -1, None, -1
+        self.near, self.instant, self.rho, self.crowd = [], (None, Fraction(0)), 0.0, 0.0
 
     def ahead(self, s):  # the matrix of the flow
-        return ((self.held if self.busy else self.free) * s).exp()
+        return ((self.held if self.still else self.free) * s).exp()
 
     def height(self, x):  # distance above threshold
         return sum((int(o) * v for o, v in zip(self.o, x.entries(), strict=True)), -self.theta)
@@ -87,25 +82,30 @@ class _Cell:  # a neuron at the time `t` of its last event, with the rows of its
         return (np.abs(self.rows) @ e + self.rest) * UP + TINY
 
     def go(self, t, e):
-        flow = self.ahead(t - self.t)
-        f, size = _floats(flow), np.abs(_floats(flow))
-        self.rest = (size @ (self.rest + 1e-12 * (np.abs(self.rows) @ e))) * UP
+        f = _floats(flow := self.ahead(t - self.t))
+        self.rest = (np.abs(f) @ (self.rest + 1e-12 * (np.abs(self.rows) @ e))) * UP
         self.x, self.rows, self.t = flow * self.x, f @ self.rows, t
 
-    def late(self, b, row, r, held):  # a jump `b` whose time deviates by `row`, of radius `r`
-        a = self.a * (np.arange(len(b)) > 0)[:, None] if held else self.a
-        self.rows[:, : row.size] -= np.outer(a @ b, row)
-        size = np.abs(a) @ np.abs(b)
-        self.rest += (0.55 * (np.abs(a) @ size) * r * r + 1e-12 * size * r) * UP
+    def slopes(self):  # A, without the row of a membrane that is held
+        return self.a * (np.arange(self.o.size) > 0)[:, None] if self.still else self.a
+
+    def bent(self, y, off, r):  # of a state `y`: what is not linear in a deviation `r` of the time
+        a = np.abs(self.slopes())
+        return r * (a @ (0.6 * r * (a @ y) + 1.1 * off)) + 1e-12 * (off + r * (a @ y))
+
+    def late(self, b, row, r):  # a jump `b` whose time deviates by `row`, of radius `r`
+        self.rows[:, : row.size] -= np.outer(self.slopes() @ b, row)
+        self.rest += self.bent(np.abs(b), 0.0, r)
+
+    def ahead_most(self, y, w):  # bounds of a state that starts within `y`, for `w`
+        return y + w * (self.n @ y) + w * w / 2 * (self.n @ self.n @ y)
 
     def bounds(self, x, off, w):  # (steep, bend) of the distance, from the state `x` on for `w`
-        a, n, o = np.abs(self.a), np.triu(np.abs(self.a), 1), np.abs(self.o)
-        most = (np.eye(len(a)) + n * w + n @ n * w**2 / 2) @ (_bound(x) + off)
-        return o @ a @ most * 1.1, o @ a @ a @ most * 1.1
+        slope = np.abs(self.a) @ self.ahead_most(_bound(x) + off, w) * 1.1
+        return np.abs(self.o) @ slope, np.abs(self.o) @ np.abs(self.a) @ slope
 
     def quiet(self, s, e, rho):  # is it below threshold for `s`, whose ends may move by `rho`
-        n, span = np.triu(np.abs(self.a), 1), float(s)
-        off = (np.eye(len(n)) + n * span + n @ n * span**2 / 2) @ self.off(e)
+        span, off = float(s), self.ahead_most(self.off(e), float(s))
         done, width, x, before = 0.0, span, self.x, self.height(self.x)
         for _ in range(20000):
             steep, bend = self.bounds(x, off, width)
@@ -147,48 +147,52 @@ class _Checker:  # the pass over the spikes of a certificate, in its order
         limit = self.data["tolerance"] and _exact(self.data["tolerance"])
         for k, (n, claim, _, r) in enumerate(self.data["spikes"]):
             self.spike(k, n, self.cells[n], float(r))
-            far = abs(_exact(claim) - self.at[k]) + float(r)
-            _need(limit is None or far <= limit, "spike", k, "is too far from its claim")
+            _need(limit is None or abs(_exact(claim) - self.at[k]) + float(r) <= limit, "claim", k)
         for n, q in enumerate(self.cells):
             self.advance(n, q, self.until)
-            _need(q.busy or q.quiet(self.until - q.t, self.e, q.rho), "neuron", n, "fires again")
+            late = q.busy and q.end - self.until > self.r[q.last]
+            _need(late or q.quiet(self.until - q.t, self.e, q.rho), "neuron", n, "fires again")
 
     def spike(self, k, n, q, claimed):
         t, e = self.at[k], self.e
         _need(t + claimed <= self.until, "spike", k, "comes after the end")
         self.advance(n, q, t + claimed + t * 1e-30)  # what it comes together with, too
         _need(not q.busy, "spike", k, "comes in refractory time")
-        (self.crossing if q.height(q.x) < 0 else self.leap)(k, q, t, e)
-        own = float(np.abs(self.c[k, :k]) @ e[:k]) * UP
-        self.c[k, k], self.r[k] = 1.0, (own + e[k]) * UP
+        crosses = q.height(q.x) < 0
+        (self.crossing if crosses else self.leap)(k, q, t, e)
+        self.c[k, k], self.r[k] = 1.0, (float(np.abs(self.c[k]) @ e) * UP + e[k]) * UP
         _need(self.r[k] <= claimed, "spike", k, "is less certain than claimed")
-        q.rows[0], q.rest[0] = 0.0, 0.0
-        q.late(q.jump, self.c[k, : k + 1], self.r[k], True)
-        values = [v + float(j) for v, j in zip(q.x.entries(), q.jump, strict=True)]
-        q.x, q.last, q.busy = arb_mat([[v] for v in [q.reset, *values[1:]]]), k, True
-        q.near, q.rho, q.crowd, q.cause, q.instant = [], self.r[k], 0.0, k, self.instant[k]
-        self.deliver(k, t, self.data["synapses"][n], *self.instant[k])
+        m = ((q.o < 0) if crosses else np.arange(q.o.size) < 1) * float(q.subtract)
+        q.rest[0] = m @ (q.rest + q.bent(_bound(q.x) + q.off(e), q.off(e), self.r[k])) * UP
+        q.rows[0] = m @ q.rows + (m @ q.a @ _floats(q.x)[:, 0]) * self.c[k]
+        left = sum((int(w) * v for w, v in zip(m, q.x.entries(), strict=True)), q.reset)
+        q.x += arb_mat([[float(j)] for j in q.jump])
+        q.x[0, 0] = left - int(m[0]) * q.theta
+        q.last, q.busy, q.still = k, True, True
+        q.late(q.jump, self.c[k], self.r[k])
+        (root, off), q.instant = self.instant[k], self.instant[k]
+        q.end, q.due = t + q.t_ref, (root, off + Fraction(q.t_ref))
+        q.near, q.rho, q.crowd, q.cause = [], self.r[k], 0.0, k
+        if not q.clamp:
+            self.release(q, t)
+        self.deliver(k, t, self.data["synapses"][n], root, off)
 
     def leap(self, k, q, t, e):  # its last event has put it above threshold
         margin = np.abs(q.o) @ q.off(e) + q.bounds(q.x, q.off(e), 0.0)[0] * q.rho
         _need(q.height(q.x) - margin > 0, "spike", k, "is not caused by a jump")
-        _need(q.last is None or t > self.at[q.last], "spike", k, "comes again at once")
         e[k], self.instant[k] = _bound(t - q.t)[0] + TINY, q.instant
         self.c[k, :k] = self.c[q.cause, :k] * (q.cause >= 0)
         q.go(t, e)
 
     def crossing(self, k, q, t, e):
-        o, a = np.abs(q.o), np.abs(q.a)
-        _need(t > q.t, "spike", k, "comes before an event")
         v = float(q.o @ q.a @ _floats(q.ahead(s := t - q.t) * q.x)[:, 0])
-        _need(v > 0, "spike", k, "does not cross")
+        _need(s > 0 and v > 0, "spike", k, "does not cross")
         delta = v / 4 / max(q.bounds(q.x, q.off(e), float(s))[1], TINY)  # it rises so long
         _need(q.quiet(s - delta if s > delta else arb(0), e, q.rho), "spike", k, "is not the first")
         q.go(t, e)
-        off, f = q.off(e), _bound(q.height(q.x))[0]
+        o, a, off, f = np.abs(q.o), np.abs(q.a), q.off(e), _bound(q.height(q.x))[0]
         r0 = 1.5 * (f + o @ off) / v * UP
-        bend = q.bounds(q.x, off, r0)[1] * 1.1
-        eta = (o @ a @ off + bend * r0 + 1e-12 * (o @ a @ _bound(q.x))) * UP
+        eta = (o @ a @ (off + 1e-12 * _bound(q.x)) + 1.1 * q.bounds(q.x, off, r0)[1] * r0) * UP
         _need(eta <= v / 4 and r0 <= NEAR * q.shortest, "spike", k, "is not confirmed")
         self.c[k, :k] = row = -(q.o @ q.rows)[:k] / v
         own = float(np.abs(row) @ e[:k]) * UP
@@ -197,47 +201,50 @@ class _Checker:  # the pass over the spikes of a certificate, in its order
 
     def advance(self, n, q, t):  # all events of a neuron before `t`
         while True:
-            wait, free = self.wait[n], None if not q.busy else self.at[q.last] + q.t_ref
-            releases = q.busy and (not wait or float(free - wait[0][0]) <= 0)
-            if float(t - free) < 0 if releases else not wait or float(t - wait[0][0]) <= 0:
+            wait = self.wait[n]
+            first = not wait or wait[0][4] == q.due or float(q.end - wait[0][0]) <= 0
+            if float(t - q.end) < 0 if q.busy and first else not wait or float(t - wait[0][0]) <= 0:
                 return
-            self.release(q, free) if releases else self.arrival(q, *wait.pop(0))
+            self.release(q, q.end) if q.busy and first else self.arrival(q, *wait.pop(0))
 
-    def release(self, q, t):  # late by the deviation of the last spike
+    def release(
+        self, q, t
+    ):  # of the membrane, late by the deviation of the last spike; it may fire
         q.go(t, self.e)
-        r, a, off = self.r[q.last], np.abs(q.a), q.off(self.e)
-        q.rows[0, : q.last + 1] -= (q.a @ _floats(q.x)[:, 0])[0] * self.c[q.last, : q.last + 1]
-        rest = 0.55 * r * r * (a @ a @ (_bound(q.x) + off))[0] + 1.06 * r * (a @ off)[0]
-        q.rest[0] += 1.1 * rest + 1e-12 * r * (a @ _bound(q.x))[0]
-        (root, off), q.busy, q.rho = self.instant[q.last], False, r
-        q.cause, q.instant = q.last, (root, off + Fraction(q.t_ref))
+        r, held, q.still = self.r[q.last], q.still, False
+        q.rows[0] -= held * (q.a @ _floats(q.x)[:, 0])[0] * self.c[q.last]
+        q.rest[0] += held * q.bent(_bound(q.x) + q.off(self.e), q.off(self.e), r)[0] * UP
+        self.unclear(q, t, r)
+        q.busy, q.rho, q.cause = held and not q.clamp, r, q.last
+        q.instant = self.instant[q.last] if q.busy else q.due
 
-    def arrival(self, q, t, source, weight, port, at):  # -1: from outside; port -2: a new current
-        r, after = self.r[source] if source >= 0 else 0.0, q.last is not None
-        both = (r + self.r[q.last]) * UP if after else -1.0
-        if after and source != q.last:
-            _need(float(t - self.at[q.last]) > both, "order at spike", q.last)
+    def unclear(self, q, t, r):  # arrivals whose order with this time is open, and what that may do
+        found = [old for old in q.near if not t - old[0] > (r + old[1]) * UP]
+        q.crowd = sum((r + old[1]) * old[3] for old in found) * 1.1
+        return found
+
+    def arrival(self, q, t, source, weight, port, at):  # -1: from outside; port -2: level of rest
+        r, beside, a = self.r[source] if source >= 0 else 0.0, 0.0, np.abs(q.a)
+        _need(r <= NEAR * q.shortest, "spike", source, "comes too uncertainly")
+        if q.last >= 0:
+            both = (r + self.r[q.last]) * UP * (source != q.last)
+            _need(float(t - self.at[q.last]) > both or source == q.last, "order at spike", q.last)
+            beside = 0.0 if at == q.due or abs(q.end - t) > both else both + TINY
+            _need(not beside or port < -1 or (port >= 0 and not q.block), "order at a release")
+            if q.block and q.busy and port >= -1:
+                return
         _need(q.busy or at == q.instant or q.quiet(t - q.t, self.e, max(r, q.rho)), "early", at)
-        unclear = [old for old in q.near if not t - old[0] > (r + old[1]) * UP]
+        unclear = self.unclear(q, t, r)
         jumps = -1 in (port, *(old[2] for old in unclear)) and any(old[4] != at for old in unclear)
         _need(not jumps, "order of jumps")
-        q.crowd = sum((r + old[1]) * old[3] for old in unclear) * 1.1
         q.go(t, self.e)
-        values, b = list(q.x.entries()), np.zeros(len(q.a))
+        b = weight * (q.level if port == -2 else np.arange(q.o.size) == 1 + port)
+        b *= not (port == -1 and q.still)
+        q.x += arb_mat([[float(w)] for w in b])
         if port == -2:
-            change, q.step = weight - q.step, arb(weight)
-            if q.drive is None:
-                values[0], q.theta, q.reset = values[0] - change, q.theta - change, q.reset - change
-            else:
-                values[1 + q.drive] += change
-            b[0 if q.drive is None else 1 + q.drive] = float(change)
-        elif port >= 0 or not q.busy:
-            values[1 + port], b[1 + port] = values[1 + port] + weight, weight
-            if source >= 0:
-                q.late(b, self.c[source, : source + 1], r, q.busy)
-        if port != -2 and after and abs(float(t - self.at[q.last] - q.t_ref)) <= both:
-            _need(port >= 0 or source == q.last, "order at a release")
-            q.rest[0] += 1.2 * (np.abs(q.a) @ np.abs(b))[0] * both
-        size, q.x = np.abs(q.a) @ np.abs(b), arb_mat([[v] for v in values])
-        kick = (size + NEAR * q.shortest * (np.abs(q.a) @ size))[0]
+            q.theta, q.reset = q.theta + float(b[0]), q.reset + float(b[0])
+        if source >= 0:
+            q.late(b, self.c[source], r)
+        q.rest[0] += 1.2 * (a @ np.abs(b))[0] * beside
+        kick = (a @ (np.abs(b) + NEAR * q.shortest * (a @ np.abs(b))))[0]
         q.near, q.rho, q.cause, q.instant = [*q.near, (t, r, port, kick, at)], r, source, at

@@ -19,6 +19,7 @@ from evsim.proof.bounds import (
     NEAR,
     NOISE,
     QUOTIENT,
+    READ,
     SINGLE,
     SLACK,
     SPLIT,
@@ -146,6 +147,7 @@ DERIVED = {
     "COEFFICIENT": (COEFFICIENT, 3.0 * 708.0 + 2.0 * SINGLE.exp + SINGLE.phi + 20.0),
     "TERM": (TERM, 1.0),  # a product, and a sum with each of the others
     "QUOTIENT": (QUOTIENT, 1.0),
+    "READ": (READ, 1.0 + 1.0 + 2.0),  # of the middle, of the radius, and two sums
 }
 
 
@@ -350,7 +352,7 @@ def test_arrivals_carried_back_in_time_keep_their_second_order(form):
         for d in (-NEAR, -NEAR / 7, NEAR / 3, NEAR):
             q, d = st[0], d * p.shortest
             q.x.hi[:], q.x.lo[:], q.x.bound[:], weight = 0.0, 0.0, 0.0, -3.0
-            receive(p, SINGLE, q, port, weight, abs(d), 0.0)
+            receive(p, SINGLE, q, port, weight, abs(d), 0.0, 0.0)
             jump = [arb(0)] * (1 + len(form[1]))
             jump[1 + port] = arb(weight)
             seen = exact_flow(*form, jump, -arb(d))

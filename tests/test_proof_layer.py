@@ -161,6 +161,12 @@ def test_the_constants_of_the_bounds_are_what_their_derivation_gives():
     assert bound <= layer.BOUND / UNIT < 2.0 * bound
     arrival = 4.0  # `add_time`, at either end
     assert 2.0 * arrival <= layer.LATE / UNIT**2 < 4.0 * arrival
+    low = 1.0  # of a sum of two doubles
+    slope = total + low  # less the threshold, whose low part is left out; else relative to itself
+    assert slope <= layer.RISE / UNIT < 2.0 * slope
+    gap = 2.0 * low + 2.0 * total  # low parts of both, the difference, and this error itself
+    assert gap <= layer.GAP / UNIT < 2.0 * gap
+    assert total <= layer.ONCE / UNIT < 2.0 * total
 
 
 @pytest.mark.parametrize("taus", [(10.0, 4.0), (4.0, 10.0), (5.0, 5.0), (0.1, 1e3), (7.0, 7.1)])

@@ -227,6 +227,96 @@ def test_an_open_order_of_currents_counts_where_it_may_reach_threshold(tier, rad
     assert (finding is None) == proved and (proved or not finding.proved)
 
 
+def rerun(found, tier, radii):
+    """The finding of a tier where inputs come as uncertainly as said."""
+    if tier == "balls":
+        run = balls.Pass(found.problem, 64, 0.05, math.inf)
+        for k, radius in radii.items():
+            run.radius[k] = radius
+        return run.outcome().finding
+    for k, radius in radii.items():
+        found.problem.sources.radius[k] = radius
+    return doubles.run(found.problem, tier, 0.05, math.inf, False).finding
+
+
+@pytest.mark.parametrize("tier", ["float64", "double-double", "balls"])
+@pytest.mark.parametrize("radius, proved", [(1e-3, False), (1e-4, True)])
+def test_an_excitation_that_may_overtake_is_not_hidden_by_one_still_to_come(tier, radius, proved):
+    """Inhibition, excitation, and another that may be the first: it acts alone for a while. The
+    state behind all three is low and flat, which tells nothing about that."""
+    net = evsim.Network()
+    net.add_input("in", 3)
+    net.add_population("p", 1, evsim.LIF(tau_mem=10.0, tau_syn=4.0))
+    net.connect("in", "p", [[-1000.0], [900.0], [101.0]])
+    start = {"p": {"v": [0.998 * math.exp(1e-4)]}}
+    times = [1e-3, 1.4e-3, 1.5e-3]
+    record = evsim.simulate(net, {"in": Spikes(times, [0, 1, 2])}, 0.1, initial=start)
+    found = evsim.certify(record)
+    assert found.status == "PROVED" and found.count == 0
+    early = {"in": Spikes([times[2] - 0.99 * radius, *times[:2]], [2, 0, 1])}
+    assert (evsim.simulate(net, early, 0.1, initial=start).spikes["p"].times.size == 0) == proved
+    finding = rerun(found, tier, {2: radius})
+    assert (finding is None) == proved and (proved or not finding.proved)
+
+
+@pytest.mark.parametrize("tier", ["float64", "double-double", "balls"])
+def test_a_current_that_may_come_before_a_release_counts(tier):
+    """A step of current beside the end of a refractory time whose spike is uncertain: the free
+    membrane feels it longer than the centre says, or shorter."""
+    net = evsim.Network()
+    net.add_input("in", 1)
+    net.add_population("p", 1, evsim.LIF(tau_mem=10.0, tau_syn=4.0, t_ref=2.0))
+    net.connect("in", "p", [[30.0]])
+    first = float(evsim.simulate(net, {"in": Spikes([0.0], [0])}, 1.0).spikes["p"].times[0])
+    inputs = {"in": Spikes([0.0], [0]), "p": Current([first + 2.0 + 1e-4], [50.0])}
+    found = evsim.certify(evsim.simulate(net, inputs, 4.0))
+    assert found.status == "PROVED"
+    later = {"in": Spikes([1e-3], [0]), "p": inputs["p"]}
+    moved = evsim.certify(evsim.simulate(net, later, 4.0))
+    claims = [Spikes([float(t) for t in c.spikes["p"].times], c.spikes["p"].units)
+              for c in (found, moved)]  # fmt: skip
+    problem = found.problem
+    if tier == "balls":
+        run = balls.Pass(problem, 64, 0.05, math.inf)
+        run.radius[problem.count] = 1e-3
+        outcome = run.outcome()
+    else:
+        problem.sources.radius[problem.count] = 1e-3
+        outcome = doubles.run(problem, tier, 0.05, math.inf, False)
+    assert outcome.finding is None
+    off = np.abs(claims[0].times - claims[1].times)
+    assert (off <= outcome.radius).all() and off.max() > 0.05 * outcome.radius.max()
+
+
+def test_a_release_at_the_very_end_is_not_left_out():
+    """Above threshold by its reset, a neuron fires once more where its time and the run end."""
+    net = evsim.Network()
+    net.add_population("p", 1, evsim.LIF(tau_mem=10.0, tau_syn=5.0, v_reset=1.2, t_ref=2.0))
+    for reset, status in ((1.2, "UNDECIDED"), (0.5, "PROVED")):
+        net = evsim.Network()
+        net.add_population("p", 1, evsim.LIF(tau_mem=9.0, tau_syn=5.0, v_reset=reset, t_ref=2.0))
+        claim = {"p": Spikes([0.0, 2.0] if reset > 1.0 else [0.0], [0, 0] if reset > 1.0 else [0])}
+        until = 4.0 if reset > 1.0 else 2.0
+        found = evsim.certify_spikes(net, {}, claim, until, 1e-9, initial={"p": {"v": [1.5]}})
+        assert found.status == status
+
+
+@pytest.mark.parametrize("tier", ["float64", "double-double"])
+def test_inputs_whose_time_is_rounded_count_where_rows_carry_the_rest(tier):
+    net = evsim.Network()
+    net.add_input("in", 1)
+    net.add_population("p", 2, evsim.LIF(tau_mem=10.0, tau_syn=4.0, t_ref=2.0))
+    net.connect("in", "p", [[30.0, 0.0]])
+    net.connect("p", "p", [25.0], [1.0], pre_units=[0], post_units=[1])
+    found = evsim.certify(evsim.simulate(net, {"in": Spikes([0.5], [0])}, 4.0))
+    shifted = evsim.certify(evsim.simulate(net, {"in": Spikes([0.5 + 1e-6], [0])}, 4.0))
+    found.problem.sources.radius[found.count] = 1e-6
+    outcome = doubles.run(found.problem, tier, 0.05, math.inf, True)
+    assert outcome.finding is None and outcome.proved == shifted.count >= 2
+    for a, b, r in zip(outcome.times, shifted.outcome.times, outcome.radius, strict=True):
+        assert abs(a - b) <= r < 2e-6
+
+
 def test_the_checker_leaves_nothing_open_about_the_order_of_jumps(tmp_path):
     """Of two spikes within their radii, one of which would put a neuron above threshold."""
     net = evsim.Network()

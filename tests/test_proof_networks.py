@@ -139,8 +139,11 @@ def tampered(data, rng):
         event = data["inputs"][int(rng.integers(len(data["inputs"]) // 2))]
         event[0] = repr(float(event[0]) + 1e-6)
     else:
-        name = rng.choice(["tau", "theta", "t_ref"])
-        data["forms"][0][name] = repr(float(data["forms"][0][name]) * 1.0001)
+        form, name = data["forms"][0], rng.choice(["flow", "theta", "t_ref"])
+        if name == "flow":
+            form["flow"][0][2] = repr(float(form["flow"][0][2]) * 1.0001)
+        else:
+            form[name] = repr(float(form[name]) * 1.0001)
     return data
 
 

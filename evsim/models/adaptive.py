@@ -90,7 +90,7 @@ class AdaptiveLIF(Neuron):
     def linear(self) -> Linear:
         """Its equations, for proofs."""
         moving = Component(THRESHOLD, self.tau_th, self.jump_th)
-        return leaky(self, (Component(CURRENT, self.tau_syn), moving))
+        return leaky(self, (Component(CURRENT, self.tau_syn), moving), lag=0)
 
     def rest(self) -> float | np.ndarray:
         """The level to which the voltage relaxes without input."""

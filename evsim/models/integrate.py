@@ -126,7 +126,8 @@ class IF(Neuron):
             "ramp": ((slope,), (0,), ((0, 1), (2, 3))),
         }
         components, ports, state = parts[self.input]
-        return Linear(None, components, ports, (self.v_th,), (self.v_reset,), state, 0)
+        lag = 1 if self.input == "exp" else None
+        return Linear(None, components, ports, (self.v_th,), (self.v_reset,), state, 0, lag)
 
     def rest(self) -> float:
         """The level from which the kernels measure the voltage."""

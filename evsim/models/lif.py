@@ -114,7 +114,7 @@ class LIF(Neuron):
     def linear(self) -> Linear:
         """Its equations, for proofs."""
         taus = [*self.tau_syn.values()] if self.ports else [self.tau_syn]
-        return leaky(self, [Component(CURRENT, tau) for tau in taus], range(len(taus)))
+        return leaky(self, [Component(CURRENT, tau) for tau in taus], range(len(taus)), 0)
 
     def rest(self) -> float | np.ndarray:
         """The level to which the voltage relaxes without input."""

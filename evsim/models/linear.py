@@ -38,6 +38,8 @@ class Linear(NamedTuple):
     theta, reset : tuples of terms, of which the exact sum counts
     state : for u and every component the indices of the kernel's state variables that sum to it
     drive : component that an external current enters; None shifts the rest of a leaky membrane
+    lag : component that relaxes to a rectangular pulse: beside what an external current of that
+        height does, it is lowered by the height; None where a pulse is just such a current
     """
 
     tau: Any
@@ -47,9 +49,10 @@ class Linear(NamedTuple):
     reset: tuple[Any, ...]
     state: tuple[tuple[int, ...], ...]
     drive: int | None = None
+    lag: int | None = None
 
 
-def leaky(model, components, ports=(0,)) -> Linear:
+def leaky(model, components, ports=(0,), lag: int | None = None) -> Linear:
     """Of a model with the levels of `LIF`, whose kernel's state is u and the components."""
     rest = (-model.v_leak, -model.bias)
     return Linear(
@@ -59,4 +62,5 @@ def leaky(model, components, ports=(0,)) -> Linear:
         (model.v_th, *rest),
         (model.v_reset, *rest),
         tuple((k,) for k in range(len(components) + 1)),
+        lag=lag,
     )

@@ -10,11 +10,11 @@ import numpy as np
 from flint import arb, fmpq
 
 from evsim.models.linear import DRIVER, THRESHOLD
-from evsim.proof.bounds import NEAR, SLACK, TINY, UNIT, UP
+from evsim.proof.bounds import NEAR, READ, SLACK, TINY, UNIT, UP
 from evsim.proof.doubles import PROVED_WRONG, Finding
 from evsim.proof.flow import DEVIATION
 from evsim.proof.layout import STATE, bare, records
-from evsim.proof.problem import STEP, VOLTAGE, Problem
+from evsim.proof.problem import EDGE, STEP, VOLTAGE, Problem
 from evsim.proof.state import Shape, shape_of
 
 MOST_STEPS = 4000
@@ -97,6 +97,8 @@ class Cell:
         self.theta, self.reset = self.theta_0, self.reset_0
         self.theta_ = to_float(self.theta)
         self.shortest, self.t_ref = float(p.shortest), float(p.t_ref)
+        self.dead, self.block, self.lag = float(p.dead), bool(p.block), int(p.lag)
+        self.drop = exact(form.theta - form.reset)
         self.thresholds = [c + 1 for c, kind in enumerate(self.kind) if kind == THRESHOLD]
         self.plain, self.strict = bool(p.plain), bool(p.strict)
         self.subtract = bool(p.subtract)
@@ -110,10 +112,10 @@ class Cell:
             self.rational[0] = problem.membranes[n]
         self.dev = [0.0] * (self.count + 1)
         self.rest = [0.0] * (self.count + 1)
-        self.t, self.free = arb(0), arb(0)
+        self.t = self.free = self.wake = self.pulses = arb(0)
         self.rho = self.slope = self.reach = self.near = self.drive = 0.0
         self.kick = self.crowd = 0.0  # as of `evsim.proof.layout.STATE`
-        self.busy = self.owes = False
+        self.busy = self.owes = self.asleep = False
         self.last = self.origin = self.cause = -1
         self.wait = 0.0
         self.next, self.end = int(problem.bounds[n]), int(problem.bounds[n + 1])
@@ -130,49 +132,62 @@ class Cell:
         """Time goes on by `s` for what the order of arrivals and spikes needs."""
         self.reach = max(self.reach, self.near) - s
 
-    def receive(self, port: int, weight: float, r: float) -> None:
-        """As `evsim.proof.state.receive`."""
+    def receive(self, port: int, weight: float, r: float) -> float:
+        """As `evsim.proof.state.receive`; every source is exact, or has a row."""
         size, rate, gain = abs(weight), self.rate_, self.gain_
-        if port == STEP or r > 0.0:
+        if port in (STEP, EDGE) or r > 0.0:
             self.rational = None
         if self.rational is not None:
             self.rational[1 + port] += Fraction(weight)
-        if port == STEP:
-            size = self._step(weight)
+        if port in (STEP, EDGE):
+            size = self._drive_by(port, weight)
             linear, square = size * gain, size * gain * rate
             self.kick += linear
+            if port == EDGE and self.lag >= 0:
+                more, second = self._enter(self.lag, -weight, r)
+                linear, square = linear + more, square + second
         elif port == VOLTAGE:
             if self.busy:
-                return
+                return size
             self.x[0] += weight
             linear, square = size * rate, size * rate * rate
         else:
-            self.x[1 + port] += weight
-            own = self.decay_[port]
-            linear, square = size * gain, size * gain * (rate + own)
-            first, second = size * own * r, size * own * own * r * r
-            self.dev[1 + port] += (first + second) * UP
-            self.rest[1 + port] += second * UP
-            if self.kind[port] == DRIVER:
-                self.dev[port] += (size * r + 2.0 * size * own * r * r) * UP
-                self.rest[port] += 2.0 * size * own * r * r * UP
-                linear, square = 0.0, size * gain
-            self.kick += linear + square * NEAR * self.shortest
+            linear, square = self._enter(port, weight, r)
         if not self.busy:
             self.dev[0] += (linear * r + square * r * r) * UP
             self.rest[0] += square * r * r * UP
+        return size
 
-    def _step(self, value: float) -> float:
-        """A step of the external current; its size."""
-        change = arb(value) - arb(self.drive)
-        self.drive = value
+    def _enter(self, port: int, weight: float, r: float) -> tuple[float, float]:
+        """An arrival at a component; by how much it turns the membrane, and bends it."""
+        self.x[1 + port] += weight
+        size, own = abs(weight), self.decay_[port]
+        linear, square = size * self.gain_, size * self.gain_ * (self.rate_ + own)
+        first, second = size * own * r, size * own * own * r * r
+        self.dev[1 + port] += (first + second) * UP
+        self.rest[1 + port] += second * UP
+        if self.kind[port] == DRIVER:
+            self.dev[port] += (size * r + 2.0 * size * own * r * r) * UP
+            self.rest[port] += 2.0 * size * own * r * r * UP
+            linear, square = 0.0, size * self.gain_
+        self.kick += linear + square * NEAR * self.shortest
+        return linear, square
+
+    def _drive_by(self, port: int, value: float) -> float:
+        """A step of the external current to a value, or an edge of a pulse; its size."""
+        change = arb(value)
+        if port == STEP:
+            change, self.drive = change - arb(self.drive), value
+        else:
+            self.pulses += change
         if self.drive_in >= 0:
             self.x[1 + self.drive_in] += change
         else:
             self.x[0] -= change
-            self.theta, self.reset = self.theta_0 - value, self.reset_0 - value
+            level = self.pulses + self.drive
+            self.theta, self.reset = self.theta_0 - level, self.reset_0 - level
             self.theta_ = to_float(self.theta)
-        return abs(to_float(change))
+        return abs(to_float(change)) * UP
 
     def start_below(self, rho: float, span: float) -> tuple[float, float]:
         """F at the state, and how far the truth may lie above over both ends' radii."""
@@ -180,7 +195,7 @@ class Cell:
         margin = to_float(f.rad()) + self.spread(self.dev) + self.crowd
         if rho > 0.0:
             margin += bend_of(self, self.x, self.dev, span).steep * rho
-        return to_float(f), margin
+        return to_float(f), margin * UP
 
     def spread(self, dev: list[float]) -> float:
         """Bound of the deviation of F."""
@@ -259,13 +274,13 @@ def fraction(x: arb) -> Fraction:
 def below(d: arb) -> float:
     """A float that no number of a ball lies below."""
     middle = to_float(d)
-    return middle - 1e-15 * abs(middle) - to_float(d.rad())
+    return middle - READ * UNIT * abs(middle) - to_float(d.rad())
 
 
 def size_of(d: arb) -> tuple[float, float]:
     """Floats between which the size of every number of a ball lies."""
     size, off = abs(to_float(d)), to_float(d.rad())
-    return size * (1.0 - 1e-15) - off, (size + off) * (1.0 + 1e-15)
+    return size * (1.0 - READ * UNIT) - off, (size + off) * (1.0 + READ * UNIT)
 
 
 def flow(q: Cell, s: arb) -> Flowed:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from flint import arb
 
 from evsim.proof.ball_flow import Cell, Flowed, Stop, below, bend_of, excess, size_of, to_float
-from evsim.proof.bounds import NEAR, TINY, UP
+from evsim.proof.bounds import COEFFICIENT, NEAR, TINY, UNIT, UP
 from evsim.proof.events import CROSSING, LEVEL, MISSING, ORDER, OTHER_TIME, TOO_WIDE
+from evsim.proof.flow import REST
 from evsim.proof.problem import VOLTAGE
-from evsim.proof.rows import enter_copy_of
+from evsim.proof.rows import enter_copy_of, keep_row_of
 
 if TYPE_CHECKING:
     from evsim.proof.balls import Pass
@@ -30,9 +31,16 @@ def at_once(run: Pass, q: Cell, m: int) -> bool:
     return since(run, run.source[m], run.delay[m]) == since(run, q.cause, q.wait)
 
 
+def woken_by(run: Pass, q: Cell, m: int) -> bool:
+    """Whether arrival `m` comes, by construction, when its neuron can fire again."""
+    if q.last < 0 or m >= q.end:
+        return False
+    return since(run, run.source[m], run.delay[m]) == since(run, q.last, q.dead)
+
+
 def above(q: Cell) -> bool:
     """Whether the neuron stands at or above threshold, as far as can be told."""
-    return not q.busy and to_float(excess(q, q.x)) >= 0.0
+    return not (q.busy or q.asleep) and to_float(excess(q, q.x)) >= 0.0
 
 
 def surely_above(run: Pass, q: Cell, k: int, kind, at) -> None:
@@ -57,20 +65,61 @@ def unclaimed(run: Pass, q: Cell, k: int, kind, at) -> None:
 
 
 def crowded(run: Pass, q: Cell, k: int, m: int, gap: arb) -> None:
-    """Arrivals so close that their order is open: as `evsim.proof.events.crowd` and `crowded`."""
-    both = (run.radius[run.source[m]] + max(q.near, q.reach)) * UP
+    """Arrivals so close that their order is open: as `evsim.proof.events.crowded`."""
+    far, both = crowd(q, run.radius[run.source[m]], gap)
+    if not far and VOLTAGE in (run.port[m], run.port[m - 1]) and not at_once(run, q, m):
+        raise Stop(ORDER, q.n, k, run.source[m], to_float(q.t), to_float(gap), both, 0.0)
+
+
+def crowd(q: Cell, r: float, gap: arb) -> tuple[bool, float]:
+    """As `evsim.proof.events.crowd`; whether all arrivals before are far, and how near is."""
+    both = (r + max(q.near, q.reach)) * UP
     far = q.origin < 0 or below(gap) > both or (both == 0.0 and gap == 0)
     both = (both + to_float(gap.rad())) * UP
     q.crowd = 0.0 if far else 1.1 * both * q.kick
     q.kick = 0.0 if far else q.kick
-    if not far and VOLTAGE in (run.port[m], run.port[m - 1]) and not at_once(run, q, m):
-        raise Stop(ORDER, q.n, k, run.source[m], to_float(q.t), to_float(gap), both, 0.0)
+    return far, both
+
+
+def endless(q: Cell) -> bool:
+    """Whether the reset would not end what makes the neuron fire."""
+    if q.t_ref > 0.0 or q.dead > 0.0:
+        return False
+    if q.subtract:
+        return not q.drop + sum(q.jump[c - 1] for c in q.thresholds) > 0
+    return to_float(q.reset - q.theta) >= 0.0
+
+
+def stay(run: Pass, q: Cell, k: int, state: Flowed, r: float, leap: bool) -> None:
+    """A reset by subtraction: the membrane stays as high above as it is at the true time of the
+    spike, that it reaches by a jump; or the threshold, if that moves."""
+    if leap:
+        now = bend_of(q, state.x, state.dev, 0.0)
+        q.x[0], q.dev[0], q.rest[0] = state.x[0] - q.drop, state.dev[0], state.rest[0]
+        slope, again, lost = now.slope - now.fade, 0.0, float(run.bound[REST, 0])
+        rest = (0.55 * now.bend * r * r + 1.06 * now.loose * r + lost) * UP
+    else:
+        q.x[0] += sum((state.x[c] for c in q.thresholds), arb(0))
+        slope = rest = again = 0.0
+        run.row[:] = 0.0
+        for c in q.thresholds:
+            own, z = q.decay_[c - 1], run.rows.z[q.n, c]
+            value, off = to_float(state.x[c]), state.dev[c] + to_float(state.x[c].rad())
+            run.row[: z.size] += z
+            q.dev[0], q.rest[0] = q.dev[0] + state.dev[c], q.rest[0] + state.rest[c]
+            slope -= value * own
+            again -= q.jump[c - 1] * own  # of which the row has been raised already
+            rest += 0.55 * (own * r) ** 2 * (abs(value) + off) + 1.06 * own * r * off
+            rest += COEFFICIENT * UNIT * float(run.st[q.n]["z_radius"][c])
+    rest = (rest + COEFFICIENT * UNIT * (abs(slope) + abs(again)) * r) * UP
+    q.dev[0], q.rest[0] = q.dev[0] + (abs(slope) * r + rest) * UP, q.rest[0] + rest
+    keep_row_of(run.st, q.n, k, run.src, run.rows, run.row, slope + again)
 
 
 def leap(run: Pass, q: Cell, k: int, kind, at) -> None:
     """The neuron has been put above threshold: it fires at that event, when its source says."""
     surely_above(run, q, k, kind, at)
-    if q.subtract or (q.t_ref == 0.0 and to_float(q.reset - q.theta) >= 0.0):
+    if endless(q):
         raise Stop(LEVEL, q.n, k, q.cause, to_float(q.t), 0.0, 0.0, to_float(q.t))
     time: arb = q.t.mid()
     eps = to_float(q.t.rad()) + TINY
@@ -87,6 +136,6 @@ def leap(run: Pass, q: Cell, k: int, kind, at) -> None:
     r = enter_copy_of(run.net, run.st, q.n, k, run.src, run.arr, run.rows, where, lo,
                       run.bound, run.row, cause, eps)  # fmt: skip
     run.loosen(q, state)
-    run.take_spike(q, k, time, state, r)
+    run.take_spike(q, k, time, state, r, leap=True)
     if cause >= 0:
         run.root[k] = since(run, cause, wait)

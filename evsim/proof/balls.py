@@ -15,6 +15,7 @@ from flint import arb, ctx
 from evsim.proof import ball_leap as leaps
 from evsim.proof.algebra import touch
 from evsim.proof.ball_crossing import candidate, code_of
+from evsim.proof.ball_events import difference, do_arrival, do_release, do_wake, next_event
 from evsim.proof.ball_flow import (
     Cell,
     Stop,
@@ -43,8 +44,8 @@ from evsim.proof.events import (
 )
 from evsim.proof.flow import DEVIATION, REST
 from evsim.proof.layout import WIDTH, bare
-from evsim.proof.problem import STEP, VOLTAGE, Problem
-from evsim.proof.rows import count_row_of, difference_of, enter_row_of, new_rows
+from evsim.proof.problem import Problem
+from evsim.proof.rows import count_row_of, enter_row_of, new_rows
 from evsim.proof.state import initial
 
 
@@ -105,82 +106,9 @@ class Pass:
             growth_of(self.rows, k), gaps, ends_of(self.cells),
         )  # fmt: skip
 
-    def next_event(self, q: Cell, k: int):
-        """(kind, time): None, "arrival" or "release"; the earliest arrival is put first."""
-        m, at = q.next, None
-        if m < q.end and self.known(m, k):
-            at = self.time[self.source[m]] + self.delay[m]
-            j = m + 1
-            while j < q.end and self.known(j, k):
-                other = self.time[self.source[j]] + self.delay[j]
-                d = to_float(other - at)
-                if d > 2.0 * self.window:
-                    break
-                if d < 0.0:
-                    at = other
-                    for column in (self.source, self.delay, self.weight, self.port):
-                        column[m], column[j] = column[j], column[m]
-                    self.arr[[m, j]] = self.arr[[j, m]]
-                j += 1
-        if q.busy and (at is None or to_float(q.free - at) <= 0.0):
-            return "release", q.free
-        return ("arrival", at) if at is not None else (None, None)
-
-    def known(self, m: int, k: int) -> bool:
-        """Whether an arrival comes from an input, or from a spike before `k`."""
-        return self.source[m] < k or self.owner[self.source[m]] < 0
-
-    def do_release(self, q: Cell, k: int) -> None:
-        """The end of a refractory time."""
-        s = q.free - q.t
-        q.take(flow(q, s), q.free, 0.0)
-        q.age(to_float(s))
-        q.near = 0.0
-        r = self.radius[q.last]
-        now = bend_of(q, q.x, q.dev, 0.0)
-        rest = (0.55 * now.bend * r * r + 1.06 * now.loose * r) * UP
-        slope = now.slope - now.fade
-        q.dev[0] += (abs(slope) * r + rest) * UP
-        q.rest[0] += rest
-        q.slope, q.busy, q.owes, q.rho = slope, False, True, r
-        q.cause, q.wait = q.last, q.t_ref
-
-    def do_arrival(self, q: Cell, k: int, at: arb, state) -> None:
-        """The next arrival, after the gap before it has been proved silent."""
-        m = q.next
-        source, weight, port = self.source[m], self.weight[m], self.port[m]
-        r = self.radius[source]
-        if q.last >= 0:
-            d = below(at - self.time[q.last])
-            both = r + self.radius[q.last]
-            if source != q.last and not d > both * UP:
-                both = self.difference(source, q.last, both)
-                if not d > both * UP:
-                    raise Stop(ORDER, q.n, q.last, source, to_float(at), d, both, 0.0)
-            q.closest = min(q.closest, d)
-        leaps.crowded(self, q, k, m, at - q.t)
-        q.age(to_float(at - q.t))
-        q.near, q.origin, q.cause, q.wait = r, source, source, self.delay[m]
-        q.take(state, at, r)
-        q.receive(port, weight, r)
-        q.next += 1
-        if q.last >= 0 and port != STEP:
-            both = (r + self.radius[q.last]) * UP
-            if abs(to_float(at - q.free)) <= both + to_float((at - q.free).rad()):
-                if port == VOLTAGE and source != q.last:
-                    raise Stop(ORDER, q.n, q.last, source, to_float(at), 0.0, both, 0.0)
-                q.dev[0] += 1.1 * abs(weight) * q.gain_ * both
-                q.rest[0] += 1.1 * abs(weight) * q.gain_ * both
-
-    def difference(self, a: int, b: int, both: float) -> float:
-        """The radius of the difference of two spike times, common history left out."""
-        if self.owner[a] < 0 or self.owner[b] < 0:
-            return both
-        return difference_of(self.src, self.rows, a, b)
-
     def quiet(self, q: Cell, state, s: arb, rho: float):
         """None if the gap up to `state` is silent, else (proved, time, value, margin)."""
-        if q.busy or q.calm(state, to_float(s), max(rho, q.rho)):
+        if q.busy or q.asleep or q.calm(state, to_float(s), max(rho, q.rho)):
             return None
         loud = halve(q, s, max(rho, q.rho))
         graze = None if loud is None or loud[0] else touch(q, s)
@@ -191,16 +119,16 @@ class Pass:
     def still(self, q: Cell, k: int, end: arb) -> None:
         """A neuron through its events up to a time, without a spike."""
         while True:
-            kind, at = self.next_event(q, k)
+            kind, at = next_event(self, q, k)
             last = kind is None or not to_float(end - at) > 0.0
             together = kind == "arrival" and leaps.at_once(self, q, q.next)
             if leaps.above(q) and not together:
                 leaps.unclaimed(self, q, k, kind, at)
-            if kind == "release" and not last:
-                self.do_release(q, k)
+            if kind in ("release", "wake") and not last:
+                self.set_free(q, kind)
                 continue
-            if last and q.busy:
-                return
+            if last and (q.busy or q.asleep):
+                return self.not_free_by(q, k, end)
             at = end if last else at
             s = at - q.t
             state = flow(q, s)
@@ -214,26 +142,43 @@ class Pass:
                     code = code_of(proved, where)
                     raise Stop(code, q.n, k, -1, time, value, margin, time)
             if last:
+                return None
+            do_arrival(self, q, k, at, state)
+
+    def set_free(self, q: Cell, kind: str) -> None:
+        """The membrane is free, or the neuron can fire again."""
+        do_release(self, q) if kind == "release" else do_wake(self, q)
+
+    def not_free_by(self, q: Cell, k: int, end: arb) -> None:
+        """A neuron that is refractory at the end: it is not free by then, or would not fire."""
+        r = self.radius[q.last] * UP
+        while q.busy or q.asleep:
+            if (q.free if q.busy else q.wake) - end > r:
                 return
-            self.do_arrival(q, k, at, state)
+            self.set_free(q, "release" if q.busy else "wake")
+        f, margin = q.start_below(q.rho, 0.0)
+        if not f + margin < 0.0:
+            time = to_float(q.t)
+            raise Stop(CROSSING, q.n, k, q.last, time, f, margin, time)
 
     def spike(self, k: int) -> None:
         """Bring the neuron of claim `k` to that spike."""
         q, claim = self.cells[self.owner[k]], self.claim[k]
         while True:
-            kind, at = self.next_event(q, k)
-            if q.busy:
-                d, r = below(q.free - claim), self.radius[q.last]
+            kind, at = next_event(self, q, k)
+            if q.busy or q.asleep:
+                free = q.free if q.busy else q.wake
+                d, r = below(free - claim), self.radius[q.last]
                 if d > self.window + r:
                     raise Stop(REFRACTORY, q.n, k, q.last, self.claim_float[k], d, r,
-                               to_float(q.free))  # fmt: skip
-                if kind == "release":
-                    self.do_release(q, k)
+                               to_float(free))  # fmt: skip
+                if kind == "arrival":
+                    do_arrival(self, q, k, at, flow(q, at - q.t))
                 else:
-                    self.do_arrival(q, k, at, flow(q, at - q.t))
+                    self.set_free(q, kind)
                 continue
             if kind == "arrival" and leaps.at_once(self, q, q.next):
-                self.do_arrival(q, k, at, flow(q, at - q.t))
+                do_arrival(self, q, k, at, flow(q, at - q.t))
                 continue
             if leaps.above(q):
                 return leaps.leap(self, q, k, kind, at)
@@ -247,7 +192,7 @@ class Pass:
                 state = self.here(q, k, at)
                 if state is None:
                     return None
-            self.do_arrival(q, k, at, state)
+            do_arrival(self, q, k, at, state)
 
     def early(self, q: Cell, k: int, at: arb, loud) -> None:
         """The gap before an arrival is not silent, although the claim lies behind it."""
@@ -320,7 +265,7 @@ class Pass:
         if not span > (q.reach + r) * UP:
             raise Stop(ORDER, q.n, k, q.origin, time, span - q.reach, r, time)
         if q.near > 0.0 and not span > (q.near + r) * UP:
-            both = self.difference(q.origin, k, q.near + r)
+            both = difference(self, q.origin, k, q.near + r)
             if not span > both * UP:
                 raise Stop(ORDER, q.n, k, q.origin, time, span, both, time)
         if q.origin >= 0:
@@ -380,13 +325,15 @@ class Pass:
         known.next[n], known.owes[n], known.slope[n] = q.next, q.owes, q.slope
         self.bound[:] = 0.0
 
-    def take_spike(self, q: Cell, k: int, at: arb, state, r: float) -> None:
+    def take_spike(self, q: Cell, k: int, at: arb, state, r: float, leap: bool = False) -> None:
         """The state right after a spike."""
         count_row_of(self.net, self.st, q.n, k, self.src, self.rows)
         self.time[k], self.radius[k] = at, r
         q.take(state, at, r)
         q.rational = None
         q.x[0], q.dev[0], q.rest[0] = q.reset, 0.0, 0.0
+        if q.subtract and (leap or q.thresholds):
+            leaps.stay(self, q, k, state, r, leap)
         for c, jump in enumerate(q.jump, 1):
             if jump != 0.0:
                 q.x[c] += jump
@@ -395,4 +342,5 @@ class Pass:
                 q.dev[c] += linear + second
                 q.rest[c] += second + COEFFICIENT * UNIT * linear
         q.free, q.last, q.origin, q.busy, q.owes = at + q.t_ref, k, -1, True, False
+        q.wake, q.asleep = at + q.dead, q.dead > 0.0
         q.reach = q.near = q.kick = q.crowd = 0.0

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from evsim.delivery import incoming
-from evsim.proof.bounds import UNIT
 from evsim.proof.doubles import Outcome
-from evsim.proof.layer import Own, Shared, Trains, majorants, verify
+from evsim.proof.layer import ONCE, Own, Shared, Trains, majorants, verify
 from evsim.proof.problem import build
 from evsim.proof.verdict import Certificate, Enclosures
 from evsim.record import Record
@@ -49,7 +48,7 @@ def _proved(record: Record, name: str, evidence: Evidence, widest: float) -> np.
     shared = Shared(np.empty(count + 1), np.empty(count + 1), *(np.zeros(1) for _ in range(3)))
     top = max((s.largest for s in incoming(record.network, name)), default=0.0)
     # A voltage less the level of rest, of which theta is the distance to threshold.
-    e_u = 2.001 * UNIT * (np.abs(start[0]).max() + abs(model.v_th) + p.theta)
+    e_u = ONCE * (np.abs(start[0]).max() + abs(model.v_th) + p.theta)
     size = _size(p, start, trail, top)
     majorants(p, events, table, top, rho, size, float(e_u), shared)
     order = np.argsort(train.units, kind="stable")

@@ -56,6 +56,8 @@ NOISE, SLACK = 16.0, 36.0
 #: is below 708 where the result is above zero; of a row or a product of matrices, for every
 #: term; and of a quotient.
 COEFFICIENT, TERM, QUOTIENT = 2700.0, 1.5, 1.5
+#: In units of u: of the ends of a ball, made of its middle and its radius read as floats.
+READ = 6.0
 
 #: Factor by which a sum of at most 4000 non-negative floats is raised to bound the exact one.
 UP = 1.0 + 1e-12

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from evsim.jit import apart, inline_kernel, kernel
-from evsim.proof.bounds import UP
+from evsim.proof.bounds import NEAR, UP
 from evsim.proof.crossing import candidate
 from evsim.proof.flow import DEVIATION, REST, flow, interval, interval_as
 from evsim.proof.numbers import upper
-from evsim.proof.problem import STEP, VOLTAGE
+from evsim.proof.problem import VOLTAGE
 from evsim.proof.rows import between
 from evsim.proof.silence import ABOVE, CROSSES, SILENT, Verdict, quiet
 from evsim.proof.state import receive, release, take
@@ -29,7 +29,7 @@ from evsim.proof.state import receive, release, take
 #: Within the pass: no spike up to here; no room for another symbol.
 GO_ON, FULL = 9, 10
 #: Kinds of events.
-NOTHING, ARRIVAL, RELEASE = range(3)
+NOTHING, ARRIVAL, RELEASE, WAKE = range(4)
 
 
 class Task(NamedTuple):
@@ -102,6 +102,10 @@ def next_event(t, n, k):
         d, _ = interval(q.free_hi, q.free_lo, q.free_off, hi, lo, off)
         if kind == NOTHING or d[0] <= 0.0:
             return RELEASE, q.free_hi, q.free_lo, q.free_off
+    elif q.asleep:
+        d, _ = interval(q.wake_hi, q.wake_lo, q.wake_off, hi, lo, off)
+        if kind == NOTHING or d[0] <= 0.0:
+            return WAKE, q.wake_hi, q.wake_lo, q.wake_off
     return kind, hi, lo, off
 
 
@@ -132,7 +136,8 @@ def age(q, s):
 
 @kernel
 def do_release(t, n, k, like):
-    """The end of a refractory time."""
+    """The membrane is free: at the end of the refractory time or, where it goes on, at the spike
+    itself."""
     apart()
     p, q = t.net[n], t.st[n]
     hi, lo, off = q.free_hi, q.free_lo, q.free_off
@@ -141,9 +146,23 @@ def do_release(t, n, k, like):
     q.near = 0.0
     take(p, q, t.work.x, hi, lo, off, 0.0)
     release(p, q, t.src[q.last].radius)
-    if q.x.hi[0] - q.theta_hi >= 0.0:
+    if not q.asleep and q.x.hi[0] - q.theta_hi >= 0.0:
         return stop(t, LEVEL, n, k, q.last, hi + off, 0.0, 0.0, 0.0)
     return DONE
+
+
+@kernel
+def do_wake(t, n, like):
+    """The neuron can fire again; it has gone on all the time."""
+    apart()
+    p, q = t.net[n], t.st[n]
+    r, off = t.src[q.last].radius, q.wake_off
+    s, error = flow_to(t, n, q.wake_hi, q.wake_lo, off, like)
+    crowd(q, r, upper(s) - error)
+    age(q, upper(s))
+    q.near = 0.0
+    take(p, q, t.work.x, q.wake_hi, q.wake_lo, off, r)
+    q.asleep = 0
 
 
 @kernel
@@ -162,6 +181,15 @@ def do_arrival(t, n, k, hi, lo, off, like):
             if not d[0] > together * UP + error:
                 return stop(t, ORDER, n, q.last, event.source, hi + off, d[0], together, 0.0)
         q.gap = min(q.gap, d[0])
+        if p.dead > 0.0 and beside_wake(t, n, event, hi, lo, off) != DONE:
+            return ORDER
+        if q.asleep and p.block and event.port >= VOLTAGE:
+            event.weight = 0.0  # it is lost
+            q.next += 1
+            return DONE
+    if not source.radius <= NEAR * p.shortest:
+        r = source.radius
+        return stop(t, TOO_WIDE, n, k, event.source, hi + off, NEAR * p.shortest, r, 0.0)
     s, error = flow_to(t, n, hi, lo, off, like)
     both = crowd(q, source.radius, upper(s) - error)
     if crowded(t, q, event, source.radius, upper(s) - error):
@@ -169,11 +197,28 @@ def do_arrival(t, n, k, hi, lo, off, like):
     age(q, upper(s))
     q.near, q.origin = source.radius, event.source
     take(p, q, t.work.x, hi, lo, off, source.radius)
-    receive(p, t.b, q, event.port, event.weight, source.radius, like)
+    loose = source.radius if source.slot < 0 else 0.0
+    size = receive(p, t.b, q, event.port, event.weight, source.radius, loose, like)
     q.next += 1
-    if q.last >= 0 and event.port != STEP:
-        return beside_release(t, n, event, source.radius, hi, lo, off)
+    if q.last >= 0 and p.dead == 0.0:
+        return beside_release(t, n, event, size, source.radius, hi, lo, off)
     return DONE
+
+
+@inline_kernel
+def beside_wake(t, n, event, hi, lo, off):
+    """Whether an arrival comes surely before or after its neuron can fire again, if that counts:
+    a code. A current may come on either side."""
+    p, q = t.net[n], t.st[n]
+    if event.port < VOLTAGE or (event.port > VOLTAGE and not p.block):
+        return DONE
+    d, error = interval(hi, lo, off, q.wake_hi, q.wake_lo, q.wake_off)
+    both = 0.0
+    if event.source != q.last:
+        both = t.src[event.source].radius + t.src[q.last].radius
+    if abs(d[0]) > both * UP + error:
+        return DONE
+    return stop(t, ORDER, n, q.last, event.source, hi + off, d[0], both, 0.0)
 
 
 @inline_kernel
@@ -200,15 +245,15 @@ def crowded(t, q, event, r, s):
 
 
 @inline_kernel
-def beside_release(t, n, event, r, hi, lo, off):
+def beside_release(t, n, event, size, r, hi, lo, off):
     """An arrival that may come on either side of a release: what that may matter."""
     p, q = t.net[n], t.st[n]
     both = r + t.src[q.last].radius
-    d, _ = interval(hi, lo, off, q.free_hi, q.free_lo, q.free_off)
-    if abs(d[0]) <= both * UP:
+    d, error = interval(hi, lo, off, q.free_hi, q.free_lo, q.free_off)
+    if abs(d[0]) <= both * UP + error:
         if event.port == VOLTAGE and event.source != q.last:
             return stop(t, ORDER, n, q.last, event.source, hi + off, d[0], both, 0.0)
-        more = 1.1 * abs(event.weight) * p.gain_hi * both
+        more = 1.1 * size * p.gain_hi * (both + error)
         q.x.bound[DEVIATION, 0] += more
         q.x.bound[REST, 0] += more
     return DONE
@@ -225,7 +270,7 @@ def difference(t, i, j):
 def is_quiet(t, n, s, error, rho, like):
     """`quiet` from the state of neuron `n` on, where `t.work` holds the end."""
     q = t.st[n]
-    if q.busy:
+    if q.busy or q.asleep:
         return Verdict(SILENT, 0.0, 0.0, 0.0)
     return quiet(t.net[n], t.b, q, s, error, max(rho, q.rho), t.work, t.probe, like)
 
@@ -242,13 +287,18 @@ def still(t, n, k, hi, lo, to_end, like):
         d, _ = interval(hi, lo, 0.0, e_hi, e_lo, e_off)
         last = kind == NOTHING or d[0] <= 0.0
         if last:
-            if not to_end or q.busy:
+            if not to_end:
                 return DONE
+            if q.busy or q.asleep:
+                return not_free_by(t, n, k, hi, lo, like)
             e_hi, e_lo, e_off = hi, lo, 0.0
         elif kind == RELEASE:
             code = do_release(t, n, k, like)
             if code != DONE:
                 return code
+            continue
+        elif kind == WAKE:
+            do_wake(t, n, like)
             continue
         s, error = flow_to(t, n, e_hi, e_lo, e_off, like)
         if upper(s) > 0.0 or not last:
@@ -266,3 +316,27 @@ def still(t, n, k, hi, lo, to_end, like):
         code = do_arrival(t, n, k, e_hi, e_lo, e_off, like)
         if code != DONE:
             return code
+
+
+@kernel
+def not_free_by(t, n, k, hi, lo, like):
+    """A neuron that is refractory at the end: it is not free by then, or would not fire; a code."""
+    q = t.st[n]
+    r = t.src[q.last].radius * UP
+    while q.busy or q.asleep:
+        if q.busy:
+            d, error = interval(q.free_hi, q.free_lo, q.free_off, hi, lo, 0.0)
+        else:
+            d, error = interval(q.wake_hi, q.wake_lo, q.wake_off, hi, lo, 0.0)
+        if d[0] > r + error:
+            return DONE
+        if q.asleep:
+            do_wake(t, n, like)
+        elif do_release(t, n, k, like) != DONE:
+            return LEVEL
+    s, error = flow_to(t, n, q.hi, q.lo, q.off, like)
+    verdict = is_quiet(t, n, s, error, 0.0, like)
+    if verdict.answer == SILENT:
+        return DONE
+    time, code = q.hi + q.off, code_of(verdict)
+    return stop(t, code, n, k, q.last, time, verdict.value, verdict.margin, time)

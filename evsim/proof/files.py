@@ -11,23 +11,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evsim.models.linear import CURRENT, DRIVEN, DRIVER, THRESHOLD
+from evsim.models.linear import CURRENT, DRIVEN, THRESHOLD
 from evsim.network import Network
-from evsim.proof.problem import VOLTAGE, Problem
+from evsim.proof.problem import EDGE, STEP, Form, Problem, events_of
 
 if TYPE_CHECKING:
     from evsim.proof.verdict import Certificate
 
-KINDS = {CURRENT: "current", DRIVEN: "driven", DRIVER: "driver", THRESHOLD: "threshold"}
 #: A checker bounds terms of second order with constants of its own.
 ROOM = 1.25
+#: Where a jump of the level of rest enters, in a file.
+LEVEL = -2
 #: The radius that is written for a time that is known exactly.
 EXACT = 1e-25
 NOTE = (
-    "u' = gain (sum of currents) - u / tau; a current: c' = -c / tau, a driven one besides + the "
-    "component behind it; a spike where u - thresholds = theta. gain = 1 / tau, or 1 without tau. "
-    "Each spike: neuron, claimed time, T, r. T, inputs and until are exact decimals; parameters, "
-    "weights and delays are binary64."
+    "x' = flow x; a spike where observe.x = theta from below: u = x[0] becomes reset, or falls by "
+    "theta - reset, and the others are raised by jump. Arrivals: neuron, delay, jump, where: "
+    "component c of x is port c - 1; at port -2 the jump is that many times level, and theta and "
+    "reset move as u does. For t_ref after a spike none follows, and by refractory u is held "
+    "(clamp), or goes on and arrivals count (hold_fire) or are lost (block_input). Each spike: "
+    "neuron, claimed time, T, r. T, inputs, until and flow are exact; others are binary64."
 )
 
 
@@ -98,18 +101,13 @@ def _neurons(problem: Problem) -> dict[str, Any]:
     neurons: list[list] = []
     for n, form in enumerate(problem.forms):
         p = problem.neurons[n]
-        kinds = [KINDS[k] for k in p.kind[: p.count].tolist()]
-        jumps = p.jump[: p.count].tolist()
         entry = {
-            "tau": _or_none(form.tau),
-            "components": [
-                [kind, _or_none(tau), repr(jump)]
-                for kind, tau, jump in zip(kinds, form.taus, jumps, strict=True)
-            ],
+            **_equations(form, p),
             "theta": exact_text(form.theta),
             "reset": exact_text(form.reset),
-            "t_ref": repr(float(p.t_ref)),
-            "drive": None if p.drive < 0 else int(p.drive),
+            "t_ref": repr(float(p.t_ref + p.dead)),
+            "refractory": "block_input" if p.block else "hold_fire" if p.dead else "clamp",
+            "subtract": bool(p.subtract),
         }
         key = json.dumps(entry)
         if key not in forms:
@@ -123,9 +121,26 @@ def _neurons(problem: Problem) -> dict[str, Any]:
     return {"forms": listed, "neurons": neurons}
 
 
-def _or_none(value: float | None) -> str | None:
-    """The digits of a double that may be missing."""
-    return None if value is None else repr(float(value))
+def _equations(form: Form, p) -> dict[str, Any]:
+    """The matrix A, with exact numbers where it is not 0, and what it is read and driven by."""
+    rate = Fraction(0) if form.tau is None else 1 / Fraction(form.tau)
+    gain = Fraction(1) if form.tau is None else rate
+    kinds, size = p.kind[: p.count].tolist(), 1 + int(p.count)
+    flow: list[tuple[int, int, Fraction]] = [(0, 0, -rate)]
+    for c, (kind, tau) in enumerate(zip(kinds, form.taus, strict=True), 1):
+        flow.append((c, c, Fraction(0) if tau is None else -1 / Fraction(tau)))
+        if kind in (CURRENT, DRIVEN):
+            flow.append((0, c, gain))
+        if kind == DRIVEN:
+            flow.append((c, c + 1, Fraction(1)))
+    level = [0] * size
+    level[1 + max(p.drive, -1)] = -1 if p.drive < 0 else 1
+    return {
+        "flow": [(i, j, exact_text(value)) for i, j, value in flow if value],
+        "observe": [1, *(-1 if kind == THRESHOLD else 0 for kind in kinds)],
+        "jump": [0.0, *p.jump[: p.count].tolist()],
+        "level": level,
+    }
 
 
 def _synapses(network: Network, problem: Problem) -> list[list[list]]:
@@ -135,9 +150,9 @@ def _synapses(network: Network, problem: Problem) -> list[list[list]]:
         if projection.pre not in problem.first or projection.post not in problem.first:
             continue
         model: Any = network.populations[projection.post].model
-        port = model.linear().ports[projection.port]
-        port = VOLTAGE if port is None else port
+        events = events_of(projection, model.linear())
         first, post = problem.first[projection.pre], problem.first[projection.post]
+        cell = problem.neurons[post]
         n_post = network.size(projection.post)
         weight = projection.weight.ravel()
         delay = np.broadcast_to(np.asarray(projection.delay, float), weight.shape)
@@ -148,10 +163,20 @@ def _synapses(network: Network, problem: Problem) -> list[list[list]]:
             targets = np.tile(np.arange(n_post), projection.n_pre)
         for unit in range(projection.n_pre):
             for s in range(indptr[unit], indptr[unit + 1]):
-                out[first + unit].append(
-                    [post + int(targets[s]), repr(float(delay[s])), repr(float(weight[s])), port]
-                )
+                out[first + unit] += [
+                    [post + int(targets[s]), repr(float(delay[s] + more)), *jump]
+                    for sign, more, port in events
+                    for jump in _jumps(cell, sign * float(weight[s]), port)
+                ]
     return out
+
+
+def _jumps(p, weight: float, port: int) -> list[tuple[str, int]]:
+    """The jumps that an arrival makes, and where they enter."""
+    if port not in (STEP, EDGE):
+        return [(repr(weight), port)]
+    found = [(repr(float(weight)), LEVEL)]
+    return found + ([(repr(float(-weight)), int(p.lag))] if port == EDGE and p.lag >= 0 else [])
 
 
 def _inputs(problem: Problem) -> list[list]:
@@ -159,11 +184,15 @@ def _inputs(problem: Problem) -> list[list]:
     arrivals, bounds = problem.arrivals, problem.bounds
     target = np.repeat(np.arange(problem.size), np.diff(bounds))
     out: dict[int, list] = {}
+    drive = np.zeros(problem.size)
     for m in np.flatnonzero(arrivals.source >= problem.count):
-        a = arrivals[m]
-        out.setdefault(int(a.source), []).append(
-            [int(target[m]), repr(float(a.delay)), repr(float(a.weight)), int(a.port)]
-        )
+        a, n = arrivals[m], int(target[m])
+        mine, weight = out.setdefault(int(a.source), []), float(a.weight)
+        jumps = _jumps(problem.neurons[n], weight, int(a.port))
+        if a.port == STEP:  # from the value before
+            jumps += _jumps(problem.neurons[n], -drive[n], STEP)
+            drive[n] = weight
+        mine += [[n, repr(float(a.delay)), *jump] for jump in jumps]
     source = problem.sources
     times = {k: problem.exact.get(k, Fraction(source.hi[k]) + Fraction(source.lo[k])) for k in out}
     return [[exact_text(times[k]), targets] for k, targets in out.items()]

@@ -41,6 +41,13 @@ def truth_of(record: Record, found: Certificate, until: float, precision) -> Rec
         model: Any = population.model
         if not model.spiking or any(len(part) != 1 for part in model.linear().state):
             raise ValueError(f"population {name!r}: no true continuation of {type(model).__name__}")
+        if model.refractory != "clamp" and np.any(np.asarray(model.t_ref) > 0):
+            raise ValueError(
+                f"population {name!r}: no true continuation with refractory={model.refractory!r}"
+            )
+    for projection in record.network.projections.values():
+        if projection.pulse_width is not None:
+            raise ValueError(f"projection {projection.name!r}: no true continuation of pulses")
     since, whole = 0.0, replace(record, until=until)
     while found.status != "PROVED":
         new = _from_before(whole, found, since, until, precision)

@@ -34,6 +34,12 @@ BUDGET = 1e-6
 LOWERED = 1.001 * BUDGET
 #: Of the sum of two floats' magnitudes: what the bound of a sweep may lose to rounding.
 BOUND = 24.0 * UNIT
+#: Of the sum of a current and a threshold: what a slope may lose to rounding.
+RISE = 3.0 * UNIT
+#: Of the later of two times, when of both the low parts are left out.
+GAP = 5.0 * UNIT
+#: Of numbers that have been rounded once.
+ONCE = 1.5 * UNIT
 #: Error of an interval between times given as two doubles, relative to the later one.
 LATE = 12.0 * UNIT * UNIT
 
@@ -179,7 +185,7 @@ def crossing(p, w, u, i, e_u, e_i):
     """The radius of a spike where the state has flowed to these values; inf: not proved."""
     theta = p.theta
     f = (abs(u - theta) * (1.0 + UNIT) + e_u + abs(p.theta_lo) * (1.0 + UNIT)) * UP
-    loose = e_i + f + 4.0 * UNIT * (abs(i) + theta)
+    loose = e_i + f + RISE * (abs(i) + theta)
     v = p.rate_mem * ((i - theta) - loose * UP)
     size = abs(i) + e_i
     bend = 1.1 * p.rate_mem * (p.rate_syn * size + p.rate_mem * (size + theta + f))
@@ -196,7 +202,7 @@ def released(p, w, hi, lo, r):
     if s > 0.0:
         _, i, _, e_i = flowed(p, w, verbs.interval(p, s), s)
     pull = abs(i - p.u_reset) + e_i + 1.1 * abs(i) * p.rate_syn * r + BOUND * abs(i)
-    e_u = r * p.rate_mem * pull * (1.0 + 1.1 * p.rate_mem * r) + 2.0 * UNIT * abs(p.u_reset)
+    e_u = r * p.rate_mem * pull * (1.0 + 1.1 * p.rate_mem * r) + ONCE * abs(p.u_reset)
     return Walk(p.u_reset, i, e_u * UP + TINY, e_i, hi, lo, r, False, w.good)
 
 
@@ -250,7 +256,7 @@ def entered(p, n, e, u, i, events, rho, shared, own):
     hi, lo, r = 0.0, 0.0, 0.0
     if e > 0:
         hi, lo, r = events.hi[e - 1], events.lo[e - 1], rho[e - 1]
-    x = max(hi - own.at[n] - 4.0 * UNIT * hi, 0.0) * p.rate_mem
+    x = max(hi - own.at[n] - GAP * hi, 0.0) * p.rate_mem
     e_u = shared.u[e] + (own.u[n] * exp_neg(x * (1.0 - 1e-12)) + own.i[n]) * UP
     busy = own.r[n] >= 0.0 and not not_before(hi, lo, own.free_hi[n], own.free_lo[n])
     return Walk(u, i, e_u, shared.i[e] + own.i[n], hi, lo, r, busy, True)

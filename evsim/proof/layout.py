@@ -35,13 +35,17 @@ NEURON = np.dtype(
         ("reset_hi", "f8"),
         ("reset_lo", "f8"),
         ("reset_err", "f8"),
-        ("t_ref", "f8"),
+        ("t_ref", "f8"),  # for which a spike holds the membrane
+        ("dead", "f8"),  # for which it goes on after a spike, and cannot fire
+        ("block", "i8"),  # arrivals in that time are lost
         ("drive", "i8"),  # component that an external current enters, or -1
+        ("lag", "i8"),  # component that relaxes to a pulse, or -1
         ("shortest", "f8"),  # the smallest time constant
         ("plain", "i8"),  # whether all components are currents
+        ("moving", "i8"),  # whether some are part of the threshold
         ("count", "i8"),  # of components
         ("strict", "i8"),
-        ("subtract", "i8"),  # how a spike that a jump causes resets
+        ("subtract", "i8"),  # a reset lowers the voltage
     ]
 )
 
@@ -53,14 +57,18 @@ STATE = np.dtype(
         ("off", "f8"),
         ("rho", "f8"),  # radius of that time
         ("x", CENTRE),
-        ("busy", "i8"),  # refractory
+        ("busy", "i8"),  # refractory, and the membrane held
+        ("asleep", "i8"),  # refractory, and the membrane goes on
         ("owes", "i8"),  # its last spike acts on the membrane, since the last folding
         ("held", "i8"),  # a row of the membrane's deviation exists
         ("last", "i8"),  # its last spike, or -1
-        ("free_hi", "f8"),  # end of the refractory time
+        ("free_hi", "f8"),  # when the membrane is, or was, free after its last spike
         ("free_lo", "f8"),
         ("free_off", "f8"),
         ("slope", "f8"),  # of the membrane, there
+        ("wake_hi", "f8"),  # when it can fire again
+        ("wake_lo", "f8"),
+        ("wake_off", "f8"),
         ("ref_hi", "f8"),  # time of the last folding
         ("ref_lo", "f8"),
         ("ref_off", "f8"),
@@ -73,7 +81,10 @@ STATE = np.dtype(
         ("reset_hi", "f8"),
         ("reset_lo", "f8"),
         ("reset_err", "f8"),
-        ("drive", "f8"),
+        ("drive", "f8"),  # the last step of an external current
+        ("pulse_hi", "f8"),  # sum of the running pulses
+        ("pulse_lo", "f8"),
+        ("pulse_err", "f8"),
         ("reach", "f8"),  # how far beyond this time an arrival before the last event may have come
         ("near", "f8"),  # the same for the last event, if it was an arrival
         ("origin", "i8"),  # its source

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from evsim.delivery import Current, incoming
+from evsim.delivery import Current, incoming, whole_steps
 from evsim.lists import count_targets, deliver
 from evsim.models.linear import CURRENT, THRESHOLD, Linear
 from evsim.network import Network, Projection
@@ -17,8 +17,9 @@ from evsim.proof.layout import ARRIVAL, NEURON, SOURCE, WIDTH, records
 from evsim.proof.numbers import split
 from evsim.spikes import Spikes, grid_times
 
-#: Ports of arrivals that enter no component: the voltage itself, or a step of external current.
-VOLTAGE, STEP = -1, -2
+#: Ports of arrivals that enter no component: the voltage itself, a step of external current to a
+#: value, and an edge of a rectangular pulse, by its height.
+VOLTAGE, STEP, EDGE = -1, -2, -3
 
 
 class Form(NamedTuple):
@@ -106,9 +107,15 @@ def neurons_of(form: Linear, model, n: int) -> np.recarray:
             shortest = np.minimum(shortest, tau)
     out.theta_hi, out.theta_lo, out.theta_err = exact_pairs(form.theta, n)
     out.reset_hi, out.reset_lo, out.reset_err = exact_pairs(form.reset, n)
-    out.t_ref, out.shortest, out.count = model.t_ref, shortest, len(form.components)
+    held = model.refractory == "clamp"
+    out.t_ref, out.dead = (model.t_ref, 0.0) if held else (0.0, model.t_ref)
+    out.block, out.shortest, out.count = (
+        model.refractory == "block_input", shortest, len(form.components)
+    )  # fmt: skip
     out.drive = -1 if form.drive is None else form.drive
-    out.plain = all(component.kind == CURRENT for component in form.components)
+    out.lag = -1 if form.lag is None else form.lag
+    kinds = {component.kind for component in form.components}
+    out.plain, out.moving = kinds <= {CURRENT}, THRESHOLD in kinds
     out.strict, out.subtract = model.graze == ">", model.reset == "subtract"
     return out
 
@@ -206,18 +213,9 @@ def _form(network: Network, name: str):
         return None
     if not hasattr(model, "linear"):
         raise ValueError(f"population {name!r}: {type(model).__name__} has no linear dynamics")
-    if model.refractory != "clamp" and np.any(np.asarray(model.t_ref) > 0):
-        raise ValueError(
-            f"population {name!r}: no proof for refractory={model.refractory!r}, but for 'clamp'"
-        )
     form = model.linear()
     if len(form.components) > WIDTH:
         raise ValueError(f"population {name!r} has more than {WIDTH} synapse types")
-    moving = any(component.kind == THRESHOLD for component in form.components)
-    if moving and model.reset == "subtract":
-        raise ValueError(
-            f"population {name!r}: no proof for reset='subtract' with a moving threshold"
-        )
     return form, model, population.n
 
 
@@ -233,6 +231,26 @@ def _claims(spikes: dict[str, Spikes], first: dict[str, int]):
     ends = np.cumsum([len(s) for s, _ in parts])[:-1]
     order = dict(zip(first, np.split(place, ends), strict=True))
     return hi[rank], lo[rank], neuron[rank], order
+
+
+def events_of(projection: Projection, form: Linear) -> list[tuple[float, float, int]]:
+    """(sign of the weight, how long after the delay, port) of what a spike causes."""
+    if projection.pulse_width is not None:
+        return [(1.0, 0.0, EDGE), (-1.0, float(projection.pulse_width), EDGE)]
+    port = form.ports[projection.port]
+    return [(1.0, 0.0, VOLTAGE if port is None else port)]
+
+
+def exact_sums(projection: Projection, delays: np.ndarray, more: float) -> np.ndarray:
+    """Delays and `more`, of which a spike's arrival needs the exact sum."""
+    total = delays + more
+    for delay in np.unique(delays) if more else ():
+        if Fraction(float(delay)) + Fraction(more) != Fraction(float(delay + more)):
+            raise ValueError(
+                f"projection {projection.name!r}: no proof where delay + pulse_width, "
+                f"{delay} + {more}, is no double; choose multiples of a power of 2"
+            )
+    return total
 
 
 class _Table:
@@ -252,14 +270,12 @@ class _Table:
         model: Any = self.network.populations[name].model
         form, n = model.linear(), self.network.size(name)
         for projection in incoming(self.network, name):
-            if projection.pulse_width is not None:
-                raise ValueError(f"projection {projection.name!r}: pulses cannot be proved yet")
-            port = form.ports[projection.port]
             train = self._train(projection.pre)
             spike, synapse, target = _delivered(projection, train.units, n)
-            source, delay = self._sources(projection, train, spike, synapse)
             weight = projection.weight.ravel()[synapse]
-            self._add(offset + target, source, delay, weight, VOLTAGE if port is None else port)
+            for sign, more, port in events_of(projection, form):
+                source, delay = self._sources(projection, train, spike, synapse, more)
+                self._add(offset + target, source, delay, sign * weight, port)
         if self.given.get(name) is not None:
             self._current(self.given[name], name, n, offset)
 
@@ -267,22 +283,36 @@ class _Table:
         """Spikes of a population as claimed, or of an input."""
         return self.spikes[name] if name in self.order else self.given.get(name, Spikes([], []))
 
-    def _sources(self, projection: Projection, train: Spikes, spike, synapse):
-        """Source and delay of every arrival of a projection."""
+    def _sources(self, projection: Projection, train: Spikes, spike, synapse, more: float):
+        """Source and delay of every arrival of a projection, or of what comes `more` later."""
         pre, delay = projection.pre, projection.delay
-        if pre in self.order:
-            place = self.order[pre]
-        elif train.steps is not None and train.dt is not None:
-            if np.ndim(delay) == 0:
-                steps = round(Fraction(float(delay)) / train.dt)
-                if float(steps * train.dt) == delay:  # a multiple of the step moves the integers
-                    place = self._exactly((pre, steps), train.steps + steps, train.dt)
-                    return place[spike], np.zeros(spike.size)
-            place = self._exactly((pre, 0), train.steps, train.dt)
-        else:
-            place = self._given(pre, train.times, train.times_lo, np.zeros(len(train)))
         delays = delay[synapse] if np.ndim(delay) else np.full(spike.size, float(delay))
+        if pre in self.order:
+            return self.order[pre][spike], exact_sums(projection, delays, more)
+        if train.steps is not None and train.dt is not None:
+            extra = whole_steps(more, train.dt)
+            if extra is None:
+                times = [int(k) * train.dt + Fraction(more) for k in train.steps]
+                return self._at((pre, "end", more), times)[spike], delays
+            steps = whole_steps(float(delay), train.dt) if np.ndim(delay) == 0 else None
+            if steps is not None:  # a multiple of the step moves the integers
+                extra, delays = extra + steps, np.zeros(spike.size)
+            return self._exactly((pre, extra), train.steps + extra, train.dt)[spike], delays
+        if more:
+            pairs = zip(train.times.tolist(), train.times_lo.tolist(), strict=True)
+            times = [Fraction(a) + Fraction(b) + Fraction(more) for a, b in pairs]
+            return self._at((pre, "end", more), times)[spike], delays
+        place = self._given(pre, train.times, train.times_lo, np.zeros(len(train)))
         return place[spike], delays
+
+    def _at(self, key, times: list[Fraction]) -> np.ndarray:
+        """Places of exact times among the sources."""
+        if key in self.known:
+            return self.known[key]
+        hi, lo = np.array([split(t) for t in times]).reshape(-1, 2).T
+        exact = [Fraction(a) + Fraction(b) == t for a, b, t in zip(hi, lo, times, strict=True)]
+        self.exact |= {self.next + k: t for k, t in enumerate(times) if not exact[k]}
+        return self._given(key, hi, lo, np.where(exact, 0.0, SPLIT * DOUBLE.unit * hi))
 
     def _given(self, key, hi, lo, radius) -> np.ndarray:
         """Places of given times among the sources."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from evsim.jit import apart, inline_kernel, kernel
+from evsim.models.linear import THRESHOLD
 from evsim.proof.bounds import COEFFICIENT, NEAR, UNIT, UP
 from evsim.proof.crossing import candidate, confirm, first_one
 from evsim.proof.events import (
@@ -21,10 +22,12 @@ from evsim.proof.events import (
     REFRACTORY,
     RELEASE,
     TOO_WIDE,
+    WAKE,
     code_of,
     difference,
     do_arrival,
     do_release,
+    do_wake,
     flow_to,
     is_quiet,
     next_event,
@@ -32,7 +35,7 @@ from evsim.proof.events import (
 )
 from evsim.proof.flow import DEVIATION, REST, ROUNDING, interval
 from evsim.proof.numbers import dropped, lower, number, upper
-from evsim.proof.rows import enter_row, jump_row, next_row
+from evsim.proof.rows import add_row, enter_row, jump_row, keep_row, next_row
 from evsim.proof.silence import SILENT
 from evsim.proof.state import raise_by, take
 
@@ -57,7 +60,7 @@ def prove_spike(t, k, like):
     n = claim.neuron
     while True:
         kind, hi, lo, off = next_event(t, n, k)
-        if t.st[n].busy:
+        if t.st[n].busy or t.st[n].asleep:
             code = refractory(t, n, k, kind, hi, lo, off, like)
             if code != DONE:
                 return code
@@ -82,11 +85,16 @@ def prove_spike(t, k, like):
 def refractory(t, n, k, kind, hi, lo, off, like):
     """An event of a neuron that cannot fire, unless the claim is that it does."""
     q, claim = t.st[n], t.src[k]
-    d, error = interval(q.free_hi, q.free_lo, q.free_off, claim.claim_hi, claim.claim_lo, 0.0)
+    f_hi, f_lo, f_off = q.free_hi, q.free_lo, q.free_off
+    if not q.busy:
+        f_hi, f_lo, f_off = q.wake_hi, q.wake_lo, q.wake_off
+    d, error = interval(f_hi, f_lo, f_off, claim.claim_hi, claim.claim_lo, 0.0)
     r = t.src[q.last].radius
     if d[0] - error > t.window + r:
-        free = q.free_hi + q.free_off
-        return stop(t, REFRACTORY, n, k, q.last, claim.claim_hi, d[0], r, free)
+        return stop(t, REFRACTORY, n, k, q.last, claim.claim_hi, d[0], r, f_hi + f_off)
+    if kind == WAKE:
+        do_wake(t, n, like)
+        return DONE
     if kind == RELEASE:
         return do_release(t, n, k, like)
     return do_arrival(t, n, k, hi, lo, off, like)
@@ -217,14 +225,43 @@ def take_spike(t, n, k, c, r, like):
     q.x.bound[ROUNDING, 0] = q.reset_err + dropped(0.0, q.reset_lo, like)
     if t.symbols:
         next_row(q, t.rows)
+    q.held = 0
+    if p.subtract and p.moving:
+        stay(t, n, k, r, like)
     for j in range(1, p.count + 1):
         if p.jump[j - 1] != 0.0:
             own_jump(t, n, k, j, r, like)
     q.ref_hi, q.ref_lo, q.ref_off = c.hi, c.lo, 0.0
     q.free_hi, q.free_lo, q.free_off = c.hi, c.lo, p.t_ref
-    q.last, q.origin, q.busy = k, -1, 1
-    q.held = q.owes = 0
+    q.wake_hi, q.wake_lo, q.wake_off = c.hi, c.lo, p.dead
+    q.last, q.origin, q.busy, q.owes = k, -1, 1, 0
     q.reach = q.near = q.kick = q.crowd = 0.0
+
+
+@inline_kernel
+def stay(t, n, k, r, like):
+    """Below a threshold that moves, a reset by subtraction leaves the membrane as high as that is
+    at the true time of the spike."""
+    p, q, bound = t.net[n], t.st[n], t.st[n].x.bound
+    factor, total = 0.0, t.rows.symbols[0] - 1
+    if t.symbols:
+        t.row[:total] = 0.0
+    for j in range(1, p.count + 1):
+        if p.kind[j - 1] == THRESHOLD:
+            own, value = p.decay_hi[j - 1], q.x.hi[j]
+            raise_by(t.b, q, 0, value, q.x.lo[j], like)
+            bound[ROUNDING, 0] += bound[ROUNDING, j]
+            off = bound[ROUNDING, j] + bound[DEVIATION, j]
+            linear, loose = abs(value) * own * r * UP, own * r * off
+            rest = 0.55 * own * r * (abs(value) + off) * own * r + 1.06 * loose
+            if t.symbols:
+                rest += COEFFICIENT * UNIT * (q.z_radius[j] + linear)
+                add_row(t.row, t.rows.z[n, j], 1.0, total)
+            bound[DEVIATION, 0] += bound[DEVIATION, j] + linear + rest * UP
+            bound[REST, 0] += bound[REST, j] + rest * UP
+            factor -= value * own
+    if t.symbols:
+        keep_row(q, n, t.src[k].slot, t.rows, t.row, factor)
 
 
 @inline_kernel

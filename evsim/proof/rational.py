@@ -21,7 +21,7 @@ from evsim.models.linear import CURRENT
 from evsim.proof.ball_flow import rational
 from evsim.proof.doubles import Finding, Outcome
 from evsim.proof.events import MISSING, NO_SPIKE, ORDER, OTHER_TIME, REFRACTORY
-from evsim.proof.problem import STEP, VOLTAGE, Problem
+from evsim.proof.problem import EDGE, STEP, VOLTAGE, Problem
 
 
 def number(value) -> fmpq:
@@ -52,8 +52,8 @@ class Cell:
     def __init__(self, problem: Problem, n: int):
         p, form = problem.neurons[n], problem.forms[n]
         self.n, self.theta, self.reset = n, number(form.theta), number(form.reset)
-        self.t_ref, self.subtract = number(float(p.t_ref)), bool(p.subtract)
-        self.strict = bool(p.strict)
+        self.t_ref, self.subtract = number(float(p.t_ref + p.dead)), bool(p.subtract)
+        self.strict, self.held, self.block = bool(p.strict), not p.dead > 0.0, bool(p.block)
         self.u, self.slope = (number(rational(*pair)) for pair in problem.start[n, :2])
         self.t = self.drive = fmpq(0)
         self.free: fmpq | None = None
@@ -61,29 +61,37 @@ class Cell:
 
     def go(self, t) -> None:
         """On to a time, without a spike."""
-        start = self.t if self.free is None else min(t, max(self.t, self.free))
+        start = min(t, self.ready()) if self.held else self.t
         self.u += self.slope * (t - start)
         self.t = t
+
+    def ready(self):
+        """When it is, or was, free to fire."""
+        return self.t if self.free is None else max(self.t, self.free)
 
     def receive(self, port: int, weight: float) -> None:
         """One arrival, now."""
         if port == STEP:
             self.slope += number(weight) - self.drive
             self.drive = number(weight)
+        elif port == EDGE:
+            self.slope += number(weight)
+        elif self.ready() > self.t and (self.block or (self.held and port == VOLTAGE)):
+            pass
         elif port == VOLTAGE:
-            if self.free is None or self.t >= self.free:
-                self.u += number(weight)
+            self.u += number(weight)
         else:
             self.slope += number(weight)
 
     def due(self):
         """When it fires next if nothing arrives, or None; (1)."""
-        start = self.t if self.free is None else max(self.t, self.free)
-        if self.u > self.theta or (self.u == self.theta and not self.strict):
+        start = self.ready()
+        u = self.u if self.held else self.u + self.slope * (start - self.t)
+        if u > self.theta or (u == self.theta and not self.strict):
             return start
         if self.slope <= 0:
             return None
-        return start + (self.theta - self.u) / self.slope
+        return start + (self.theta - u) / self.slope
 
     def fire(self, t) -> None:
         """A spike, now."""
@@ -140,7 +148,9 @@ class Pass:
         """Arrivals up to the next spike, or `end`; when that spike comes, or None."""
         while True:
             due, group = q.due(), self.known(q, k)
-            if due is not None and (not group or due <= group[0][0]) and due <= end:
+            # What comes at the very instant from which it is above threshold comes before.
+            late = not group or due is None or due < group[0][0] or q.ready() < due
+            if due is not None and (not group or due <= group[0][0]) and late and due <= end:
                 if group and due == group[0][0] and due > q.t:
                     self.ties.append((q.n, float(Fraction(int(due.p), int(due.q)))))
                 return due

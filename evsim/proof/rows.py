@@ -18,7 +18,11 @@ from evsim.models.linear import DRIVER, THRESHOLD
 from evsim.numerics import add_time, exp_neg
 from evsim.proof.bounds import COEFFICIENT, QUOTIENT, TERM, UNIT, UP
 from evsim.proof.flow import DEVIATION, REST, interval, responses
-from evsim.proof.problem import VOLTAGE
+from evsim.proof.problem import EDGE, VOLTAGE
+
+#: Rows that are added to others in one pass: more, and the compiler would no longer check that
+#: they do not overlap, and use one number at a time.
+GROUP = 3
 
 
 class Rows(NamedTuple):
@@ -30,6 +34,8 @@ class Rows(NamedTuple):
     z: Any  # (n, 1 + c, symbols) of the variables of every neuron at the last folding
     symbols: Any  # (1,) in use
     rows: Any  # (1,) in use
+    waiting: Any  # (GROUP + 2,) how many wait to be added, to which component, and which
+    factor: Any  # (GROUP, 2) by what: to the component, and to the membrane
 
 
 def new_rows(neurons: int, width: int, capacity: int) -> Rows:
@@ -38,6 +44,7 @@ def new_rows(neurons: int, width: int, capacity: int) -> Rows:
     return Rows(
         np.zeros((capacity, capacity)), np.zeros(capacity), np.zeros(capacity, np.int64),
         np.zeros((kept, 1 + width, capacity)), np.zeros(1, np.int64), np.zeros(1, np.int64),
+        np.zeros(GROUP + 2, np.int64), np.zeros((GROUP, 2)),
     )  # fmt: skip
 
 
@@ -46,6 +53,27 @@ def add_row(target, row, factor, length):
     """target += factor row, over the first entries."""
     for s in range(length):
         target[s] += factor * row[s]
+
+
+@kernel
+def add_waiting(rows, z, row):
+    """Add the rows that wait to those of the component and the membrane of a neuron."""
+    apart()
+    count, start, f, w = rows.waiting[0], 0, rows.factor, rows.waiting
+    if count == GROUP:
+        a, b, c = rows.c[w[2]], rows.c[w[3]], rows.c[w[4]]
+        start = min(rows.length[w[2]], rows.length[w[3]], rows.length[w[4]])
+        to_z, to_u = (f[0, 0], f[1, 0], f[2, 0]), (f[0, 1], f[1, 1], f[2, 1])
+        own = z[w[1]]
+        for s in range(start):
+            own[s] += to_z[0] * a[s] + to_z[1] * b[s] + to_z[2] * c[s]
+            row[s] += to_u[0] * a[s] + to_u[1] * b[s] + to_u[2] * c[s]
+    for k in range(count):
+        a, own = rows.c[w[2 + k]], z[w[1]]
+        for s in range(start, rows.length[w[2 + k]]):
+            own[s] += f[k, 0] * a[s]
+            row[s] += f[k, 1] * a[s]
+    w[0] = 0
 
 
 @inline_kernel
@@ -126,6 +154,7 @@ def fold(p, q, n, src, arr, rows, hi, lo, bound, row):
     for m in range(q.first, q.next):
         if src[arr[m].source].slot >= 0:
             size += fold_arrival(p, q, n, src, arr, rows, m, hi, lo, row)
+    add_waiting(rows, rows.z[n], row)
     error = slack(q.next - q.first)
     for c in range(1, p.count + 1):
         bound[REST, c] += error * q.z_radius[c]
@@ -181,23 +210,37 @@ def fold_arrival(p, q, n, src, arr, rows, m, hi, lo, row):
     wait, felt = waiting(q, span, hi, lo, a_hi, a_lo, a_off)
     em = 0.0 if wait > 0.0 or q.busy else exp_neg(felt * p.rate_hi)
     source_row, length = rows.c[slot], rows.length[slot]
-    if port == VOLTAGE:
-        factor = weight * p.rate_hi * em
+    if port == VOLTAGE or (port == EDGE and p.drive < 0):
+        factor = (weight if port == VOLTAGE else -weight) * p.rate_hi * em
         add_row(row, source_row, factor, length)
-        return abs(factor) * r
-    to_u, fade, lag = effect(p, port, wait, felt)
-    own = weight * p.decay_hi[port]
-    add_row(rows.z[n, 1 + port], source_row, own * fade, length)
-    q.z_radius[1 + port] += abs(own * fade) * r * UP
-    if p.kind[port] == DRIVER:
-        before, left, _ = effect(p, port - 1, wait, felt)
+        size = abs(factor) * r
+    else:
+        c = p.drive if port == EDGE else port
+        size = fold_into(p, q, n, rows, c, weight, wait, felt, em, slot, r, row)
+    if port == EDGE and p.lag >= 0:
+        size += fold_into(p, q, n, rows, p.lag, -weight, wait, felt, em, slot, r, row)
+    return size
+
+
+@kernel
+def fold_into(p, q, n, rows, c, weight, wait, felt, em, slot, r, row):
+    """`fold_arrival` at component `c`, of a source with the row `slot`."""
+    to_u, fade, lag = effect(p, c, wait, felt)
+    own, w = weight * p.decay_hi[c], rows.waiting
+    if w[0] == GROUP or (w[0] > 0 and w[1] != 1 + c):
+        add_waiting(rows, rows.z[n], row)
+    q.z_radius[1 + c] += abs(own * fade) * r * UP
+    if p.kind[c] == DRIVER:
+        before, left, _ = effect(p, c - 1, wait, felt)
         factor = own * lag - weight * left
-        add_row(rows.z[n, port], source_row, factor, length)
-        q.z_radius[port] += (abs(own * lag) + abs(weight * left)) * r * UP
+        add_row(rows.z[n, c], rows.c[slot], factor, rows.length[slot])
+        q.z_radius[c] += (abs(own * lag) + abs(weight * left)) * r * UP
         direct = -weight * before
     else:
         direct = -weight * p.gain_hi * em
-    add_row(row, source_row, own * to_u + direct, length)
+    rows.factor[w[0], 0], rows.factor[w[0], 1] = own * fade, own * to_u + direct
+    w[2 + w[0]], w[1] = slot, 1 + c
+    w[0] += 1
     return (abs(own * to_u) + abs(direct)) * r
 
 
@@ -227,9 +270,9 @@ def enter_row(p, q, n, k, src, arr, rows, hi, lo, bound, row, slope, eps):
 @kernel
 def enter_copy(p, q, n, k, src, arr, rows, hi, lo, bound, row, cause, eps):
     """Enter the row of spike `k` at hi + lo, which deviates as the source `cause` does, but for
-    `eps`; its radius."""
+    `eps`; its radius. `row` is that of the membrane there, and what it has lost in `bound`."""
     apart()
-    fold(p, q, n, src, arr, rows, hi, lo, bound, row)
+    bound[REST, 0] = fold(p, q, n, src, arr, rows, hi, lo, bound, row)
     total, slot = rows.symbols[0], rows.rows[0]
     mine, other = rows.c[slot], src[cause].slot if cause >= 0 else -1
     mine[:total] = 0.0
@@ -260,6 +303,19 @@ def jump_row(p, q, n, j, slot, rows, r):
 
 
 @kernel
+def keep_row(q, n, slot, rows, row, factor):
+    """What a reset by subtraction leaves of the membrane deviates as `row` says, and by `factor`
+    times what the spike itself does."""
+    last = rows.length[slot] - 1
+    z = rows.z[n, 0]
+    for s in range(last):
+        z[s] = row[s]
+    z[last] = 0.0
+    add_row(z, rows.c[slot], factor, last + 1)
+    q.z_radius[0], q.held = weighted(z, rows.e, last + 1), 1
+
+
+@kernel
 def fold_all(net, st, src, arr, rows, row):
     """Fold every neuron at its last event: no arrival before it is needed any more."""
     for n in range(st.size):
@@ -276,6 +332,12 @@ def fold_all(net, st, src, arr, rows, row):
         if not q.busy:
             q.owes = 0
         q.ref_hi, q.ref_lo, q.ref_off = hi, lo, 0.0
+
+
+@kernel
+def keep_row_of(st, n, k, src, rows, row, factor):
+    """`keep_row` for a neuron and a spike given by their indices."""
+    keep_row(st[n], n, src[k].slot, rows, row, factor)
 
 
 @kernel

@@ -13,7 +13,7 @@ from evsim.proof.bounds import DOUBLE, LEVELS, NEAR, NOISE, SPLIT, TINY, UNIT, U
 from evsim.proof.flow import DEVIATION, REST, ROUNDING
 from evsim.proof.layout import STATE, records
 from evsim.proof.numbers import add, dropped, lower, number, pair_add, sub, upper
-from evsim.proof.problem import STEP, VOLTAGE, Problem
+from evsim.proof.problem import EDGE, STEP, VOLTAGE, Problem
 
 
 def initial(problem: Problem) -> tuple[np.recarray, np.recarray]:
@@ -142,54 +142,82 @@ def raise_by(b, q, c, value_hi, value_lo, like):
 
 
 @kernel
-def receive(p, b, q, port, weight, r, like):
-    """An arrival whose time has the radius `r`: the jump, and what carrying it back leaves."""
+def receive(p, b, q, port, weight, r, loose, like):
+    """An arrival whose time has the radius `r`: the jump, and what carrying it back leaves.
+
+    `loose` is what of the radius no row carries. Returns the size of the jump.
+    """
     apart()
     rate, gain = p.rate_hi, p.gain_hi
     bound, busy, size = q.x.bound, q.busy != 0, abs(weight)
-    if port == STEP:
-        old, q.drive = q.drive, weight
-        change = two_sum(weight, -old)
-        size = abs(change[0])
-        if p.drive >= 0:
-            raise_by(b, q, 1 + p.drive, change[0], change[1], like)
-        else:
-            raise_by(b, q, 0, -change[0], -change[1], like)
-            shift_levels(p, q)
+    if port == STEP or port == EDGE:
+        size = drive_by(p, b, q, port, weight, like)
         linear, square = size * gain, size * gain * rate
         q.kick += linear
+        if port == EDGE and p.lag >= 0:
+            more, second = enter(p, b, q, p.lag, -weight, r, loose, like)
+            linear, square = linear + more, square + second
     elif port == VOLTAGE:
         if busy:
-            return
+            return size
         raise_by(b, q, 0, weight, 0.0, like)
         linear, square = size * rate, size * rate * rate
     else:
-        raise_by(b, q, 1 + port, weight, 0.0, like)
-        own = p.decay_hi[port]
-        linear, square = size * gain, size * gain * (rate + own)
-        first, second = size * own * r, size * own * own * r * r
-        bound[DEVIATION, 1 + port] += (first + second) * UP
-        bound[REST, 1 + port] += second * UP
-        if p.kind[port] == DRIVER:
-            bound[DEVIATION, port] += (size * r + 2.0 * size * own * r * r) * UP
-            bound[REST, port] += 2.0 * size * own * r * r * UP
-            linear, square = 0.0, size * gain
-        q.kick += linear + square * NEAR * p.shortest
+        linear, square = enter(p, b, q, port, weight, r, loose, like)
     if not busy:
         bound[DEVIATION, 0] += (linear * r + square * r * r) * UP
-        bound[REST, 0] += square * r * r * UP
+        bound[REST, 0] += (linear * loose + square * r * r) * UP
+    return size
+
+
+@inline_kernel
+def enter(p, b, q, port, weight, r, loose, like):
+    """An arrival at component `port`; by how much it turns the membrane, and bends it."""
+    bound, size, own, gain = q.x.bound, abs(weight), p.decay_hi[port], p.gain_hi
+    raise_by(b, q, 1 + port, weight, 0.0, like)
+    linear, square = size * gain, size * gain * (p.rate_hi + own)
+    first, second = size * own, size * own * own * r * r
+    bound[DEVIATION, 1 + port] += (first * r + second) * UP
+    bound[REST, 1 + port] += (first * loose + second) * UP
+    if p.kind[port] == DRIVER:
+        twice = 2.0 * size * own * r * r
+        bound[DEVIATION, port] += (size * r + twice) * UP
+        bound[REST, port] += (size * loose + twice) * UP
+        linear, square = 0.0, size * gain
+    q.kick += linear + square * NEAR * p.shortest
+    return linear, square
+
+
+@inline_kernel
+def drive_by(p, b, q, port, weight, like):
+    """A step of the external current to a value, or an edge of a pulse; its size."""
+    change = (weight, 0.0)
+    if port == STEP:
+        old, q.drive = q.drive, weight
+        change = two_sum(weight, -old)
+    else:
+        total = pair_add((q.pulse_hi, q.pulse_lo), change)
+        q.pulse_hi, q.pulse_lo = total
+        q.pulse_err += LEVELS * DOUBLE.unit * abs(total[0])
+    if p.drive >= 0:
+        raise_by(b, q, 1 + p.drive, change[0], change[1], like)
+    else:
+        raise_by(b, q, 0, -change[0], -change[1], like)
+        shift_levels(p, q)
+    return abs(change[0])
 
 
 @inline_kernel
 def shift_levels(p, q):
-    """Threshold and reset relative to the rest that the external current makes."""
-    drive = q.drive
-    theta = pair_add((p.theta_hi, p.theta_lo), (-drive, 0.0))
-    reset = pair_add((p.reset_hi, p.reset_lo), (-drive, 0.0))
+    """Threshold and reset relative to the rest that external current and pulses make."""
+    drive = pair_add((q.drive, 0.0), (q.pulse_hi, q.pulse_lo))
+    error = q.pulse_err + LEVELS * DOUBLE.unit * abs(drive[0])
+    theta = pair_add((p.theta_hi, p.theta_lo), (-drive[0], -drive[1]))
+    reset = pair_add((p.reset_hi, p.reset_lo), (-drive[0], -drive[1]))
     q.theta_hi, q.theta_lo = theta
     q.reset_hi, q.reset_lo = reset
-    q.theta_err = p.theta_err + LEVELS * DOUBLE.unit * abs(theta[0])
-    q.reset_err = p.reset_err + LEVELS * DOUBLE.unit * abs(reset[0])
+    q.theta_err = p.theta_err + error + LEVELS * DOUBLE.unit * abs(theta[0])
+    q.reset_err = p.reset_err + error + LEVELS * DOUBLE.unit * abs(reset[0])
 
 
 @kernel
@@ -204,3 +232,4 @@ def release(p, q, r):
     bound[DEVIATION, 0] += (abs(slope) * r + rest) * UP
     bound[REST, 0] += rest
     q.slope, q.busy, q.owes, q.rho = slope, 0, 1, r
+    q.asleep = 1 if p.dead > 0.0 else 0

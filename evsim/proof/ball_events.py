@@ -1,0 +1,129 @@
+"""The events of one neuron in ball arithmetic, as `evsim.proof.events` has them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flint import arb
+
+from evsim.proof import ball_leap as leaps
+from evsim.proof.ball_flow import Cell, Stop, below, bend_of, flow, to_float
+from evsim.proof.bounds import NEAR, UP
+from evsim.proof.events import ORDER, TOO_WIDE
+from evsim.proof.problem import VOLTAGE
+from evsim.proof.rows import difference_of
+
+if TYPE_CHECKING:
+    from evsim.proof.balls import Pass
+
+
+def next_event(run: Pass, q: Cell, k: int):
+    """(kind, time): None, "arrival", "release" or "wake"; the earliest arrival is put first."""
+    m, at = q.next, None
+    if m < q.end and known(run, m, k):
+        at = run.time[run.source[m]] + run.delay[m]
+        j = m + 1
+        while j < q.end and known(run, j, k):
+            other = run.time[run.source[j]] + run.delay[j]
+            d = to_float(other - at)
+            if d > 2.0 * run.window:
+                break
+            if d < 0.0:
+                at = other
+                for column in (run.source, run.delay, run.weight, run.port):
+                    column[m], column[j] = column[j], column[m]
+                run.arr[[m, j]] = run.arr[[j, m]]
+            j += 1
+    if q.busy and (at is None or to_float(q.free - at) <= 0.0):
+        return "release", q.free
+    if q.asleep and not q.busy:
+        first = at is None or to_float(q.wake - at) <= 0.0 or leaps.woken_by(run, q, m)
+        if first:
+            return "wake", q.wake
+    return ("arrival", at) if at is not None else (None, None)
+
+
+def known(run: Pass, m: int, k: int) -> bool:
+    """Whether an arrival comes from an input, or from a spike before `k`."""
+    return run.source[m] < k or run.owner[run.source[m]] < 0
+
+
+def do_release(run: Pass, q: Cell) -> None:
+    """The membrane is free: as `evsim.proof.events.do_release`."""
+    s = q.free - q.t
+    q.take(flow(q, s), q.free, 0.0)
+    q.age(to_float(s))
+    q.near = 0.0
+    r = run.radius[q.last]
+    now = bend_of(q, q.x, q.dev, 0.0)
+    rest = (0.55 * now.bend * r * r + 1.06 * now.loose * r) * UP
+    slope = now.slope - now.fade
+    q.dev[0] += (abs(slope) * r + rest) * UP
+    q.rest[0] += rest
+    q.slope, q.busy, q.owes, q.rho = slope, False, True, r
+    q.cause, q.wait = q.last, q.t_ref
+
+
+def do_wake(run: Pass, q: Cell) -> None:
+    """The neuron can fire again."""
+    s, r = q.wake - q.t, run.radius[q.last]
+    leaps.crowd(q, r, s)
+    q.take(flow(q, s), q.wake, r)
+    q.age(to_float(s))
+    q.near, q.asleep = 0.0, False
+    q.cause, q.wait = q.last, q.dead
+
+
+def do_arrival(run: Pass, q: Cell, k: int, at: arb, state) -> None:
+    """The next arrival, after the gap before it has been proved silent."""
+    m = q.next
+    source, weight, port = run.source[m], run.weight[m], run.port[m]
+    r = run.radius[source]
+    if q.last >= 0:
+        d = below(at - run.time[q.last])
+        both = r + run.radius[q.last]
+        if source != q.last and not d > both * UP:
+            both = difference(run, source, q.last, both)
+            if not d > both * UP:
+                raise Stop(ORDER, q.n, q.last, source, to_float(at), d, both, 0.0)
+        q.closest = min(q.closest, d)
+        if q.dead > 0.0:
+            beside_wake(run, q, m, at)
+        if q.asleep and q.block and port >= VOLTAGE:
+            run.weight[m] = run.arr[m]["weight"] = 0.0  # it is lost
+            q.next += 1
+            return
+    if not r <= NEAR * q.shortest:
+        raise Stop(TOO_WIDE, q.n, k, source, to_float(at), NEAR * q.shortest, r, 0.0)
+    leaps.crowded(run, q, k, m, at - q.t)
+    q.age(to_float(at - q.t))
+    q.near, q.origin, q.cause, q.wait = r, source, source, run.delay[m]
+    q.take(state, at, r)
+    size = q.receive(port, weight, r)
+    q.next += 1
+    if q.last >= 0 and q.dead == 0.0:
+        both = (r + run.radius[q.last]) * UP
+        if abs(to_float(at - q.free)) <= both + to_float((at - q.free).rad()):
+            if port == VOLTAGE and source != q.last:
+                raise Stop(ORDER, q.n, q.last, source, to_float(at), 0.0, both, 0.0)
+            q.dev[0] += 1.1 * size * q.gain_ * both
+            q.rest[0] += 1.1 * size * q.gain_ * both
+
+
+def beside_wake(run: Pass, q: Cell, m: int, at: arb) -> None:
+    """Stop unless an arrival comes surely before or after its neuron can fire again, or at that
+    very time by construction, if that counts: a current may come on either side."""
+    port, source = run.port[m], run.source[m]
+    if port < VOLTAGE or (port > VOLTAGE and not q.block) or leaps.woken_by(run, q, m):
+        return
+    d = at - q.wake
+    both = 0.0 if source == q.last else run.radius[source] + run.radius[q.last]
+    if not abs(d) > both * UP:
+        raise Stop(ORDER, q.n, q.last, source, to_float(at), to_float(d), both, 0.0)
+
+
+def difference(run: Pass, a: int, b: int, both: float) -> float:
+    """The radius of the difference of two spike times, common history left out."""
+    if run.owner[a] < 0 or run.owner[b] < 0:
+        return both
+    return difference_of(run.src, run.rows, a, b)
