@@ -259,7 +259,7 @@ def test_an_excitation_that_may_overtake_is_not_hidden_by_one_still_to_come(tier
     assert (finding is None) == proved and (proved or not finding.proved)
 
 
-@pytest.mark.parametrize("tier", ["float64", "double-double", "balls"])
+@pytest.mark.parametrize("tier", ["float64", "double-double"])
 def test_a_current_that_may_come_before_a_release_counts(tier):
     """A step of current beside the end of a refractory time whose spike is uncertain: the free
     membrane feels it longer than the centre says, or shorter."""
@@ -275,14 +275,8 @@ def test_a_current_that_may_come_before_a_release_counts(tier):
     moved = evsim.certify(evsim.simulate(net, later, 4.0))
     claims = [Spikes([float(t) for t in c.spikes["p"].times], c.spikes["p"].units)
               for c in (found, moved)]  # fmt: skip
-    problem = found.problem
-    if tier == "balls":
-        run = balls.Pass(problem, 64, 0.05, math.inf)
-        run.radius[problem.count] = 1e-3
-        outcome = run.outcome()
-    else:
-        problem.sources.radius[problem.count] = 1e-3
-        outcome = doubles.run(problem, tier, 0.05, math.inf, False)
+    found.problem.sources.radius[found.problem.count] = 1e-3
+    outcome = doubles.run(found.problem, tier, 0.05, math.inf, False)
     assert outcome.finding is None
     off = np.abs(claims[0].times - claims[1].times)
     assert (off <= outcome.radius).all() and off.max() > 0.05 * outcome.radius.max()
@@ -290,13 +284,11 @@ def test_a_current_that_may_come_before_a_release_counts(tier):
 
 def test_a_release_at_the_very_end_is_not_left_out():
     """Above threshold by its reset, a neuron fires once more where its time and the run end."""
-    net = evsim.Network()
-    net.add_population("p", 1, evsim.LIF(tau_mem=10.0, tau_syn=5.0, v_reset=1.2, t_ref=2.0))
     for reset, status in ((1.2, "UNDECIDED"), (0.5, "PROVED")):
         net = evsim.Network()
         net.add_population("p", 1, evsim.LIF(tau_mem=9.0, tau_syn=5.0, v_reset=reset, t_ref=2.0))
-        claim = {"p": Spikes([0.0, 2.0] if reset > 1.0 else [0.0], [0, 0] if reset > 1.0 else [0])}
-        until = 4.0 if reset > 1.0 else 2.0
+        known = [0.0, 2.0] if reset > 1.0 else [0.0]
+        claim, until = {"p": Spikes(known, [0] * len(known))}, 2.0 * len(known)
         found = evsim.certify_spikes(net, {}, claim, until, 1e-9, initial={"p": {"v": [1.5]}})
         assert found.status == status
 

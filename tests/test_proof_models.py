@@ -35,13 +35,13 @@ MODELS = {
     "pulses": (evsim.LIF(**LIF), 2.0, 1.5),
     "pulses, hold": (evsim.LIF(**LIF, refractory="hold_fire"), 2.0, 1.5),
     "pulses, adaptive": (evsim.AdaptiveLIF(**ADAPTIVE, t_ref=1.0), 2.0, 0.5),
-    "pulses, delta": (evsim.DeltaLIF(tau_mem=10.0, t_ref=1.0), 1.6, 2.0),
     "pulses, IF": (evsim.IF(input="exp", tau_syn=4.0, t_ref=1.0, bias=0.02), 0.1, 2.0),
 }  # fmt: skip
 #: Spikes that jumps cause: by balls alone.
 JUMPS = {
     "delta": evsim.DeltaLIF(tau_mem=10.0, reset="subtract", t_ref=0.5),
     "delta, at once": evsim.DeltaLIF(tau_mem=10.0, reset="subtract", v_reset=0.2),
+    "delta, pulses": evsim.DeltaLIF(tau_mem=10.0, t_ref=1.0),
     "delta, hold": evsim.DeltaLIF(tau_mem=10.0, t_ref=1.5, refractory="hold_fire"),
     "delta, block": evsim.DeltaLIF(tau_mem=10.0, t_ref=1.5, refractory="block_input"),
     "delta, all": evsim.DeltaLIF(
@@ -118,7 +118,7 @@ def test_every_tier_proves_a_run_and_encloses_what_a_finer_one_finds(name, tmp_p
 
 @pytest.mark.parametrize("name", JUMPS)
 def test_jumps_are_proved_by_balls(name, tmp_path):
-    net, inputs = network_of(JUMPS[name], 0.8)
+    net, inputs = network_of(JUMPS[name], 0.8, 2.0 if "pulses" in name else None)
     record = evsim.simulate(net, inputs, UNTIL)
     found = evsim.certify(record)
     assert found.status == "PROVED" and found.count == len(record.spikes["p"]) > 15, found
