@@ -6,7 +6,8 @@ import math
 
 from flint import arb
 
-from evsim.proof.ball_flow import Cell, bend_of, excess, flow, slope_of, to_float
+from evsim.proof.ball_flow import Cell, bend_of, excess, flow, slope_of
+from evsim.proof.ball_numbers import to_float
 from evsim.proof.events import CROSSING, LEVEL, MISSING
 
 

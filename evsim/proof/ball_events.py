@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from flint import arb
 
 from evsim.proof import ball_leap as leaps
-from evsim.proof.ball_flow import Cell, Stop, below, bend_of, flow, to_float
+from evsim.proof.ball_flow import Cell, Stop, bend_of, flow
+from evsim.proof.ball_numbers import below, to_float
 from evsim.proof.bounds import NEAR, UP
 from evsim.proof.events import ORDER, TOO_WIDE
 from evsim.proof.problem import VOLTAGE

@@ -7,10 +7,11 @@ from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
-from flint import arb, fmpq
+from flint import arb
 
 from evsim.models.linear import DRIVER, THRESHOLD
-from evsim.proof.bounds import NEAR, READ, SLACK, TINY, UNIT, UP
+from evsim.proof.ball_numbers import exact, fraction, to_float
+from evsim.proof.bounds import NEAR, SLACK, TINY, UNIT, UP
 from evsim.proof.doubles import PROVED_WRONG, Finding
 from evsim.proof.flow import DEVIATION
 from evsim.proof.layout import STATE, bare, records
@@ -18,16 +19,6 @@ from evsim.proof.problem import EDGE, STEP, VOLTAGE, Problem
 from evsim.proof.state import Shape, shape_of
 
 MOST_STEPS = 4000
-
-
-def exact(value: Fraction) -> arb:
-    """A rational number as a ball."""
-    return arb(fmpq(value.numerator, value.denominator))
-
-
-def rational(hi, lo) -> Fraction:
-    """The exact sum of two doubles."""
-    return Fraction(float(hi)) + Fraction(float(lo))
 
 
 class Stop(Exception):
@@ -249,10 +240,6 @@ class Cell:
         return least > needed + SLACK * UNIT * (size + abs(self.theta_))
 
 
-#: The middle of a ball as a double.
-to_float = float
-
-
 def ends_of(cells: list[Cell]) -> np.recarray:
     """What is known of neurons at their last events, rounded to pairs of doubles."""
     out = records(STATE, len(cells))
@@ -263,24 +250,6 @@ def ends_of(cells: list[Cell]) -> np.recarray:
         q.free_hi = to_float(cell.free)
         q.free_lo = to_float(cell.free - q.free_hi)
     return out
-
-
-def fraction(x: arb) -> Fraction:
-    """The exact number that a ball without radius holds."""
-    mantissa, exponent = x.mid().man_exp()
-    return Fraction(int(mantissa)) * Fraction(2) ** int(exponent)
-
-
-def below(d: arb) -> float:
-    """A float that no number of a ball lies below."""
-    middle = to_float(d)
-    return middle - READ * UNIT * abs(middle) - to_float(d.rad())
-
-
-def size_of(d: arb) -> tuple[float, float]:
-    """Floats between which the size of every number of a ball lies."""
-    size, off = abs(to_float(d)), to_float(d.rad())
-    return size * (1.0 - READ * UNIT) - off, (size + off) * (1.0 + READ * UNIT)
 
 
 def flow(q: Cell, s: arb) -> Flowed:

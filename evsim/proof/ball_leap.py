@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from flint import arb
 
-from evsim.proof.ball_flow import Cell, Flowed, Stop, below, bend_of, excess, size_of, to_float
+from evsim.proof.ball_flow import Cell, Flowed, Stop, bend_of, excess
+from evsim.proof.ball_numbers import below, size_of, to_float
 from evsim.proof.bounds import COEFFICIENT, NEAR, TINY, UNIT, UP
 from evsim.proof.events import CROSSING, LEVEL, MISSING, ORDER, OTHER_TIME, TOO_WIDE
 from evsim.proof.flow import REST

@@ -16,20 +16,8 @@ from evsim.proof import ball_leap as leaps
 from evsim.proof.algebra import touch
 from evsim.proof.ball_crossing import candidate, code_of
 from evsim.proof.ball_events import difference, do_arrival, do_release, do_wake, next_event
-from evsim.proof.ball_flow import (
-    Cell,
-    Stop,
-    Views,
-    below,
-    bend_of,
-    ends_of,
-    exact,
-    flow,
-    fraction,
-    halve,
-    size_of,
-    to_float,
-)
+from evsim.proof.ball_flow import Cell, Stop, Views, bend_of, ends_of, flow, halve
+from evsim.proof.ball_numbers import below, exact, fraction, size_of, to_float
 from evsim.proof.bounds import COEFFICIENT, NEAR, TINY, UNIT, UP
 from evsim.proof.doubles import Outcome, growth_of
 from evsim.proof.events import (

@@ -18,7 +18,7 @@ import numpy as np
 from flint import fmpq
 
 from evsim.models.linear import CURRENT
-from evsim.proof.ball_flow import rational
+from evsim.proof.ball_numbers import rational
 from evsim.proof.doubles import Finding, Outcome
 from evsim.proof.events import MISSING, NO_SPIKE, ORDER, OTHER_TIME, REFRACTORY
 from evsim.proof.problem import EDGE, STEP, VOLTAGE, Problem
