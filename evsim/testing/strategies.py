@@ -196,13 +196,18 @@ def busy(seed: int, n: int = 12, m: int = 6, count: int = 150) -> Case:
 def networks(draw, kind: str = "lif", *, recurrent: bool = False, biased: bool = True) -> Case:
     """Two populations one after the other, or one or two on a cycle; delays of all sorts.
 
-    Delays of a cycle are positive, as an oracle needs them.
+    Delays of a cycle are positive, as an oracle needs them; and neurons without a leak have a
+    refractory time there, or a loop might multiply their spikes without end.
     """
     sizes = draw(st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 2)))
     names = ("a", "b") if draw(st.booleans()) or not recurrent else ("a",)
     layers = []
     for name, n in zip(names, sizes[1:], strict=False):
         layers.append(draw(populations(name, n, kind, biased)))
+    if recurrent and kind in CHARGED:
+        layers = [
+            replace(x, params={**x.params, "t_ref": x.params["t_ref"] or 0.25}) for x in layers
+        ]
     scale = {x.name: unit_weight(kind, dict(x.params)) if kind != "lif" else 4.0 for x in layers}
     width = {"in": sizes[0], **{x.name: x.n for x in layers}}
     pairs = [("in", "a")]
