@@ -57,12 +57,13 @@ def _exact(hi, lo):
     return Fraction(float(hi)) + Fraction(float(lo))
 
 
-def draw_error(ax, time, error, broken, wrong) -> None:
+def draw_error(ax, time, error, broken, verdict) -> None:
     """Error of float64 over time, on a logarithmic axis."""
     ax.semilogy(time, np.maximum(error, 1e-17), ".", markersize=2, color="C0")
-    ax.axvline(wrong, color="C1", label=f"first false event, proved: t = {wrong:.1f}")
+    end = verdict.proved_until
+    ax.axvline(end, color="C1", label=f"its proof ends, {verdict.status}: t = {end:.1f}")
     if broken is not None:
-        ax.axvline(broken, color="C3", label=f"another neuron fires: t = {broken:.1f}")
+        ax.axvline(broken, color="C3", label=f"order of spikes breaks: t = {broken:.1f}")
     ax.set(xlabel="time [ms]", ylabel="|float64 - truth| [ms]", xlim=(0, UNTIL))
     ax.set_title("error of a float64 run against proved times", fontsize=10)
     ax.legend(frameon=False, loc="lower right")
@@ -105,7 +106,7 @@ def main() -> None:
         stop = "" if outcome.finding is None else f", undecided at {outcome.finding.time:.1f}"
         print(f"{name}: {outcome.proved} spikes, largest radius {outcome.radius.max():.1e}{stop}")
     fig, axes = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
-    draw_error(axes[0], time, error, broken, verdict.proved_until)
+    draw_error(axes[0], time, error, broken, verdict)
     draw_widths(axes[1], tiers)
     fig.savefig(options.folder / "certification.png", dpi=110)
 

@@ -204,9 +204,7 @@ class DenseLeg(Leg):
             self._copied(), tuple(np.zeros(self.n) for _ in count),
             tuple(np.empty(m) for _ in self.state), tuple(np.empty(m) for _ in count),
         )  # fmt: skip
-        tangents(
-            self.form, lay, self.tables, self.stacked, self.kept, moving, flow, self.live
-        )  # fmt: skip
+        tangents(self.form, lay, self.tables, self.stacked, self.kept, moving, flow, self.live)
         if self.live:
             at_the_end(self.form, self.final, moving.tangent, flow)
         self.flown = True

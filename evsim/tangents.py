@@ -20,14 +20,7 @@ from evsim.jit import inline_kernel, kernel
 from evsim.models import adjoint, verbs
 from evsim.models.adjoint import add_to
 from evsim.numerics import elapsed
-from evsim.resweep import (
-    FOUR,
-    four_rows,
-    same_neuron,
-    spikes_until,
-    time_of,
-    weight_at,
-)
+from evsim.resweep import FOUR, four_rows, same_neuron, spikes_until, time_of, weight_at
 
 
 class Moving(NamedTuple):
@@ -94,9 +87,7 @@ def tangents(p, lay, tables, weights, kept, moving, flow, whole):
             verbs.store(moving.own_tangent, m, verbs.load(moving.tangent, lay.unit[k]))
             k, m = same_neuron(lay, k, lay.first[g + 1]), m + 1
         a, b, c, d = four_rows(lay.row, FOUR * g, weights, kept.nothing)
-        four_tangents(
-            p, tables, FOUR * g, lay.kind, a, b, c, d, moving.state, moving.tangent
-        )  # fmt: skip
+        four_tangents(p, tables, FOUR * g, lay.kind, a, b, c, d, moving.state, moving.tangent)
         k, m = lay.first[g], 0
         while k < lay.first[g + 1]:
             n, stop = lay.unit[k], same_neuron(lay, k, lay.first[g + 1])

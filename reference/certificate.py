@@ -207,9 +207,7 @@ class _Checker:  # the pass over the spikes of a certificate, in its order
                 return
             self.release(q, q.end) if q.busy and first else self.arrival(q, *wait.pop(0))
 
-    def release(
-        self, q, t
-    ):  # of the membrane, late by the deviation of the last spike; it may fire
+    def release(self, q, t):  # of the membrane, late as the last spike is; it may fire
         q.go(t, self.e)
         r, held, q.still = self.r[q.last], q.still, False
         q.rows[0] -= held * (q.a @ _floats(q.x)[:, 0])[0] * self.c[q.last]

@@ -44,7 +44,7 @@ def trained(run: Run, what: str) -> list[Trained]:
 
     def one(seed: int) -> Trained:
         if what == "yinyang":
-            task, given = yinyang_task(short=run.quick), yinyang(3000 if run.quick else 5000)
+            task, given = yinyang_task(short=run.quick), yinyang(3000) if run.quick else yinyang()
             epochs = 12 if run.quick else 300
         else:
             task, given, epochs = DIGITS, data.digits(seed), 6 if run.quick else 40
