@@ -1,12 +1,15 @@
 """The shape of the house, read from its syntax trees."""
 
 import ast
+import pickle
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import evsim
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("evsim", "reference", "validation")
@@ -198,6 +201,10 @@ def test_public_names_are_real_and_complete():
         "assert set(evsim.__all__) <= set(dir(evsim))"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_functions_that_name_the_package_can_be_sent_to_other_processes():
+    assert pickle.loads(pickle.dumps(evsim)) is evsim
 
 
 def test_neither_import_nor_simulation_loads_a_framework():
