@@ -23,7 +23,7 @@ import evsim
 from evsim.bench.jobs import Job, driven
 from evsim.bench.turns import SEED, versions
 
-FIGURE = Path(__file__).resolve().parents[1] / "docs" / "images" / "scaling.png"
+FIGURE = Path(__file__).resolve().parents[1] / "docs" / "scaling.png"
 ROWS = Path(__file__).with_name("scaling.json")
 BASE = {"neurons": 10_000, "fan-out": 100, "rate": 10.0}
 AXES = {
