@@ -33,8 +33,8 @@ def yinyang_task(hidden: int = 200, *, short: bool = False) -> Task:
 
 
 DIGITS = Task(
-    hidden=120, classes=10, until=40e-3, encode=pixels, readout=True,
-    first=(0.3, 0.3), last=(0.2, 0.37), lr=5e-3, decay=0.93, batch=8,
+    hidden=300, classes=10, until=40e-3, encode=pixels, readout=True, jitter=8e-3,
+    first=(0.1, 0.3), last=(0.13, 0.25), lr=1e-2, decay=0.9, batch=16,
 )  # fmt: skip
 
 

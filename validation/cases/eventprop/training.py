@@ -41,6 +41,8 @@ class Task:
     clip : float
         Gradients longer than so many times the median length so far are cut to it: next to
         grazing they grow without bound, and one such would slow Adam down for long.
+    jitter : float
+        Deviation of the noise of input spikes in training [s].
     """
 
     hidden: int
@@ -54,6 +56,7 @@ class Task:
     decay: float
     batch: int
     clip: float = 2.0
+    jitter: float = 0.0
 
     def network(self, inputs: int, seed: int) -> evsim.Network:
         """A network with random weights."""
@@ -132,9 +135,14 @@ def coordinates(x: np.ndarray) -> np.ndarray:
     return np.hstack([times, np.full((len(x), 1), 20e-3)])
 
 
+#: Of brightness. By latency alone a dark pixel counts as much as a bright one, later.
+LEVELS = (0.1, 0.4, 0.7)
+
+
 def pixels(x: np.ndarray) -> np.ndarray:
-    """Brightness as latency: white at once, grey within 20 ms, black not at all."""
-    return np.where(x > 0.0, 20e-3 * (1.0 - x), np.inf)
+    """Brightness as latency and number of spikes: an input per pixel and level that it exceeds,
+    white at once, grey within 20 ms."""
+    return np.hstack([np.where(x > level, 20e-3 * (1.0 - x), np.inf) for level in LEVELS])
 
 
 @dataclass
@@ -176,8 +184,12 @@ def train(
         adam.lr = task.lr * task.decay**epoch
         total: list[float] = []
         lengths: list[float] = []
+        rng = np.random.default_rng([seed, epoch, 2022])
         for step, mine in enumerate(batches(len(data.train.y), task.batch, seed=seed, epoch=epoch)):
-            given = Trains.from_times(task.encode(data.train.x[mine]))
+            times = task.encode(data.train.x[mine])
+            if task.jitter > 0.0:
+                times = np.maximum(times + task.jitter * rng.standard_normal(times.shape), 0.0)
+            given = Trains.from_times(times)
             run = layers.run({"in": given})
             judged = task.judge(run, given, layers.weight, data.train.y[mine])
             grads = layers.gradient(run, judged.cotangents).weight
