@@ -6,9 +6,10 @@ A file is a good one with something wrong: bits, bytes cut off or put in, a shap
 link, a name; half of the changed recordings get the checksums of what they now hold. `evsim run`
 and `evsim verify` get it in a process of their own that may take 2 GiB; a file that is still good
 may be run, so most recordings are the first steps of those that ship. What is counted: files
-refused in words, files that still work, and, of which there must be none, tracebacks, crashes,
-hangs and files out of memory. A hang takes above 5 s of the processor, which others may use, or
-above 200 s in all. A file that hangs is asked a second time, when what it needs is compiled. The
+refused in words, files that still work, good networks whose spikes do not fit into memory and of
+which that is said, and, of which there must be none, tracebacks, crashes, hangs and files that
+take the memory while they are read. A hang takes above 5 s of the processor, which others may use,
+or above 200 s in all. A file that hangs is asked a second time, when what it needs is compiled. The
 counts are kept in `hostile_files.json` with a digest of the readers: a run goes on where it was
 stopped.
 """
@@ -39,6 +40,8 @@ from validation.evtrace import replacing
 HANG, MEMORY, CHUNK = 5.0, 2 << 30, 500
 #: Steps and samples of a short recording, and how often a whole one is drawn instead.
 STEPS, SAMPLES, WHOLE = 8, 1, 8
+#: What the command says of memory; of a network of so few neurons, its spikes have taken it.
+NO_ROOM, TOO_MANY, FEW = "not enough memory", "spikes without number", 1000
 HERE = Path(__file__)
 ROOT = HERE.parents[1]
 TRACES = sorted((ROOT / "validation" / "traces").glob("*.npz"))
@@ -288,6 +291,8 @@ def chunk(first: int, last: int, seed: int, good: bytes, answers) -> None:
             answer = asked(command, data, folder)
             if answer[2] > HANG:
                 answer = asked(command, data, folder)
+            if NO_ROOM in answer[1] and command == "run" and readable(folder / "file.nir"):
+                answer = answer[0], TOO_MANY, answer[2]
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
             answers.put((k, command, *answer, peak))
 
@@ -312,13 +317,26 @@ def asked(command: str, data: bytes, folder: Path) -> tuple[int, str, float]:
     return code, words, time.process_time() - began
 
 
+def readable(path: Path) -> bool:
+    """Is it a good network, which takes little memory itself?"""
+    import evsim
+
+    try:
+        network = evsim.from_nir(path, spikes="dirac", recurrent_delay=0.001)
+    except (ValueError, MemoryError):
+        return False
+    return sum(found.n for found in network.populations.values()) < FEW
+
+
 def judged(code: int, words: str, seconds: float) -> str:
     """What one file counts as."""
     if seconds > HANG:
         return "HANG"
     if code == -1:
         return "TRACEBACK"
-    if "not enough memory" in words or "Unable to allocate" in words:
+    if words == TOO_MANY:
+        return "too many spikes, and says so" if code == 2 else f"EXIT {code}"
+    if NO_ROOM in words or "Unable to allocate" in words:
         return "OUT OF MEMORY"
     if code == 2:
         return "refused" if words.count("\n") == 1 and "Traceback" not in words else "NO WORDS"

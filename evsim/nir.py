@@ -311,7 +311,8 @@ def _add_neurons(net, name, node, signal, options: Options) -> None:
         model = DeltaLIF(tau_mem=_field(node, "tau"), v_leak=leak, **shared)
     else:
         # A constant input passes the synapse: it starts at 0 and relaxes to the bias.
-        level = _one(_field(node, "w_in", 1.0) * np.asarray(shared["bias"]))
+        with np.errstate(all="ignore"):  # what is not finite is refused by its name
+            level = _one(_field(node, "w_in", 1.0) * np.asarray(shared["bias"]))
         shared["bias"] = level
         initial["i"] = -level
         cls = LIF if kind == "CubaLIF" else LI
