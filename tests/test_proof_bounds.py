@@ -15,6 +15,8 @@ from evsim.models.linear import CURRENT, DRIVEN, DRIVER
 from evsim.proof.bounds import (
     COEFFICIENT,
     DOUBLE,
+    GROWN,
+    GROWN_2,
     LEVELS,
     NEAR,
     NOISE,
@@ -26,13 +28,30 @@ from evsim.proof.bounds import (
     TERM,
     TIMES,
 )
+from evsim.proof.events import crowd
 from evsim.proof.flow import DEVIATION, REST, ROUNDING, flow, interval, moment
 from evsim.proof.layout import NEURON, STATE, WIDTH, WORK, records
 from evsim.proof.numbers import decay, pair_add, pair_div, pair_expm1, pair_mul, split
-from evsim.proof.state import receive, release, shape
+from evsim.proof.state import astray, receive, release, shape
 
 R = math.log(2.0) / 2.0 * 1.001  # of a reduced argument
 TIERS = {"float64": (SINGLE, 0.0), "double-double": (DOUBLE, (0.0, 0.0))}
+
+
+FORMS = [
+    (10.0, (CURRENT,), (4.0,)),
+    (4.0, (CURRENT,), (10.0,)),
+    (5.0, (CURRENT,), (5.0,)),
+    (5.0, (CURRENT,), (5.0000000001,)),
+    (10.0, (CURRENT, CURRENT), (3.0, 30.0)),
+    (10.0, (DRIVEN, DRIVER), (3.0, 3.0)),
+    (3.0, (DRIVEN, DRIVER), (10.0, 10.0)),
+    (4.0, (DRIVEN, DRIVER), (4.0, 4.0)),
+    (None, (CURRENT, CURRENT), (None, 4.0)),
+    (0.1, (CURRENT,), (1e3,)),
+]
+#: With currents that rise from nothing, or jump.
+FORMS_ = [FORMS[k] for k in (0, 1, 2, 5, 6, 7)]
 
 
 @pytest.fixture(autouse=True)
@@ -148,6 +167,9 @@ DERIVED = {
     "TERM": (TERM, 1.0),  # a product, and a sum with each of the others
     "QUOTIENT": (QUOTIENT, 1.0),
     "READ": (READ, 1.0 + 1.0 + 2.0),  # of the middle, of the radius, and two sums
+    # By how much e^(s/tau) exceeds 1 over one deviation of a time, and over two.
+    "GROWN": (GROWN - 1.0, math.expm1(NEAR)),
+    "GROWN_2": (GROWN_2 - 1.0, math.expm1(2.0 * NEAR)),
 }
 
 
@@ -184,6 +206,70 @@ def test_slopes_in_floats_keep_their_bound():
         off = abs(arb(now.slope) - (currents - ball(values[0])) / arb(3.1))
         worst = max(worst, float(off) / now.loose)
     assert 1e-3 < worst <= 1.0
+
+
+@pytest.mark.parametrize("form", [0, 1, 2, 4, 5, 6, 7, 8])
+def test_slope_and_curvature_are_bounded_back_and_forth(form):
+    """From NEAR time constants before a state on; half of what they may grow is not enough."""
+    kinds, (p, q) = FORMS[form][1], (neuron(*FORMS[form]), records(STATE, 1)[0])
+    rng, worst, count = np.random.default_rng(8), 0.0, 1 + len(kinds)
+    gain, rate = arb(p.gain_hi), arb(p.rate_hi)
+    decay = [arb(d) for d in p.decay_hi.tolist()]
+    for turn in range(60):
+        values = rng.choice([-1.0, 1.0], count) * 10.0 ** rng.uniform(-2, 2, count)
+        if turn < count:  # one alone
+            values = 1.0 * (np.arange(count) == turn)
+        q.x.hi[:count] = values
+        now = shape(p, q.x, ahead := float(rng.choice([0.0, 1.0])) * p.shortest)
+        for s in (-NEAR * p.shortest, -0.5 * NEAR * p.shortest, 0.0, ahead):
+            u, *c = exact_flow(*FORMS[form], [arb(v) for v in values], arb(s))
+            flows = [-decay[k] * v for k, v in enumerate(c)]
+            if DRIVER in kinds:
+                flows[0] += c[1]
+            felt = [k for k, kind in enumerate(kinds) if kind != DRIVER]
+            slope = gain * sum((c[k] for k in felt), arb(0)) - rate * u
+            bend = gain * sum((flows[k] for k in felt), arb(0)) - rate * slope
+            for true, bound in ((slope, now.steep), (bend, now.bend)):
+                assert abs(true) <= bound
+                worst = max(worst, float(abs(true)) / max(bound, 1e-300))
+    assert (1.0 + GROWN) / 2.0 / GROWN < worst or p.rate_hi * p.shortest < 1.0
+
+
+@pytest.mark.parametrize("form", range(len(FORMS_)))
+def test_arrivals_still_to_come_are_bounded_as_far_as_their_order_is_open(form):
+    """What an arrival of the centre has done before it comes in truth, over two deviations; half
+    of what it may grow is not enough for currents that are driven."""
+    tau, kinds, taus = FORMS_[form]
+    p, q = neuron(tau, kinds, taus), records(STATE, 1)[0]
+    port, late = len(kinds) - 1, NEAR * p.shortest
+    receive(p, SINGLE, q, port, 2.0, late, 0.0, 0.0)
+    q.near, q.origin = late, 0
+    both = crowd(q, late, 0.0)
+    assert both == pytest.approx(2.0 * late)
+    jump = [arb(0)] * port + [arb(0), arb(2)]
+    done = float(abs(exact_flow(tau, kinds, taus, jump, -arb(2.0 * late))[0]))
+    assert done <= q.crowd
+    if kinds[-1] == DRIVER and tau == taus[-1]:
+        assert (1.0 + GROWN_2) / 2.0 / GROWN_2 < done / q.crowd
+    crowd(q, late, 3.0 * late)  # far enough
+    assert q.crowd == 0.0
+
+
+@pytest.mark.parametrize("form", range(len(FORMS_)))
+@pytest.mark.parametrize("scale", [1.0, 1e4])  # of time
+def test_an_arrival_on_the_other_side_of_a_release_does_no_more_than_that(form, scale):
+    """It acts from the release on, or from its own time on, whichever of them is first."""
+    tau, kinds, taus = FORMS_[form]
+    tau, taus = tau and tau * scale, tuple(t * scale for t in taus)
+    p, gain, rate = neuron(tau, kinds, taus), 1.0 / (tau or 1.0), 1.0 / tau if tau else 0.0
+    own, both = 1.0 / taus[-1], 2.0 * NEAR * p.shortest
+    s = np.linspace(0.0, both, 2001)
+    # Carried back from the arrival, and to the release by one deviation.
+    acts = np.exp(own * s) * (s if kinds[-1] == DRIVER else 1.0)
+    acts *= np.exp(rate * (0.5 * both - s))
+    off = 3.0 * gain * np.trapezoid(acts, s)
+    bound = astray(p, len(kinds) - 1, 3.0, both)
+    assert 0.9 * bound < off <= bound
 
 
 def test_the_unit_operations_have_the_published_bounds():
@@ -303,20 +389,6 @@ def exact_flow(tau, kinds, taus, values, s):
         else:
             u += gain * value * first
     return [u, *out]
-
-
-FORMS = [
-    (10.0, (CURRENT,), (4.0,)),
-    (4.0, (CURRENT,), (10.0,)),
-    (5.0, (CURRENT,), (5.0,)),
-    (5.0, (CURRENT,), (5.0000000001,)),
-    (10.0, (CURRENT, CURRENT), (3.0, 30.0)),
-    (10.0, (DRIVEN, DRIVER), (3.0, 3.0)),
-    (3.0, (DRIVEN, DRIVER), (10.0, 10.0)),
-    (4.0, (DRIVEN, DRIVER), (4.0, 4.0)),
-    (None, (CURRENT, CURRENT), (None, 4.0)),
-    (0.1, (CURRENT,), (1e3,)),
-]
 
 
 @pytest.mark.parametrize("tier", TIERS)

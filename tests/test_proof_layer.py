@@ -225,6 +225,21 @@ def test_shared_bounds_hold_what_rounding_does():
         ctx.prec = before
 
 
+def test_a_silent_layer_with_budget_exceeded_is_left_open(alone):
+    """No neuron is flagged, by a threshold that is lowered by less than the errors."""
+    net, inputs = layers("plain", sizes=(30,), mean=-1.0)
+    kept, real = {}, beside.certificate_of
+    beside.certificate_of = lambda record, evidence: kept.update(run=(record, evidence))
+    try:
+        evsim.simulate(net, inputs, 60.0, certify=True)
+    finally:
+        beside.certificate_of = real
+    record, evidence = kept["run"]
+    assert evidence["p0"].trail.used[0] == 0
+    assert beside._proved(record, "p0", evidence["p0"], 0.0) is not None
+    assert beside._proved(record, "p0", evidence["p0"], 1e-5) is None
+
+
 def test_a_layer_with_budget_exceeded_is_left_open(monkeypatch, evidence):
     """Errors beyond what the flags were lowered by prove nothing."""
     record, kept = evidence

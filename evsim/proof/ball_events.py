@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 from flint import arb
 
+from evsim.models.linear import DRIVER
 from evsim.proof import ball_leap as leaps
 from evsim.proof.ball_flow import Cell, Stop, bend_of, flow
 from evsim.proof.ball_numbers import below, to_float
-from evsim.proof.bounds import NEAR, UP
+from evsim.proof.bounds import GROWN_2, NEAR, UP
 from evsim.proof.events import ORDER, TOO_WIDE
 from evsim.proof.problem import VOLTAGE
 from evsim.proof.rows import difference_of
+from evsim.proof.state import late
 
 if TYPE_CHECKING:
     from evsim.proof.balls import Pass
@@ -57,7 +59,7 @@ def do_release(run: Pass, q: Cell) -> None:
     q.near = 0.0
     r = run.radius[q.last]
     now = bend_of(q, q.x, q.dev, 0.0)
-    rest = (0.55 * now.bend * r * r + 1.06 * now.loose * r) * UP
+    rest = late(now, r)
     slope = now.slope - now.fade
     q.dev[0] += (abs(slope) * r + rest) * UP
     q.rest[0] += rest
@@ -103,12 +105,15 @@ def do_arrival(run: Pass, q: Cell, k: int, at: arb, state) -> None:
     size = q.receive(port, weight, r)
     q.next += 1
     if q.last >= 0 and q.dead == 0.0:
-        both = (r + run.radius[q.last]) * UP
-        if abs(to_float(at - q.free)) <= both + to_float((at - q.free).rad()):
+        d = at - q.free
+        both = (r + run.radius[q.last] + to_float(d.rad())) * UP
+        if abs(to_float(d)) <= both:
             if port == VOLTAGE and source != q.last:
                 raise Stop(ORDER, q.n, q.last, source, to_float(at), 0.0, both, 0.0)
-            q.dev[0] += 1.1 * size * q.gain_ * both
-            q.rest[0] += 1.1 * size * q.gain_ * both
+            driven = port >= 0 and q.kind[port] == DRIVER
+            more = GROWN_2 * size * q.gain_ * both * (0.5 * both if driven else 1.0)
+            q.dev[0] += more
+            q.rest[0] += more
 
 
 def beside_wake(run: Pass, q: Cell, m: int, at: arb) -> None:

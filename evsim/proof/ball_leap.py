@@ -9,11 +9,12 @@ from flint import arb
 
 from evsim.proof.ball_flow import Cell, Flowed, Stop, bend_of, excess
 from evsim.proof.ball_numbers import below, size_of, to_float
-from evsim.proof.bounds import COEFFICIENT, NEAR, TINY, UNIT, UP
+from evsim.proof.bounds import COEFFICIENT, GROWN, GROWN_2, NEAR, TINY, UNIT, UP
 from evsim.proof.events import CROSSING, LEVEL, MISSING, ORDER, OTHER_TIME, TOO_WIDE
 from evsim.proof.flow import REST
 from evsim.proof.problem import VOLTAGE
 from evsim.proof.rows import enter_copy_of, keep_row_of
+from evsim.proof.state import late
 
 if TYPE_CHECKING:
     from evsim.proof.balls import Pass
@@ -77,7 +78,7 @@ def crowd(q: Cell, r: float, gap: arb) -> tuple[bool, float]:
     both = (r + max(q.near, q.reach)) * UP
     far = q.origin < 0 or below(gap) > both or (both == 0.0 and gap == 0)
     both = (both + to_float(gap.rad())) * UP
-    q.crowd = 0.0 if far else 1.1 * both * q.kick
+    q.crowd = 0.0 if far else GROWN_2 * both * q.kick
     q.kick = 0.0 if far else q.kick
     return far, both
 
@@ -98,7 +99,7 @@ def stay(run: Pass, q: Cell, k: int, state: Flowed, r: float, leap: bool) -> Non
         now = bend_of(q, state.x, state.dev, 0.0)
         q.x[0], q.dev[0], q.rest[0] = state.x[0] - q.drop, state.dev[0], state.rest[0]
         slope, again, lost = now.slope - now.fade, 0.0, float(run.bound[REST, 0])
-        rest = (0.55 * now.bend * r * r + 1.06 * now.loose * r + lost) * UP
+        rest = late(now, r) + lost
     else:
         q.x[0] += sum((state.x[c] for c in q.thresholds), arb(0))
         slope = rest = again = 0.0
@@ -110,7 +111,7 @@ def stay(run: Pass, q: Cell, k: int, state: Flowed, r: float, leap: bool) -> Non
             q.dev[0], q.rest[0] = q.dev[0] + state.dev[c], q.rest[0] + state.rest[c]
             slope -= value * own
             again -= q.jump[c - 1] * own  # of which the row has been raised already
-            rest += 0.55 * (own * r) ** 2 * (abs(value) + off) + 1.06 * own * r * off
+            rest += 0.5 * GROWN * (own * r) ** 2 * (abs(value) + off) + own * r * off
             rest += COEFFICIENT * UNIT * float(run.st[q.n]["z_radius"][c])
     rest = (rest + COEFFICIENT * UNIT * (abs(slope) + abs(again)) * r) * UP
     q.dev[0], q.rest[0] = q.dev[0] + (abs(slope) * r + rest) * UP, q.rest[0] + rest

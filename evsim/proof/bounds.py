@@ -66,3 +66,7 @@ TINY = 1e-240
 #: Deviations of times beyond this part of the smallest time constant are refused: the constants
 #: of the second-order terms hold up to there.
 NEAR = 0.02
+#: By what a state, its slope and its curvature grow at most where they are followed back over
+#: one such deviation, or two of them: e^NEAR and e^(2 NEAR), since a variable, and what it has
+#: brought the one that it drives, each grow by e^(s/tau) over `s` at most.
+GROWN, GROWN_2 = 1.03, 1.06

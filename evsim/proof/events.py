@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from evsim.jit import apart, inline_kernel, kernel
-from evsim.proof.bounds import NEAR, UP
+from evsim.proof.bounds import GROWN_2, NEAR, UP
 from evsim.proof.crossing import candidate
 from evsim.proof.flow import DEVIATION, REST, flow, interval, interval_as
 from evsim.proof.numbers import upper
 from evsim.proof.problem import VOLTAGE
 from evsim.proof.rows import between
 from evsim.proof.silence import ABOVE, CROSSES, SILENT, Verdict, quiet
-from evsim.proof.state import receive, release, take
+from evsim.proof.state import astray, receive, release, take
 
 #: Why a pass stops.
 (
@@ -227,7 +227,7 @@ def crowd(q, r, s):
     still to come, F is higher by what it would have brought down. How far they may overlap."""
     both = (r + max(q.near, q.reach)) * UP
     far = q.origin < 0 or both == 0.0 or s > both
-    q.crowd = 0.0 if far else 1.1 * both * q.kick
+    q.crowd = 0.0 if far else GROWN_2 * both * q.kick
     q.kick = 0.0 if far else q.kick
     return both
 
@@ -253,7 +253,7 @@ def beside_release(t, n, event, size, r, hi, lo, off):
     if abs(d[0]) <= both * UP + error:
         if event.port == VOLTAGE and event.source != q.last:
             return stop(t, ORDER, n, q.last, event.source, hi + off, d[0], both, 0.0)
-        more = 1.1 * size * p.gain_hi * (both + error)
+        more = astray(p, event.port, size, both + error)
         q.x.bound[DEVIATION, 0] += more
         q.x.bound[REST, 0] += more
     return DONE

@@ -26,7 +26,7 @@ from evsim.models import verbs
 from evsim.models.lif import LIFKernel
 from evsim.models.refractory import CLAMP
 from evsim.numerics import add_time, elapsed, exp_neg, log, not_before
-from evsim.proof.bounds import ARG, FADE, GAIN, NEAR, TINY, UNIT, UP
+from evsim.proof.bounds import ARG, FADE, GAIN, GROWN, GROWN_2, NEAR, TINY, UNIT, UP
 
 #: Part of the threshold that errors may reach.
 BUDGET = 1e-6
@@ -120,6 +120,17 @@ def fastest(p):
 
 
 @kernel
+def crowded(events, span):
+    """The most arrivals that come within `span` of one another."""
+    first = most = 0
+    for e in range(events.hi.size):
+        while elapsed(events.hi[e], events.lo[e], events.hi[first], events.lo[first]) > span:
+            first += 1
+        most = max(most, e - first + 1)
+    return most
+
+
+@kernel
 def majorants(p, events, table, top, rho, size, e_u, shared):
     """Fill `shared`; `top` bounds all weights, `rho` the deviation of the arrivals of each event,
     `size` all voltages and currents, `e_u` the error of the voltages at time 0."""
@@ -131,15 +142,19 @@ def majorants(p, events, table, top, rho, size, e_u, shared):
         d = elapsed(events.hi[e], events.lo[e], hi, lo)
         hi, lo = events.hi[e], events.lo[e]
         x, late = d * fastest(p), 2.0 * LATE * hi * size
-        moved = (rho[e] * 1.05) * top
+        moved = (rho[e] * GROWN) * top
         e_u = em * e_u + g * e_i + lost(size * em, size * g, x)
         e_u = (e_u + p.rate_mem * (moved + late)) * UP + TINY
         e_i = es * e_i + faded(size * es, x) + UNIT * (size * es + top)
         e_i = (e_i + p.rate_syn * (moved + late)) * UP + TINY
     shared.u[events.hi.size], shared.i[events.hi.size] = e_u, e_i
     shared.widest[0] = widest
-    shared.shift[0] = 4.4 * p.rate_mem * size * (widest + LATE * hi)
-    shared.most[0] = max(most, e_u + e_i) + 2.0 * BOUND * size + shared.shift[0]
+    late = widest + LATE * hi
+    # The ends of a gap move; and of arrivals whose order is open some may be still to come.
+    missing = crowded(events, 2.0 * late) * top
+    shared.shift[0] = 2.0 * GROWN_2 * p.rate_mem * (size + missing) * late
+    most = max(most, e_u + e_i) + 2.0 * BOUND * size + shared.shift[0]
+    shared.most[0] = most if late * fastest(p) <= NEAR else np.inf
 
 
 @inline_kernel
@@ -188,7 +203,7 @@ def crossing(p, w, u, i, e_u, e_i):
     loose = e_i + f + RISE * (abs(i) + theta)
     v = p.rate_mem * ((i - theta) - loose * UP)
     size = abs(i) + e_i
-    bend = 1.1 * p.rate_mem * (p.rate_syn * size + p.rate_mem * (size + theta + f))
+    bend = GROWN_2 * p.rate_mem * (p.rate_syn * size + p.rate_mem * (size + theta + f))
     r0 = 1.5 * f / v
     if not (v > 0.0 and bend * r0 <= 0.25 * v and r0 * fastest(p) <= NEAR):
         return np.inf
@@ -201,8 +216,8 @@ def released(p, w, hi, lo, r):
     s, i, e_i = elapsed(hi, lo, w.hi, w.lo), w.i, w.e_i
     if s > 0.0:
         _, i, _, e_i = flowed(p, w, verbs.interval(p, s), s)
-    pull = abs(i - p.u_reset) + e_i + 1.1 * abs(i) * p.rate_syn * r + BOUND * abs(i)
-    e_u = r * p.rate_mem * pull * (1.0 + 1.1 * p.rate_mem * r) + ONCE * abs(p.u_reset)
+    pull = abs(i - p.u_reset) + e_i + GROWN * (abs(i) + e_i) * p.rate_syn * r + BOUND * abs(i)
+    e_u = r * p.rate_mem * pull * (1.0 + GROWN * p.rate_mem * r) + ONCE * abs(p.u_reset)
     return Walk(p.u_reset, i, e_u * UP + TINY, e_i, hi, lo, r, False, w.good)
 
 
@@ -247,7 +262,7 @@ def beside_release(n, hi, lo, rho, own):
     if own.r[n] < 0.0:
         return False
     gap = abs(elapsed(hi, lo, own.free_hi[n], own.free_lo[n]))
-    return gap <= (own.r[n] + rho) * UP and own.free_hi[n] > 0.0
+    return gap <= (own.r[n] + rho) * UP
 
 
 @inline_kernel
@@ -266,6 +281,9 @@ def entered(p, n, e, u, i, events, rho, shared, own):
 def verify(p, events, weights, table, rho, shared, trail, until, own, trains):
     """Go through the trail, and on to `until`; what cannot be proved is left in `own.open`."""
     budget = BUDGET * p.theta
+    if not shared.most[0] < budget:
+        own.open[:] = True
+        return
     for j in range(trail.used[0]):
         n, first, stop = trail.unit[j], trail.first[j], trail.stop[j]
         if own.open[n]:
@@ -281,7 +299,7 @@ def verify(p, events, weights, table, rho, shared, trail, until, own, trains):
                 break
             weight = weights[events.row[e], n]
             i = w.i + weight
-            moved = 1.05 * rho[e] * abs(weight)
+            moved = GROWN * rho[e] * abs(weight)
             e_u = w.e_u if w.busy else w.e_u + p.rate_mem * moved * UP
             e_i = w.e_i + (UNIT * abs(i) + p.rate_syn * moved) * UP
             w = Walk(w.u, i, e_u, e_i, hi, lo, rho[e], w.busy, True)

@@ -6,7 +6,7 @@ import numpy as np
 
 from evsim.jit import apart, inline_kernel, kernel
 from evsim.models.linear import THRESHOLD
-from evsim.proof.bounds import COEFFICIENT, NEAR, UNIT, UP
+from evsim.proof.bounds import COEFFICIENT, GROWN, NEAR, UNIT, UP
 from evsim.proof.crossing import candidate, confirm, first_one
 from evsim.proof.events import (
     ARRIVAL,
@@ -253,7 +253,7 @@ def stay(t, n, k, r, like):
             bound[ROUNDING, 0] += bound[ROUNDING, j]
             off = bound[ROUNDING, j] + bound[DEVIATION, j]
             linear, loose = abs(value) * own * r * UP, own * r * off
-            rest = 0.55 * own * r * (abs(value) + off) * own * r + 1.06 * loose
+            rest = 0.5 * GROWN * own * r * (abs(value) + off) * own * r + loose
             if t.symbols:
                 rest += COEFFICIENT * UNIT * (q.z_radius[j] + linear)
                 add_row(t.row, t.rows.z[n, j], 1.0, total)

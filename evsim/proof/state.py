@@ -9,7 +9,7 @@ import numpy as np
 from evsim.jit import apart, inline_kernel, kernel
 from evsim.models.linear import DRIVER, THRESHOLD
 from evsim.numerics import two_sum
-from evsim.proof.bounds import DOUBLE, LEVELS, NEAR, NOISE, SPLIT, TINY, UNIT, UP
+from evsim.proof.bounds import DOUBLE, GROWN, GROWN_2, LEVELS, NEAR, NOISE, SPLIT, TINY, UNIT, UP
 from evsim.proof.flow import DEVIATION, REST, ROUNDING
 from evsim.proof.layout import STATE, records
 from evsim.proof.numbers import add, dropped, lower, number, pair_add, sub, upper
@@ -61,14 +61,13 @@ def spread(p, x):
 class Shape(NamedTuple):
     """Slope of F at a state, and bounds of what may happen from there on.
 
-    `current` bounds the sum of the currents, `steep` the slope, `bend` the curvature of F, each
-    of the true trajectory; `loose` the deviation of the slope at the state itself. `fade` is the
-    part of the slope that the threshold has.
+    `steep` bounds the slope, `bend` the curvature of F, each of the true trajectory; `loose` the
+    deviation of the slope at the state itself. `fade` is the part of the slope that the threshold
+    has.
     """
 
     slope: float
     curvature: float
-    current: float
     steep: float
     bend: float
     loose: float
@@ -95,7 +94,7 @@ def shape(p, x, ahead):
             loose += off * own
         elif kind == DRIVER:
             turn += value
-            size += most * min(ahead + 0.02 * p.shortest, 1.0 / own)
+            size += most * min(ahead + NEAR * p.shortest, 1.0 / own)
             move += 2.0 * most
         else:
             drive += value
@@ -110,9 +109,17 @@ def shape(p, x, ahead):
     reach = gain * size + rate * (most + size)
     noise = NOISE * UNIT * (gain * size + rate * most + sink)
     return Shape(
-        slope + fade, curvature, size * 1.1, (reach + sink) * 1.1,
-        (gain * move + rate * reach + sink_2) * 1.1, (loose + rate * u_off) * UP + noise, fade,
+        slope + fade, curvature, (reach + sink) * GROWN,
+        (gain * move + rate * reach + sink_2) * GROWN, (loose + rate * u_off) * UP + noise, fade,
     )  # fmt: skip
+
+
+@inline_kernel
+def late(now, r):
+    """What is not linear in a deviation, of at most `r`, of the time at which the membrane is
+    released or held: the slope changes by the bend, over one that has grown for as long, and is
+    not that of the centre from the start."""
+    return (0.5 * GROWN * now.bend * r * r + now.loose * r) * UP
 
 
 @kernel
@@ -189,6 +196,14 @@ def enter(p, b, q, port, weight, r, loose, like):
 
 
 @inline_kernel
+def astray(p, port, size, span):
+    """What an arrival of this size does to the membrane at most within `span`, the sum of two
+    deviations: by that the truth is off where it acts for as long more, or less, than assumed."""
+    most = GROWN_2 * size * p.gain_hi * span
+    return most * 0.5 * span if port >= 0 and p.kind[port] == DRIVER else most
+
+
+@inline_kernel
 def drive_by(p, b, q, port, weight, like):
     """A step of the external current to a value, or an edge of a pulse; its size."""
     change = (weight, 0.0)
@@ -227,8 +242,7 @@ def release(p, q, r):
     bound = q.x.bound
     now = shape(p, q.x, 0.0)
     slope = now.slope - now.fade
-    # Of the slope in time bound by the bend, and of the slope itself.
-    rest = (0.55 * now.bend * r * r + 1.06 * now.loose * r) * UP
+    rest = late(now, r)
     bound[DEVIATION, 0] += (abs(slope) * r + rest) * UP
     bound[REST, 0] += rest
     q.slope, q.busy, q.owes, q.rho = slope, 0, 1, r

@@ -1,0 +1,719 @@
+"""Small parts of the proofs' kernels, each against what it is to bound; interpreted: see
+test_jit.py."""
+
+import math
+import os
+from fractions import Fraction
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import evsim
+from evsim.delivery import Current
+from evsim.models import verbs
+from evsim.proof import (
+    balls,
+    crossing,
+    doubles,
+    events,
+    flow,
+    layer,
+    numbers,
+    prove,
+    rows,
+    silence,
+    state,
+)
+from evsim.proof.bounds import DOUBLE, NEAR, SINGLE, UNIT
+from evsim.proof.events import MISSING, ORDER, OTHER_TIME, TOO_WIDE
+from evsim.proof.flow import DEVIATION, REST, ROUNDING
+from evsim.proof.layout import ARRIVAL, SOURCE, STATE, WORK, records
+from evsim.proof.problem import EDGE, build, neurons_of
+from evsim.spikes import Spikes
+
+pytestmark = pytest.mark.skipif(
+    os.environ.get("NUMBA_DISABLE_JIT") != "1", reason="for interpreted kernels: see test_jit.py"
+)
+LIF = evsim.LIF(tau_mem=10.0, tau_syn=4.0)
+ADAPTIVE = evsim.AdaptiveLIF(tau_mem=10.0, tau_syn=4.0, tau_th=20.0, jump_th=0.3, reset="subtract")
+ALPHA = evsim.AlphaLIF(tau_mem=10.0, tau_syn=3.0)
+
+
+def neuron(model):
+    """What the proofs see of one neuron, and a state of zeros."""
+    p, q = neurons_of(model.linear(), model, 1)[0], records(STATE, 1)[0]
+    for name in ("theta_hi", "theta_lo", "theta_err", "reset_hi", "reset_lo", "reset_err"):
+        q[name] = p[name]
+    q.last = q.origin = -1
+    return p, q
+
+
+def voltage(u, i, s, tau_mem=10.0, tau_syn=4.0):
+    """Of a leaky neuron behind an exponential synapse, and the current."""
+    em, es = np.exp(-s / tau_mem), np.exp(-s / tau_syn)
+    return u * em + i * tau_syn / (tau_mem - tau_syn) * (em - es), i * es
+
+
+# -------------------------------------------------------------------------------------- layers
+
+
+def compiled(**values):
+    """The kernel's parameters of one LIF neuron."""
+    return evsim.LIF(**{"tau_mem": 10.0, "tau_syn": 4.0, **values}).compile(1, False)
+
+
+def walk(u, i, e_u=0.0, e_i=0.0, hi=0.0, rho=0.0, busy=False):
+    return layer.Walk(u, i, e_u, e_i, hi, 0.0, rho, busy, True)
+
+
+@pytest.mark.parametrize("theta_lo", [0.0, -0.03])
+@pytest.mark.parametrize("theta", [1.0, 0.3])
+def test_a_silent_gap_of_a_layer_is_silent_for_all_that_may_be_true(theta, theta_lo):
+    """The highest trajectory within the errors, over the gap and as far as its ends may move."""
+    p = compiled(v_th=theta)._replace(theta_lo=theta_lo)
+    rng, answers = np.random.default_rng(0), []
+    for _ in range(400):
+        u, i = theta * rng.uniform(-1.0, 1.1), theta * rng.uniform(-2.0, 4.0)
+        s, e_u, e_i = (float(x) for x in 10.0 ** rng.uniform([-2, -6, -6], [1, -1, -1]))
+        shift = float(rng.choice([0.0, 0.02]))
+        w, c = walk(u, i, e_u, e_i), verbs.interval(p, s)
+        y = layer.flowed(p, w, c, s)
+        found = layer.quiet(p, w, y, c, s, shift)
+        most = voltage(u + e_u, i + e_i, np.linspace(0.0, s, 400))[0].max() + shift
+        assert not found or most < theta + theta_lo + 1e-12
+        if most + 2.0 * (e_u + e_i + shift) + abs(theta_lo) < 0.8 * theta:
+            answers.append(found)
+    assert np.mean(answers) > 0.9 and len(answers) > 50
+
+
+def test_the_radius_of_a_spike_of_a_layer_holds_the_crossings_of_all_that_may_be_true():
+    """By the equation of the voltage, and no more than a twentieth wider than need be."""
+    rng, worst, wide = np.random.default_rng(1), 0.0, 0.0
+    for turn in range(300):
+        p = compiled()._replace(theta_lo=float(rng.choice([0.0, -1e-3, 1e-3])))
+        i, off = float(rng.uniform(1.5, 40.0)), float(rng.normal() * 1e-3)
+        u, e_u, e_i = 1.0 + off, float(10.0 ** rng.uniform(-6, -2)), 1e-6
+        if turn % 2:
+            u, e_u, p = 1.0, float(rng.uniform(2e-3, 2e-2)) * i, compiled()
+        r = layer.crossing(p, walk(u, i), u, i, e_u, e_i)
+        if not math.isfinite(r):
+            continue
+        d = np.linspace(-1.5, 1.5, 2001) * r
+        for side in (-1.0, 1.0):
+            f = voltage(u + side * e_u, i + side * e_i, d)[0] - 1.0 - p.theta_lo
+            assert f[0] < 0.0 < f[-1]
+            true = abs(d[np.searchsorted(f, 0.0)])
+            assert true <= r * 1.002
+            worst = max(worst, true / r)
+        wide = max(wide, r)
+    assert worst > 0.95 and wide > 0.02
+    # A slope that is not known to be positive, or bends too much, proves nothing.
+    assert layer.crossing(compiled(), walk(1.0, 0.9), 1.0, 0.9, 0.0, 0.0) == math.inf
+    assert layer.crossing(compiled(), walk(1.0, 1.01), 1.0, 1.01, 0.01, 0.0) == math.inf
+
+
+def test_a_release_in_a_layer_holds_what_an_uncertain_spike_makes_of_it():
+    """The voltage at the release of a neuron that is released a little earlier or later, carried
+    back to it; also where nothing of the error is left to floats."""
+    worst = 0.0
+    for u_r, i, e_i, s in ((0.0, 3.0, 0.0, 0.0), (-0.5, 3.0, 1e-2, 0.3), (0.0, 0.0, 0.1, 0.5),
+                           (0.2, -2.0, 0.0, 2.0)):  # fmt: skip
+        p, r = compiled(v_reset=u_r), 0.08
+        w = layer.released(p, walk(u_r, i, 0.0, e_i, busy=True), s, 0.0, r)
+        current = i * math.exp(-s / 4.0)
+        assert w.i == pytest.approx(current, rel=1e-12) and w.u == u_r and not w.busy
+        left = e_i * math.exp(-s / 4.0)
+        assert left <= w.e_i <= left * (1.0 + 1e-9) + 1e-13
+        for rho in (-r, r):
+            for side in (-1.0, 1.0):
+                later = voltage(0.0, current + side * left, rho)[1]
+                off = abs(voltage(u_r, later, -rho)[0] - u_r)
+                assert off <= w.e_u
+                worst = max(worst, off / w.e_u)
+    assert worst > 0.95
+    tiny = layer.released(compiled(), walk(0.0, 1e-200, busy=True), 0.0, 0.0, 1e-200)
+    assert tiny.e_u > 0.0  # the product is 0
+
+
+def arrivals_of(p, times):
+    """Events at these times, and the table of their intervals."""
+    times = np.asarray(times, float)
+    steps = np.diff(times, prepend=0.0)
+    table = tuple(np.array(c) for c in zip(*(verbs.interval(p, d) for d in steps), strict=True))
+    return SimpleNamespace(hi=times, lo=np.zeros(times.size)), table
+
+
+def shared_of(p, times, rho, top, size):
+    """`layer.majorants` of such events, all as uncertain."""
+    events, table = arrivals_of(p, times)
+    n = len(times)
+    out = layer.Shared(np.empty(n + 1), np.empty(n + 1), *(np.zeros(1) for _ in range(3)))
+    layer.majorants(p, events, table, top, np.full(n, rho), size, 0.0, out)
+    return out
+
+
+def test_shared_errors_hold_arrivals_that_come_early_or_late():
+    """All by as much, all of the largest weight; and are not a twentieth wider."""
+    p, times, rho, top = compiled(), np.array([0.5, 1.1, 3.0, 3.2, 9.0]), 0.05, 2.0
+    shared = shared_of(p, times, rho, top, 10.0)
+    assert shared.u[0] == shared.i[0] == 0.0 and shared.widest[0] == rho
+    for e in range(1, times.size):
+        since = times[e - 1] - times[:e]
+        early, plain = (voltage(0.0, top, since + d) for d in (rho, 0.0))
+        most_u, most_i = (abs(a - b).sum() for a, b in zip(early, plain, strict=True))
+        late = voltage(0.0, top, since - rho)  # carried back where it is still to come
+        most_i = max(most_i, abs(late[1] - plain[1]).sum())
+        most_u = max(most_u, abs(late[0] - plain[0]).sum())
+        assert most_i <= shared.i[e] <= 1.05 * most_i and most_u <= shared.u[e]
+    lone = shared_of(p, [0.5, 40.0], rho, top, 10.0)
+    assert lone.u[1] == pytest.approx(p.rate_mem * rho * top, rel=0.05)
+
+
+def test_arrivals_whose_order_is_open_may_all_be_still_to_come():
+    """Twenty of alternating sign within two radii, of which the inhibitions may come last."""
+    p, rho, top, n = compiled(), 1e-3, 0.5, 20
+    times = 5.0 + np.arange(n) * 1e-5
+    shared = shared_of(p, times, rho, top, 2.0)
+    late = n / 2 * top * voltage(0.0, 1.0, 2.0 * rho)[0]
+    ends = 2.0 * rho * p.rate_mem * 2.0  # slopes of twice the size, over one radius
+    assert late + ends <= shared.shift[0]
+    # None is open that is farther away than two radii, and counted is what must be.
+    few = shared_of(p, 5.0 + np.arange(n) * 2.5 * rho, rho, top, 2.0)
+    assert few.shift[0] <= 1.07 * 2.0 * p.rate_mem * (2.0 + top) * rho
+    events, _ = arrivals_of(p, [1.0, 1.0, 1.0, 4.0, 4.5, 9.0])
+    assert [layer.crowded(events, s) for s in (0.0, 0.6, 3.5, 20.0)] == [3, 3, 5, 6]
+
+
+def test_errors_that_no_constant_holds_for_exceed_every_budget():
+    p = compiled()
+    assert shared_of(p, [1.0], NEAR * 4.0 * 0.99, 1e-9, 1.0).most[0] < math.inf
+    assert shared_of(p, [1.0], NEAR * 4.0 * 1.01, 1e-9, 1.0).most[0] == math.inf
+
+
+def test_an_arrival_may_come_on_either_side_of_a_release():
+    own = SimpleNamespace(r=np.array([1e-3, -1.0]), free_hi=np.array([3.0, 0.0]),
+                          free_lo=np.zeros(2))  # fmt: skip
+    for at, rho, answer in ((3.0005, 0.0, True), (2.9995, 0.0, True), (3.002, 0.0, False),
+                            (3.002, 1.5e-3, True), (2.997, 1.5e-3, False)):  # fmt: skip
+        assert layer.beside_release(0, at, 0.0, rho, own) == answer
+    assert not layer.beside_release(1, 0.5, 0.0, 2.0, own)  # it has not fired yet
+
+
+def test_a_spike_of_a_layer_starts_below_threshold_by_all_margins():
+    """Where arrivals may shift the voltage, and the threshold has a low part."""
+    for theta_lo, good in ((0.0, True), (-0.01, False)):
+        p, u, i = compiled(t_ref=10.0)._replace(theta_lo=theta_lo), 0.895, 5.0
+        s = np.linspace(0.0, 1.0, 100001)
+        at = float(s[np.searchsorted(voltage(u, i, s)[0], 1.0)])
+        shared = layer.Shared(np.zeros(2), np.zeros(2), np.zeros(1), np.full(1, 0.1), np.zeros(1))
+        trains = layer.Trains(np.array([at]), np.zeros(1), np.zeros(1, int), np.array([0, 1]),
+                              np.zeros(1))  # fmt: skip
+        own = layer.Own(*(np.zeros(1) for _ in range(3)), np.zeros(1, int), np.zeros(1),
+                        np.zeros(1), np.full(1, -1.0), np.zeros(1, bool))  # fmt: skip
+        c = verbs.interval(p, 5.0)
+        w = layer.through(p, 0, walk(u, i), c, 5.0, 0.0, 0.0, shared, own, trains)
+        assert w.good == good
+
+
+# ------------------------------------------------------------------- states and their margins
+
+
+def test_every_error_counts_in_the_distance_from_threshold():
+    """Of the membrane, of the threshold's own parts, and of its level."""
+    for model, last in ((LIF, 1), (ADAPTIVE, 2)):
+        p, q = neuron(model)
+        for b, like in ((SINGLE, 0.0), (DOUBLE, (0.0, 0.0))):
+            q.x.hi[: last + 1], q.x.bound[:] = 0.4, 0.0
+            _, plain = state.excess(p, b, q, q.x, like)
+            assert 0.0 < plain < 40.0 * b.unit
+            for c, counts in ((0, True), (1, False), (2, last == 2)):
+                q.x.bound[:] = 0.0
+                q.x.bound[ROUNDING, c] = 1e-3
+                _, error = state.excess(p, b, q, q.x, like)
+                assert (error >= plain + 1e-3) == counts and error <= plain + 1.001e-3
+            q.x.bound[:], q.theta_err = 0.0, 1e-3
+            assert state.excess(p, b, q, q.x, like)[1] >= 1e-3
+            q.theta_err = p.theta_err
+
+
+def test_every_error_counts_in_the_slope():
+    """Rounding and deviation of every variable, in the slope, its bound, and the curvature's."""
+    for model, width in ((LIF, 1), (ADAPTIVE, 2), (ALPHA, 2)):
+        p, q = neuron(model)
+        q.x.hi[: width + 1] = 1.0
+        plain = state.shape(p, q.x, 0.0)
+        for c in range(width + 1):
+            for kind in (ROUNDING, DEVIATION):
+                q.x.bound[:] = 0.0
+                q.x.bound[kind, c] = 0.01
+                wide = state.shape(p, q.x, 0.0)
+                moved = []
+                for side in (-0.01, 0.01):
+                    q.x.hi[c] += side
+                    moved.append(state.shape(p, q.x, 0.0).slope)
+                    q.x.hi[c] -= side
+                off = max(abs(s - plain.slope) for s in moved)
+                assert wide.loose >= plain.loose + off * 0.999999
+                assert wide.loose <= plain.loose + off * 1.000001 + 0.01 * 50.0 * UNIT
+                assert wide.bend > plain.bend and wide.steep > plain.steep
+
+
+@pytest.mark.parametrize("model", [LIF, ADAPTIVE, ALPHA])
+def test_slope_and_curvature_are_derivatives(model):
+    """Of F, by flows over small steps back and forth."""
+    p, q = neuron(model)
+    work, rng = records(WORK, 1)[0], np.random.default_rng(2)
+    for _ in range(10):
+        q.x.hi[:3] = rng.normal(size=3)
+        q.x.hi[p.count + 1 :] = 0.0
+        now, h, values = state.shape(p, q.x, 0.0), 1e-3, []
+        for k in (0, 1, 2):
+            flow.flow(p, SINGLE, q.x, False, k * h, 0.0, work, 0.0)
+            values.append(state.excess(p, SINGLE, q, work.x, 0.0)[0])
+        slope = (-3.0 * values[0] + 4.0 * values[1] - values[2]) / 2.0 / h
+        assert now.slope == pytest.approx(slope, abs=1e-6)
+        bend = (values[0] - 2.0 * values[1] + values[2]) / h / h
+        assert now.curvature == pytest.approx(bend, abs=2e-3)
+
+
+def test_levels_move_with_the_current_exactly_and_their_errors_add_up():
+    """Threshold and reset of a leaky neuron, relative to the rest that a current makes."""
+    p, q = neuron(evsim.LIF(tau_mem=10.0, tau_syn=4.0, v_th=0.1, v_leak=0.3, v_reset=-0.7))
+    q.drive, q.pulse_hi, q.pulse_lo, q.pulse_err = 0.7, 1e3, 3e-14, 1e-20
+    state.shift_levels(p, q)
+    exact = Fraction
+    moved = exact(0.7) + exact(1e3) + exact(3e-14)
+    for name, error in (("theta", q.theta_err), ("reset", q.reset_err)):
+        level = exact(float(p[f"{name}_hi"])) + exact(float(p[f"{name}_lo"])) - moved
+        found = exact(float(q[f"{name}_hi"])) + exact(float(q[f"{name}_lo"]))
+        assert abs(found - level) + exact(1e-20) <= error < 1e-20 + 1e3 * 16 * DOUBLE.unit
+
+
+def test_what_is_not_linear_in_a_late_release_is_no_more_than_half_the_curvature():
+    now = state.Shape(0.0, 0.0, 0.0, 3.0, 0.5, 0.0)
+    assert state.late(now, 0.1) == pytest.approx(0.5 * 3.0 * 0.01 + 0.5 * 0.1, rel=0.02)
+
+
+# ------------------------------------------------------------------------------------- silence
+
+
+def silence_of(model, values, s, off=0.0):
+    """`quiet` of such a state over `s`, with deviations; where it ends and what F is most."""
+    p, q = neuron(model)
+    work, probe = records(WORK, 2)
+    q.x.hi[: len(values)] = values
+    q.x.bound[DEVIATION, : len(values)] = off
+    flow.flow(p, SINGLE, q.x, False, s, 0.0, work, 0.0)
+    return p, q, work, probe, silence.quiet(p, SINGLE, q, s, 0.0, 0.0, work, probe, 0.0)
+
+
+@pytest.fixture
+def few_steps(monkeypatch):
+    """What is unclear after some halvings counts as such."""
+    monkeypatch.setattr(silence, "MOST_STEPS", 30)
+
+
+@pytest.mark.parametrize("rounding, deviation, answer", [
+    (0.0, 0.02, silence.SILENT), (0.0, 0.06, silence.UNCLEAR), (0.06, 0.0, silence.UNCLEAR),
+    (0.03, 0.03, silence.UNCLEAR),
+])  # fmt: skip
+def test_errors_of_currents_count_for_as_long_as_they_act(rounding, deviation, answer, few_steps):
+    """A neuron without a leak integrates what its current is off by: over ten time units ten
+    times as much. It stays below threshold unless that counts."""
+    p, q = neuron(evsim.IF(input="ramp", v_th=1.0))
+    work, probe = records(WORK, 2)
+    q.x.hi[0] = 0.5
+    q.x.bound[ROUNDING, 1], q.x.bound[DEVIATION, 1] = rounding, deviation
+    flow.flow(p, SINGLE, q.x, False, 10.0, 0.0, work, 0.0)
+    assert silence.quiet(p, SINGLE, q, 10.0, 0.0, 0.0, work, probe, 0.0).answer == answer
+
+
+def test_what_two_ends_tell_needs_no_halving():
+    """Currents too weak, a bound that only sinks, and one that holds the membrane below."""
+    for values, s in (((0.2, 0.5), 30.0), ((0.9, -3.0), 1.0), ((-0.5, 3.0), 0.3)):
+        p, q, work, _, found = silence_of(LIF, values, s)
+        assert silence.ends_tell(p, q, work, s, values[0] - 1.0, 1e-12)
+        assert found.answer == silence.SILENT
+    p, q, work, _, _ = silence_of(LIF, (0.2, 3.0), 8.0)
+    assert not silence.ends_tell(p, q, work, 8.0, -0.8, 1e-12)
+
+
+# ----------------------------------------------------------------------------------- crossings
+
+
+def crossing_of(model, values, symbols, **bounds):
+    """What is confirmed at a state `values` with such bounds of its variables."""
+    p, _ = neuron(model)
+    work = records(WORK, 1)[0]
+    work.x.hi[: len(values)] = values
+    for (kind, c), value in bounds.get("bounds", {}).items():
+        work.x.bound[kind, c] = value
+    slope = state.shape(p, work.x, 0.0).slope
+    c = crossing.Candidate(True, 1.0, 0.0, 1.0, 0.0, bounds.get("residual", 0.0), slope, 0.0)
+    return slope, crossing.confirm(p, c, work, symbols)
+
+
+@pytest.mark.parametrize("symbols", [True, False])
+@pytest.mark.parametrize("model", [LIF, ADAPTIVE])
+def test_every_part_of_the_rest_counts_at_a_crossing(model, symbols):
+    """Of the membrane, and of a threshold that moves; and no more than the lemma asks for."""
+    values = (1.2, 4.0, 0.2)[: 2 + (model is ADAPTIVE)]
+    for c in (0, 2)[: 1 + (model is ADAPTIVE)]:
+        bounds = {(DEVIATION, c): 1e-5, (REST, c): 1e-5}
+        slope, found = crossing_of(model, values, symbols, bounds=bounds, residual=1e-6)
+        assert found.found
+        whole = 1.1e-5 / slope
+        bend = state.shape(neuron(model)[0], records_of(values), 0.0).bend
+        eta = 1e-5 / 4.0 + bend * 1.5 * whole
+        assert whole <= found.eps <= whole + 1.6 * whole * eta / slope
+        assert found.eps >= whole + 1.4 * whole * bend * 1.5 * whole / slope
+    half = {(DEVIATION, 0): 1e-5}
+    _, found = crossing_of(model, values, symbols, bounds=half)
+    assert (found.eps < 1e-7) == symbols  # rows carry it, or nothing does
+
+
+def records_of(values):
+    """A state of these values."""
+    x = records(STATE, 1)[0].x
+    x.hi[: len(values)] = values
+    return x
+
+
+def test_a_crossing_is_not_confirmed_where_the_lemma_does_not_hold():
+    flat = {(DEVIATION, 0): 0.05}
+    assert not crossing_of(LIF, (1.0, 1.1), True, bounds=flat)[1].found
+    assert not crossing_of(LIF, (1.0, 0.5), True)[1].found  # it falls
+    wide = {(DEVIATION, 0): 0.5}
+    assert not crossing_of(LIF, (1.0, 30.0), True, bounds=wide)[1].found
+
+
+def test_newton_finds_a_crossing_and_says_where_there_is_none():
+    """Upwards, from claims on either side, and not the one downwards behind the peak."""
+    p, q = neuron(LIF)
+    work = records(WORK, 1)[0]
+    q.x.hi[:2] = 0.0, 6.0
+    s = np.linspace(0.0, 20.0, 2000001)
+    v = voltage(0.0, 6.0, s)[0]
+    up = float(s[np.argmax(v >= 1.0)])
+    for claim in (up - 0.1, up, up + 0.1, up + 0.5):
+        c = crossing.candidate(p, SINGLE, q, claim, 0.0, work, 0.0)
+        assert c.found and abs(c.hi - up) < 2e-5 and c.slope > 0.0 and c.residual < 1e-14
+        assert c.span == c.hi
+    q.x.hi[1] = 2.0  # its peak is far below
+    assert not crossing.candidate(p, SINGLE, q, up, 0.0, work, 0.0).found
+    q.x.hi[:2] = 3.0, 0.0  # it only falls
+    assert not crossing.candidate(p, SINGLE, q, 5.0, 0.0, work, 0.0).found
+    q.hi = 4.0
+    assert not crossing.candidate(p, SINGLE, q, 3.0, 0.0, work, 0.0).found
+
+
+# ---------------------------------------------------------------------------- after a spike
+
+
+def task(model, r):
+    """A task of one neuron that has fired at an uncertain time, without symbols."""
+    p, q = neuron(model)
+    source = SimpleNamespace(radius=r)
+    return SimpleNamespace(net=[p], st=[q], symbols=False, b=SINGLE, src=[source],
+                           rows=SimpleNamespace(symbols=[0]))  # fmt: skip
+
+
+def test_what_a_spike_adds_at_an_uncertain_time_keeps_its_second_order():
+    """A jump that comes up to `r` early or late, seen at the centre; half is not enough."""
+    r, own, jump = NEAR * 4.0, 1.0 / 20.0, 0.3
+    t = task(ADAPTIVE, r)
+    prove.own_jump(t, 0, 0, 2, r, 0.0)
+    bound = t.st[0].x.bound
+    for d in (-r, r):
+        seen = jump * math.exp(own * d)
+        assert abs(seen - jump - jump * own * d) <= bound[REST, 2]
+        assert abs(seen - jump) <= bound[DEVIATION, 2]
+    assert 0.45 * bound[REST, 2] < jump * (math.exp(own * r) - 1.0 - own * r)
+    assert t.st[0].x.hi[2] == jump and bound[REST, 2] > 0.0
+    # And of a spike that is known to some roundings: the row's coefficient has them.
+    t = task(ADAPTIVE, 1e-12)
+    prove.own_jump(t, 0, 0, 2, 1e-12, 0.0)
+    assert t.st[0].x.bound[REST, 2] >= 3.0 * UNIT * jump * own * 1e-12
+
+
+def test_a_membrane_left_at_a_moving_threshold_keeps_its_second_order():
+    """As high as the threshold is at the true time of the spike, which deviates itself."""
+    r, own, level, off = NEAR * 4.0, 1.0 / 20.0, 0.8, 0.05
+    t = task(ADAPTIVE, r)
+    q = t.st[0]
+    q.x.hi[2], q.x.bound[DEVIATION, 2], q.x.bound[REST, 2] = level, off, 0.0
+    prove.stay(t, 0, 0, r, 0.0)
+    assert q.x.hi[0] == level
+    rest, worst = q.x.bound[REST, 0], 0.0
+    for d in (-r, r):
+        for more in (-off, 0.0, off):
+            left = (level + more) * math.exp(-own * d)
+            assert abs(left - level) <= q.x.bound[DEVIATION, 0]
+            unlinear = abs(left - (level + more - own * d * level))
+            assert unlinear <= rest
+            worst = max(worst, unlinear / rest)
+    assert worst > 0.95
+
+
+# ------------------------------------------------------------------------------------- rows
+
+
+def test_a_jump_at_the_true_time_of_a_spike_is_a_multiple_of_its_row():
+    p, q = neuron(ADAPTIVE)
+    table = rows.new_rows(1, 2, 4)
+    table.c[2, :3], table.length[2] = (0.5, -2.0, 1.0), 3
+    table.z[0, 2, :3] = 0.25, 0.5, 7.0  # the last of which nobody has written yet
+    q.z_radius[2] = 1.0
+    rows.jump_row(p, q, 0, 2, 2, table, 1e-3)
+    factor = 0.3 / 20.0
+    assert table.z[0, 2, :3].tolist() == pytest.approx(
+        [0.25 + 0.5 * factor, 0.5 - 2 * factor, factor]
+    )
+    assert q.z_radius[2] == pytest.approx(1.0 + factor * 1e-3)
+
+
+def test_the_error_of_a_row_holds_each_of_its_roundings(monkeypatch):
+    """What no row carries, what folding loses, and the quotient by the slope, added up."""
+    p, q = neuron(LIF)
+    src, found = records(SOURCE, 2), {}
+    for name, constants in (("quotient", (0.0, 0.0)), ("all", (rows.COEFFICIENT, rows.TERM))):
+        table = rows.new_rows(1, 1, 4)
+        table.c[0, 0], table.e[0], table.length[0] = 1.0, 1e-3, 1
+        table.symbols[0] = table.rows[0] = 1
+        table.z[0, 1, 0], q.z_radius[1], q.z_length = 0.5, 0.5e-3, 1
+        q.ref_hi, q.first, q.next, bound, row = 0.0, 0, 0, np.zeros((3, 9)), np.zeros(4)
+        monkeypatch.setattr(rows, "COEFFICIENT", constants[0])
+        monkeypatch.setattr(rows, "TERM", constants[1])
+        r = rows.enter_row(p, q, 0, 1, src, None, table, 2.0, 0.0, bound, row, 0.25, 1e-9)
+        own = abs(table.c[1, 0]) * 1e-3
+        found[name] = table.e[1] - 1e-9
+        assert table.c[1, 1] == 1.0 and r >= own + table.e[1]
+        assert table.c[1, 0] == pytest.approx(-0.5 * voltage(0.0, 1.0, 2.0)[0] / 0.25)
+        assert table.e[1] >= 1e-9 + UNIT * own
+    assert found["all"] > 100.0 * found["quotient"]
+
+
+@pytest.mark.parametrize("model", [LIF, ADAPTIVE])
+def test_what_folding_may_lose_is_of_the_size_of_all_that_it_adds(model):
+    """Of a pulse's edge its two parts, which cancel in the row."""
+    p, q = neuron(model)
+    table, source, edge = rows.new_rows(1, 2, 4), records(SOURCE, 1), records(ARRIVAL, 1)
+    table.c[0, 0], table.length[0], r = 1.0, 1, 1e-3
+    source.hi, source.radius, source.slot = 1.0, r, 0
+    edge.weight, edge.port = 2.0, EDGE
+    row = np.zeros(4)
+    size = rows.fold_arrival(p, q, 0, source, edge, table, 0, 1.5, 0.0, row)
+    rows.add_waiting(table, table.z[0], row)
+    em, (felt, _) = math.exp(-0.05), voltage(0.0, 1.0, 0.5)
+    direct = 2.0 * p.rate_hi * em  # of the level of rest, and of the current that makes up for it
+    assert row[0] == pytest.approx(-2.0 * felt * p.decay_hi[0], rel=1e-9)
+    assert size == pytest.approx((2.0 * direct + abs(row[0])) * r, rel=1e-9)
+
+
+# ---------------------------------------------------------------------------------------- runs
+
+
+def run_of(model, weights, times, until, claim, tolerance=math.inf, tier="float64", **given):
+    """What a tier finds about a claim about one neuron with these arrivals."""
+    net, ports = evsim.Network(), given.get("ports", (None,) * len(times))
+    net.add_input("in", len(times))
+    net.add_population("p", 1, model)
+    for k, (weight, port) in enumerate(zip(weights, ports, strict=True)):
+        net.connect("in", "p", [weight], pre_units=[k], post_units=[0], name=f"c{k}",
+                    **({"synapse": port} if port else {}))  # fmt: skip
+    inputs = {"in": Spikes(times, np.arange(len(times)))}
+    record = evsim.simulate(net, inputs, until)
+    spikes = {"p": Spikes(claim, [0] * len(claim))} if claim is not None else record.spikes
+    problem = build(net, inputs, record.initial, spikes, until, 0.04)
+    for k, radius in given.get("radii", {}).items():
+        problem.sources.radius[problem.count + k] = radius
+    if tier == "balls":
+        run = balls.Pass(problem, 64, 0.04, tolerance)
+        for k, radius in given.get("radii", {}).items():
+            run.radius[problem.count + k] = radius
+        return record.spikes["p"].times, run.outcome()
+    symbols = given.get("symbols", not given.get("radii"))
+    return record.spikes["p"].times, doubles.run(problem, tier, 0.04, tolerance, symbols)
+
+
+def test_a_crossing_before_the_claimed_one_is_found_where_it_is():
+    """A quick excitation lifts a neuron over its threshold, an inhibition holds it down, and later
+    it rises again: who claims that one alone is told when the first was."""
+    model = evsim.LIF(tau_mem=10.0, tau_syn={"a": 1.0, "b": 8.0}, bias=1.2, t_ref=99.0)
+    given = (model, (25.0, -5.0), (1.0, 1.0), 60.0)
+    ports = ("a", "b")
+    (first,), outcome = run_of(*given, None, ports=ports)
+    assert outcome.finding is None
+    s = np.linspace(1.0, 60.0, 590001)
+    start = 1.2 * (1.0 - math.exp(-0.1)) - 1.2
+    u = start * np.exp(-(s - 1.0) / 10.0)
+    for weight, tau in ((25.0, 1.0), (-5.0, 8.0)):
+        u += voltage(0.0, weight, s - 1.0, tau_syn=tau)[0]
+    ups = s[1:][(u[1:] >= -0.2) & (u[:-1] < -0.2)]
+    assert ups.size == 2 and abs(ups[0] - first) < 2e-4
+    finding = run_of(*given, [float(ups[1])], ports=ports)[1].finding
+    assert finding.code == MISSING and finding.proved
+    assert abs(finding.time - first) < 1e-6 and abs(finding.found - first) < 1e-6
+
+
+def test_a_claim_behind_an_arrival_is_pulled_to_the_spike_before_it(few_steps):
+    (true,), _ = run_of(LIF, (8.0,), (0.5,), 4.0, None)
+    given = (LIF, (8.0, 0.1), (0.5, float(true) + 1e-5), 4.0, [float(true) + 2e-5])
+    outcome = run_of(*given, 1e-4)[1]
+    assert outcome.finding is None
+    assert abs(float(outcome.times[0]) - true) < 1e-12
+    finding = run_of(*given, 1e-6)[1].finding  # it is too far away
+    assert finding.code == OTHER_TIME and abs(finding.found - true) < 1e-9
+
+
+TIERS = ["float64", "double-double", "balls"]
+
+
+@pytest.mark.parametrize("tier", TIERS[:2])
+@pytest.mark.parametrize("values, weight, left_open", [
+    ({"v_reset": 1.2}, 90.0, True), ({}, 90.0, False),
+    ({"refractory": "hold_fire"}, 90.0, True), ({"refractory": "hold_fire"}, 6.0, False),
+])  # fmt: skip
+def test_a_neuron_that_may_be_free_before_the_end_may_fire(tier, values, weight, left_open):
+    """Its spike is uncertain by 1e-3, the run ends 5e-4 before it is free, and once it is, it
+    fires, if its reset or its current puts it above threshold."""
+    model = evsim.LIF(tau_mem=10.0, tau_syn=4.0, t_ref=2.0, **values)
+    (first, *_), _ = run_of(model, (weight,), (0.5,), 4.0, None)
+    until = float(first) + 2.0 - 5e-4
+    moved, _ = run_of(model, (weight,), (0.5 - 9e-4,), until, None)
+    assert moved.size == 1 + left_open
+    for radius in (1e-9, 1e-3):
+        outcome = run_of(model, (weight,), (0.5,), until, [float(first)], tier=tier,
+                         radii={0: radius})[1]  # fmt: skip
+        assert outcome.proved == 1
+        assert (outcome.finding is not None) == (left_open and radius > 1e-4)
+        assert outcome.finding is None or not outcome.finding.proved
+
+
+@pytest.mark.parametrize("tier", TIERS[:2])
+def test_whether_an_arrival_is_lost_is_not_guessed(tier):
+    """It comes 5e-4 after the refractory time of a spike that is uncertain, or certain."""
+    model = evsim.LIF(tau_mem=10.0, tau_syn=4.0, t_ref=2.0, refractory="block_input")
+    (first,), _ = run_of(model, (6.0,), (0.5,), 4.0, None)
+    given = (model, (6.0, 0.1), (0.5, float(first) + 2.0 + 5e-4), 6.0, [float(first)])
+    for radius, code in ((1e-9, None), (1e-3, ORDER)):
+        outcome = run_of(*given, tier=tier, radii={0: radius})[1]
+        assert outcome.proved == 1 and (outcome.finding and outcome.finding.code) == code
+
+
+@pytest.mark.parametrize("wide", [1e-9, 1e-3])
+def test_a_step_beside_a_release_counts_in_balls_too(wide):
+    """The spike before is made uncertain behind the back of its row: what is left of that in the
+    next is what the step does in the time for which its order with the release is open."""
+
+    class Wide(balls.Pass):
+        def take_spike(self, q, k, at, state, r, leap=False):
+            super().take_spike(q, k, at, state, r if k else wide, leap)
+
+    net = evsim.Network()
+    net.add_input("in", 1)
+    net.add_population("p", 1, evsim.LIF(tau_mem=10.0, tau_syn=4.0, t_ref=2.0))
+    net.connect("in", "p", [[30.0]])
+    first = evsim.simulate(net, {"in": Spikes([0.0], [0])}, 1.0).spikes["p"].times[0]
+    inputs = {"in": Spikes([0.0], [0]), "p": Current([float(first) + 2.0 + 1e-4], [50.0])}
+    record = evsim.simulate(net, inputs, 3.0)
+    problem = build(net, inputs, record.initial, record.spikes, 3.0, 0.04)
+    outcome = Wide(problem, 64, 0.04, math.inf).outcome()
+    assert outcome.finding is None and outcome.proved == 2
+    slope = (50.0 + 30.0) / 10.0  # at most
+    assert (outcome.radius[1] > 50.0 / 10.0 * wide / slope) == (wide > 1e-4)
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_arrivals_too_uncertain_for_the_constants_are_refused(tier):
+    """Even where nothing comes of them."""
+    for part, code in ((0.98, None), (1.02, TOO_WIDE)):
+        _, outcome = run_of(LIF, (1e-3,), (0.5,), 4.0, [], tier=tier,
+                            radii={0: part * NEAR * 4.0})  # fmt: skip
+        assert (outcome.finding and outcome.finding.code) == code
+
+
+def test_an_arrival_may_be_beside_a_release_by_rounding_alone():
+    p, q = neuron(LIF)
+    q.last, q.free_hi = 0, 1001.0
+    event = SimpleNamespace(source=0, port=0)
+    t = SimpleNamespace(net=[p], st=[q], src=[SimpleNamespace(radius=0.0)])
+    for lo, beside in ((1e-31, True), (1e-27, False)):
+        q.x.bound[:] = 0.0
+        assert events.beside_release(t, 0, event, 3.0, 0.0, 1e3, lo, 1.0) == events.DONE
+        assert (q.x.bound[DEVIATION, 0] >= 3.0 * p.gain_hi * lo) == beside
+        assert q.x.bound[REST, 0] == q.x.bound[DEVIATION, 0]
+
+
+# ------------------------------------------------------------------------------- sensitivities
+
+RECURRENT = {
+    "LIF": (evsim.LIF(tau_mem=10.0, tau_syn=4.0, t_ref=2.0), 12.0, None),
+    "LIF, hold": (
+        evsim.LIF(tau_mem=10.0, tau_syn=4.0, t_ref=0.6, refractory="hold_fire"), 6.0, None
+    ),
+    "LIF, pulses": (evsim.LIF(tau_mem=10.0, tau_syn=4.0, t_ref=1.0), 15.0, 1.5),
+    "alpha": (evsim.AlphaLIF(tau_mem=10.0, tau_syn=3.0, t_ref=1.0), 4.0, None),
+    "adaptive": (ADAPTIVE, 7.0, None),
+    "adaptive, pulses": (ADAPTIVE, 13.0, 1.5),
+    "IF, pulses": (evsim.IF(input="exp", tau_syn=4.0, t_ref=1.0, bias=0.02), 1.0, 2.0),
+}  # fmt: skip
+
+
+def pair_of(model, strength, width, first=None):
+    """Neuron `a` acts on `b`, which acts on itself and is driven besides; or in place of `a` an
+    input that fires at time `first`."""
+    net = evsim.Network()
+    net.add_input("in", 2)
+    net.add_population("b", 1, model)
+    if first is None:
+        net.add_population("a", 1, evsim.LIF(tau_mem=9.0, tau_syn=5.0, t_ref=99.0))
+        net.connect("in", "a", [9.0], pre_units=[0], post_units=[0])
+    else:
+        net.add_input("a", 1)
+    net.connect("in", "b", [strength], 2.0, pre_units=[1], post_units=[0])
+    net.connect("a", "b", [[strength]], 0.5, pulse_width=width)
+    net.connect("a", "b", [[-0.3 * strength]], 2.25, name="later")
+    net.connect("b", "b", [[0.4 * strength]], 1.5, pulse_width=width)
+    inputs = {"in": Spikes([0.25, 1.0], [0, 1])}
+    if first is not None:
+        hi, lo = numbers.split(first)
+        inputs["a"] = Spikes([hi], [0], times_lo=[lo])
+    return net, inputs
+
+
+@pytest.mark.parametrize("name", RECURRENT)
+def test_rows_are_the_derivatives_of_spike_times(name, monkeypatch):
+    """By a spike of another neuron, against differences of runs at 256 bits in which that is an
+    input and comes a little earlier or later."""
+    kept, real = [], doubles.growth_of
+
+    def keep(table, k):
+        kept.append(table)
+        return real(table, k)
+
+    monkeypatch.setattr(doubles, "growth_of", keep)
+    monkeypatch.setattr(balls, "growth_of", keep)
+    until, step = 14.0, Fraction(1, 2**70)
+    net, inputs = pair_of(*RECURRENT[name])
+    record = evsim.simulate(net, inputs, until)
+    problem = build(net, inputs, record.initial, record.spikes, until, 0.02)
+    outcomes = [doubles.run(problem, tier, 0.02, math.inf, True)
+                for tier in ("float64", "double-double")]  # fmt: skip
+    outcomes.append(balls.run(problem, 100, 0.02, math.inf))
+    (cause,), effects = problem.order["a"], problem.order["b"]
+    assert all(o.finding is None for o in outcomes) and effects.size > 3
+    times = []
+    for side in (-1, 1):
+        net, inputs = pair_of(*RECURRENT[name], outcomes[2].times[cause] + side * step)
+        start = {"b": record.initial["b"]}
+        claim = {"b": record.spikes["b"]}
+        moved = build(net, inputs, start, claim, until, 0.02)
+        times.append(balls.run(moved, 256, 0.02, math.inf).times)
+    for table in kept[:3]:
+        assert table.symbols[0] == table.rows[0] == problem.count
+        for k, early, late in zip(effects, *times, strict=True):
+            true = float((late - early) / (2 * step)) if k > cause else 0.0
+            assert table.c[k, cause] == pytest.approx(true, rel=1e-9, abs=1e-9)
+            assert table.c[k, k] == 1.0 and table.length[k] == k + 1
