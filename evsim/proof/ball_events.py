@@ -105,9 +105,9 @@ def do_arrival(run: Pass, q: Cell, k: int, at: arb, state) -> None:
     size = q.receive(port, weight, r)
     q.next += 1
     if q.last >= 0 and q.dead == 0.0:
-        d = at - q.free
-        both = (r + run.radius[q.last] + to_float(d.rad())) * UP
-        if abs(to_float(d)) <= both:
+        gap = at - q.free
+        both = (r + run.radius[q.last] + to_float(gap.rad())) * UP
+        if abs(to_float(gap)) <= both:
             if port == VOLTAGE and source != q.last:
                 raise Stop(ORDER, q.n, q.last, source, to_float(at), 0.0, both, 0.0)
             driven = port >= 0 and q.kind[port] == DRIVER
