@@ -10,27 +10,21 @@ import numpy as np
 import pytest
 
 import evsim
-from evsim.delivery import Current
 from evsim.models import verbs
 from evsim.proof import (
-    balls,
     crossing,
-    doubles,
     events,
     flow,
     layer,
-    numbers,
     prove,
     rows,
     silence,
     state,
 )
 from evsim.proof.bounds import DOUBLE, NEAR, SINGLE, UNIT
-from evsim.proof.events import MISSING, ORDER, OTHER_TIME, TOO_WIDE
 from evsim.proof.flow import DEVIATION, REST, ROUNDING
 from evsim.proof.layout import ARRIVAL, SOURCE, STATE, WORK, records
-from evsim.proof.problem import EDGE, build, neurons_of
-from evsim.spikes import Spikes
+from evsim.proof.problem import EDGE, neurons_of
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("NUMBA_DISABLE_JIT") != "1", reason="for interpreted kernels: see test_jit.py"
@@ -511,129 +505,6 @@ def test_what_folding_may_lose_is_of_the_size_of_all_that_it_adds(model):
     assert size == pytest.approx((2.0 * direct + abs(row[0])) * r, rel=1e-9)
 
 
-# ---------------------------------------------------------------------------------------- runs
-
-
-def run_of(model, weights, times, until, claim, tolerance=math.inf, tier="float64", **given):
-    """What a tier finds about a claim about one neuron with these arrivals."""
-    net, ports = evsim.Network(), given.get("ports", (None,) * len(times))
-    net.add_input("in", len(times))
-    net.add_population("p", 1, model)
-    for k, (weight, port) in enumerate(zip(weights, ports, strict=True)):
-        net.connect("in", "p", [weight], pre_units=[k], post_units=[0], name=f"c{k}",
-                    **({"synapse": port} if port else {}))  # fmt: skip
-    inputs = {"in": Spikes(times, np.arange(len(times)))}
-    record = evsim.simulate(net, inputs, until)
-    spikes = {"p": Spikes(claim, [0] * len(claim))} if claim is not None else record.spikes
-    problem = build(net, inputs, record.initial, spikes, until, 0.04)
-    for k, radius in given.get("radii", {}).items():
-        problem.sources.radius[problem.count + k] = radius
-    if tier == "balls":
-        run = balls.Pass(problem, 64, 0.04, tolerance)
-        for k, radius in given.get("radii", {}).items():
-            run.radius[problem.count + k] = radius
-        return record.spikes["p"].times, run.outcome()
-    symbols = given.get("symbols", not given.get("radii"))
-    return record.spikes["p"].times, doubles.run(problem, tier, 0.04, tolerance, symbols)
-
-
-def test_a_crossing_before_the_claimed_one_is_found_where_it_is():
-    """A quick excitation lifts a neuron over its threshold, an inhibition holds it down, and later
-    it rises again: who claims that one alone is told when the first was."""
-    model = evsim.LIF(tau_mem=10.0, tau_syn={"a": 1.0, "b": 8.0}, bias=1.2, t_ref=99.0)
-    given = (model, (25.0, -5.0), (1.0, 1.0), 60.0)
-    ports = ("a", "b")
-    (first,), outcome = run_of(*given, None, ports=ports)
-    assert outcome.finding is None
-    s = np.linspace(1.0, 60.0, 590001)
-    start = 1.2 * (1.0 - math.exp(-0.1)) - 1.2
-    u = start * np.exp(-(s - 1.0) / 10.0)
-    for weight, tau in ((25.0, 1.0), (-5.0, 8.0)):
-        u += voltage(0.0, weight, s - 1.0, tau_syn=tau)[0]
-    ups = s[1:][(u[1:] >= -0.2) & (u[:-1] < -0.2)]
-    assert ups.size == 2 and abs(ups[0] - first) < 2e-4
-    finding = run_of(*given, [float(ups[1])], ports=ports)[1].finding
-    assert finding.code == MISSING and finding.proved
-    assert abs(finding.time - first) < 1e-6 and abs(finding.found - first) < 1e-6
-
-
-def test_a_claim_behind_an_arrival_is_pulled_to_the_spike_before_it(few_steps):
-    (true,), _ = run_of(LIF, (8.0,), (0.5,), 4.0, None)
-    given = (LIF, (8.0, 0.1), (0.5, float(true) + 1e-5), 4.0, [float(true) + 2e-5])
-    outcome = run_of(*given, 1e-4)[1]
-    assert outcome.finding is None
-    assert abs(float(outcome.times[0]) - true) < 1e-12
-    finding = run_of(*given, 1e-6)[1].finding  # it is too far away
-    assert finding.code == OTHER_TIME and abs(finding.found - true) < 1e-9
-
-
-TIERS = ["float64", "double-double", "balls"]
-
-
-@pytest.mark.parametrize("tier", TIERS[:2])
-@pytest.mark.parametrize("values, weight, left_open", [
-    ({"v_reset": 1.2}, 90.0, True), ({}, 90.0, False),
-    ({"refractory": "hold_fire"}, 90.0, True), ({"refractory": "hold_fire"}, 6.0, False),
-])  # fmt: skip
-def test_a_neuron_that_may_be_free_before_the_end_may_fire(tier, values, weight, left_open):
-    """Its spike is uncertain by 1e-3, the run ends 5e-4 before it is free, and once it is, it
-    fires, if its reset or its current puts it above threshold."""
-    model = evsim.LIF(tau_mem=10.0, tau_syn=4.0, t_ref=2.0, **values)
-    (first, *_), _ = run_of(model, (weight,), (0.5,), 4.0, None)
-    until = float(first) + 2.0 - 5e-4
-    moved, _ = run_of(model, (weight,), (0.5 - 9e-4,), until, None)
-    assert moved.size == 1 + left_open
-    for radius in (1e-9, 1e-3):
-        outcome = run_of(model, (weight,), (0.5,), until, [float(first)], tier=tier,
-                         radii={0: radius})[1]  # fmt: skip
-        assert outcome.proved == 1
-        assert (outcome.finding is not None) == (left_open and radius > 1e-4)
-        assert outcome.finding is None or not outcome.finding.proved
-
-
-@pytest.mark.parametrize("tier", TIERS[:2])
-def test_whether_an_arrival_is_lost_is_not_guessed(tier):
-    """It comes 5e-4 after the refractory time of a spike that is uncertain, or certain."""
-    model = evsim.LIF(tau_mem=10.0, tau_syn=4.0, t_ref=2.0, refractory="block_input")
-    (first,), _ = run_of(model, (6.0,), (0.5,), 4.0, None)
-    given = (model, (6.0, 0.1), (0.5, float(first) + 2.0 + 5e-4), 6.0, [float(first)])
-    for radius, code in ((1e-9, None), (1e-3, ORDER)):
-        outcome = run_of(*given, tier=tier, radii={0: radius})[1]
-        assert outcome.proved == 1 and (outcome.finding and outcome.finding.code) == code
-
-
-@pytest.mark.parametrize("wide", [1e-9, 1e-3])
-def test_a_step_beside_a_release_counts_in_balls_too(wide):
-    """The spike before is made uncertain behind the back of its row: what is left of that in the
-    next is what the step does in the time for which its order with the release is open."""
-
-    class Wide(balls.Pass):
-        def take_spike(self, q, k, at, state, r, leap=False):
-            super().take_spike(q, k, at, state, r if k else wide, leap)
-
-    net = evsim.Network()
-    net.add_input("in", 1)
-    net.add_population("p", 1, evsim.LIF(tau_mem=10.0, tau_syn=4.0, t_ref=2.0))
-    net.connect("in", "p", [[30.0]])
-    first = evsim.simulate(net, {"in": Spikes([0.0], [0])}, 1.0).spikes["p"].times[0]
-    inputs = {"in": Spikes([0.0], [0]), "p": Current([float(first) + 2.0 + 1e-4], [50.0])}
-    record = evsim.simulate(net, inputs, 3.0)
-    problem = build(net, inputs, record.initial, record.spikes, 3.0, 0.04)
-    outcome = Wide(problem, 64, 0.04, math.inf).outcome()
-    assert outcome.finding is None and outcome.proved == 2
-    slope = (50.0 + 30.0) / 10.0  # at most
-    assert (outcome.radius[1] > 50.0 / 10.0 * wide / slope) == (wide > 1e-4)
-
-
-@pytest.mark.parametrize("tier", TIERS)
-def test_arrivals_too_uncertain_for_the_constants_are_refused(tier):
-    """Even where nothing comes of them."""
-    for part, code in ((0.98, None), (1.02, TOO_WIDE)):
-        _, outcome = run_of(LIF, (1e-3,), (0.5,), 4.0, [], tier=tier,
-                            radii={0: part * NEAR * 4.0})  # fmt: skip
-        assert (outcome.finding and outcome.finding.code) == code
-
-
 def test_an_arrival_may_be_beside_a_release_by_rounding_alone():
     p, q = neuron(LIF)
     q.last, q.free_hi = 0, 1001.0
@@ -644,76 +515,3 @@ def test_an_arrival_may_be_beside_a_release_by_rounding_alone():
         assert events.beside_release(t, 0, event, 3.0, 0.0, 1e3, lo, 1.0) == events.DONE
         assert (q.x.bound[DEVIATION, 0] >= 3.0 * p.gain_hi * lo) == beside
         assert q.x.bound[REST, 0] == q.x.bound[DEVIATION, 0]
-
-
-# ------------------------------------------------------------------------------- sensitivities
-
-RECURRENT = {
-    "LIF": (evsim.LIF(tau_mem=10.0, tau_syn=4.0, t_ref=2.0), 12.0, None),
-    "LIF, hold": (
-        evsim.LIF(tau_mem=10.0, tau_syn=4.0, t_ref=0.6, refractory="hold_fire"), 6.0, None
-    ),
-    "LIF, pulses": (evsim.LIF(tau_mem=10.0, tau_syn=4.0, t_ref=1.0), 15.0, 1.5),
-    "alpha": (evsim.AlphaLIF(tau_mem=10.0, tau_syn=3.0, t_ref=1.0), 4.0, None),
-    "adaptive": (ADAPTIVE, 7.0, None),
-    "adaptive, pulses": (ADAPTIVE, 13.0, 1.5),
-    "IF, pulses": (evsim.IF(input="exp", tau_syn=4.0, t_ref=1.0, bias=0.02), 1.0, 2.0),
-}  # fmt: skip
-
-
-def pair_of(model, strength, width, first=None):
-    """Neuron `a` acts on `b`, which acts on itself and is driven besides; or in place of `a` an
-    input that fires at time `first`."""
-    net = evsim.Network()
-    net.add_input("in", 2)
-    net.add_population("b", 1, model)
-    if first is None:
-        net.add_population("a", 1, evsim.LIF(tau_mem=9.0, tau_syn=5.0, t_ref=99.0))
-        net.connect("in", "a", [9.0], pre_units=[0], post_units=[0])
-    else:
-        net.add_input("a", 1)
-    net.connect("in", "b", [strength], 2.0, pre_units=[1], post_units=[0])
-    net.connect("a", "b", [[strength]], 0.5, pulse_width=width)
-    net.connect("a", "b", [[-0.3 * strength]], 2.25, name="later")
-    net.connect("b", "b", [[0.4 * strength]], 1.5, pulse_width=width)
-    inputs = {"in": Spikes([0.25, 1.0], [0, 1])}
-    if first is not None:
-        hi, lo = numbers.split(first)
-        inputs["a"] = Spikes([hi], [0], times_lo=[lo])
-    return net, inputs
-
-
-@pytest.mark.parametrize("name", RECURRENT)
-def test_rows_are_the_derivatives_of_spike_times(name, monkeypatch):
-    """By a spike of another neuron, against differences of runs at 256 bits in which that is an
-    input and comes a little earlier or later."""
-    kept, real = [], doubles.growth_of
-
-    def keep(table, k):
-        kept.append(table)
-        return real(table, k)
-
-    monkeypatch.setattr(doubles, "growth_of", keep)
-    monkeypatch.setattr(balls, "growth_of", keep)
-    until, step = 14.0, Fraction(1, 2**70)
-    net, inputs = pair_of(*RECURRENT[name])
-    record = evsim.simulate(net, inputs, until)
-    problem = build(net, inputs, record.initial, record.spikes, until, 0.02)
-    outcomes = [doubles.run(problem, tier, 0.02, math.inf, True)
-                for tier in ("float64", "double-double")]  # fmt: skip
-    outcomes.append(balls.run(problem, 100, 0.02, math.inf))
-    (cause,), effects = problem.order["a"], problem.order["b"]
-    assert all(o.finding is None for o in outcomes) and effects.size > 3
-    times = []
-    for side in (-1, 1):
-        net, inputs = pair_of(*RECURRENT[name], outcomes[2].times[cause] + side * step)
-        start = {"b": record.initial["b"]}
-        claim = {"b": record.spikes["b"]}
-        moved = build(net, inputs, start, claim, until, 0.02)
-        times.append(balls.run(moved, 256, 0.02, math.inf).times)
-    for table in kept[:3]:
-        assert table.symbols[0] == table.rows[0] == problem.count
-        for k, early, late in zip(effects, *times, strict=True):
-            true = float((late - early) / (2 * step)) if k > cause else 0.0
-            assert table.c[k, cause] == pytest.approx(true, rel=1e-9, abs=1e-9)
-            assert table.c[k, k] == 1.0 and table.length[k] == k + 1
