@@ -102,6 +102,20 @@ def test_a_neuron_that_may_be_free_before_the_end_may_fire(tier, values, weight,
 
 
 @pytest.mark.parametrize("tier", TIERS[:2])
+def test_an_arrival_that_may_come_after_a_spike_is_not_before_it(tier):
+    """One without weight, by the centres a little less than the spike's radius before it, which an
+    uncertain arrival has made; one that is certain lies between."""
+    weights, times, until, radii = (6.0, 0.0, 0.0), (0.5, 2.0), 4.0, {0: 1e-2, 2: 1e-9}
+    (true, *_), *_ = run_of(LIF, (6.0,), (0.5,), until, None)
+    claim = [float(true)]
+    lone = run_of(LIF, (6.0,), (0.5,), until, claim, tier=tier, radii={0: 1e-2})[1]
+    for part, code in ((0.95, ORDER), (1.05, None)):
+        close = float(true - part * lone.radius[0])
+        outcome = run_of(LIF, weights, (*times, close), until, claim, tier=tier, radii=radii)[1]
+        assert (outcome.finding and outcome.finding.code) == code
+
+
+@pytest.mark.parametrize("tier", TIERS[:2])
 def test_whether_an_arrival_is_lost_is_not_guessed(tier):
     """It comes 5e-4 after the refractory time of a spike that is uncertain, or certain."""
     model = evsim.LIF(tau_mem=10.0, tau_syn=4.0, t_ref=2.0, refractory="block_input")
