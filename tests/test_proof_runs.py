@@ -102,9 +102,10 @@ def test_a_neuron_that_may_be_free_before_the_end_may_fire(tier, values, weight,
 
 
 @pytest.mark.parametrize("tier", TIERS[:2])
-def test_an_arrival_that_may_come_after_a_spike_is_not_before_it(tier):
+def test_an_arrival_that_may_come_after_a_spike_is_not_before_it(tier, monkeypatch):
     """One without weight, by the centres a little less than the spike's radius before it, which an
     uncertain arrival has made; one that is certain lies between."""
+    monkeypatch.setattr(silence, "MOST_STEPS", 30)
     weights, times, until, radii = (6.0, 0.0, 0.0), (0.5, 2.0), 4.0, {0: 1e-2, 2: 1e-9}
     (true, *_), *_ = run_of(LIF, (6.0,), (0.5,), until, None)
     claim = [float(true)]
