@@ -26,7 +26,7 @@ EXAMPLES = 3
 #: Of one mutant [s of processor time], and its memory [bytes].
 MOST_TIME, MOST_MEMORY = 600, 6 << 30
 SUITE = """
-    kernel_parts
+    kernel_parts margins gradient_dense
     kernels hard_cases networks gradient gradient_equations undecided sweep angles record multi
     proof_parts proof_runs proof_cases proof_bounds proof_networks numerics readings ttfs_kernels
     feedforward

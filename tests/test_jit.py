@@ -126,6 +126,8 @@ def test_what_takes_minutes_to_compile_runs_interpreted():
         "tests/test_kernel_parts.py",
         "tests/test_proof_parts.py",
         "tests/test_proof_runs.py",
+        "tests/test_gradient_dense.py",
+        "tests/test_margins.py",
         "tests/test_ttfs_kernels.py",
         "tests/test_networks.py::test_several_models_on_one_cycle",
     ]

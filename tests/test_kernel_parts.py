@@ -10,7 +10,7 @@ import pytest
 from scipy.integrate import quad
 
 import evsim
-from evsim import mail, parts, sweep, windows
+from evsim import flight, mail, parts, sweep, windows
 from evsim.bench import dense
 from evsim.models import adjoint, crossing, isolate, moments, summit, ttfs, verbs
 from evsim.neuron import APART
@@ -132,6 +132,20 @@ def test_synapses_of_a_part_come_in_one_piece_in_their_order():
                 if delayed:
                     assert list(new.delays[here]) == list(old.delays[mine])
                     assert list(new.within[here]) == list(mine - start[r])
+
+
+def test_chunks_of_a_list_are_counted_and_come_back():
+    ring = flight.new_flight(4)
+    pool, free = ring.launches, ring.launches.free[1]
+    for line, entries in ((2, 3 * flight.CHUNK), (5, flight.CHUNK + 1), (2, 1)):
+        for _ in range(entries):
+            flight.launch(ring, line, 0.0, 0.0, 0.0, 0, 0)
+    assert [flight.chunks_of(pool, line) for line in (0, 2, 5)] == [0, 4, 2]
+    assert pool.free[1] == free - 6
+    flight.clear(pool, 2)
+    flight.clear(pool, 0)
+    assert [flight.chunks_of(pool, line) for line in (2, 5)] == [0, 2]
+    assert pool.free[1] == free - 2
 
 
 # ---------------------------------------------------------------------------------- one neuron

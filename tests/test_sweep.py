@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import evsim
 from evsim.neuron import new_flags
 from evsim.sweep import flagged, two_buffers
 
@@ -26,3 +27,25 @@ def test_buffers_hold_the_state_and_share_their_place_in_a_page():
         copy[:] = -1.0
     assert state[0].tolist() == [0.0, 1.0, 2.0, 3.0, 4.0]
     assert len({values.ctypes.data % 4096 for values in (*now, *other)}) == 1
+
+
+def test_a_resumed_sweep_starts_from_every_neuron_s_own_clock():
+    """Its table of coefficients is of intervals between events, the first from time 0."""
+    net = evsim.Network()
+    net.add_input("in", 2)
+    net.add_population("p", 3, evsim.LIF(tau_mem=10.0, tau_syn=5.0))
+    net.connect("in", "p", [[6.0, 1.0, 0.5], [4.5, 2.0, 1.0]])
+    times, units = np.array([0.5, 3.0, 9.0, 9.5, 11.0, 12.0]), np.array([0, 1, 0, 1, 1, 0])
+    whole = evsim.simulate(net, {"in": evsim.Spikes(times, units)}, 20.0, path="sweep")
+    for pause in (4.0, 8.0):
+        early = times < pause
+        parts = [evsim.Spikes(times[part], units[part]) for part in (early, ~early)]
+        first = evsim.simulate(net, {"in": parts[0]}, pause, path="sweep")
+        later = evsim.simulate(net, {"in": parts[1]}, 20.0, path="sweep", resume=first)
+        known = len(first.spikes["p"])
+        assert 0 < known < len(whole.spikes["p"])
+        for column in ("times", "times_lo", "units"):
+            expected = getattr(whole.spikes["p"], column)
+            found = getattr(later.spikes["p"], column)
+            assert found.tolist() == expected[-found.size :].tolist()
+            assert found.size in (expected.size, expected.size - known)
