@@ -104,7 +104,7 @@ def _widen_group(network: Network, legs: list[Leg], record: Record, room: int, s
             state, start, low = leg.starts[part]
             widen(
                 leg.p, spikes[::-1].copy(), state, start, leg.books, leg.tape, leg.train, low,
-                leg.way, leg.notes, sigmas[which], shift, least,
+                (end, 0.0), leg.way, leg.notes, sigmas[which], shift, least,
             )  # fmt: skip
         for leg, sigma in zip(legs, sigmas, strict=True):
             state, start, low = leg.starts[part]

@@ -204,15 +204,26 @@ def measure(p, n, k, m, d, until, a, train, tape, way, notes):
     next_hi, next_lo = until if last else (tape.hi[a], tape.lo[a])
     ahead = elapsed(next_hi, next_lo, hi, lo)
     notes.gap[k] = np.inf if last else ahead
-    since, e = d, m
     # An arrival that makes it fire is no neighbour, nor what the same spike sent besides.
     cause = tape.source[way.what[m]] if d == 0.0 and m > 0 and way.what[m] >= 0 else -2
-    while e > 0 and (way.what[e] < 0 or (since == 0.0 and tape.source[way.what[e]] == cause)):
-        since += way.d[e]
-        e -= 1
-    if e > 0:
-        notes.gap[k] = min(notes.gap[k], since)
+    for b in range(a - 1, tape.start[n] - 1, -1):
+        since = elapsed(hi, lo, tape.hi[b], tape.lo[b])
+        if since > 0.0 or tape.source[b] != cause:
+            notes.gap[k] = min(notes.gap[k], since)
+            break
     notes.peak[k] = adjoint.peak(q, x, d + ahead, -np.inf)
+
+
+@inline_kernel
+def to_end_of(until, clock):
+    """From a neuron's last event: time to its release, whether there is one, and the time from
+    there to the end of a part of the run; -1 where that comes before the release."""
+    if not clock.busy:
+        return 0.0, False, elapsed(until[0], until[1], clock.hi, clock.lo)
+    if not not_before(until[0], until[1], clock.free_hi, clock.free_lo):
+        return 0.0, True, -1.0
+    d = elapsed(clock.free_hi, clock.free_lo, clock.hi, clock.lo)
+    return d, True, elapsed(until[0], until[1], clock.free_hi, clock.free_lo)
 
 
 @kernel
@@ -258,11 +269,14 @@ def replay(p, state, books, tape, train, until, arrival_first, to_end, way, note
             p, n, x, clock, a, end, nowhere, books, tape, way, notes.silent[n]
         )
         x = verbs.load(way.x, m)
-        rest = elapsed(until[0], until[1], clock.hi, clock.lo)
-        if not clock.busy:
-            best = adjoint.peak(verbs.pick(p, n), x, rest, best)
-        notes.silent[n] = best
+        q = verbs.pick(p, n)
+        d, free, rest = to_end_of(until, clock)
         verbs.store(state, n, x)
+        if rest >= 0.0:
+            if free:
+                x = verbs.clamp(q, verbs.interval(q, d), x)
+            best = adjoint.peak(q, x, rest, best)
+        notes.silent[n] = best
         enter(books, n, clock)
 
 

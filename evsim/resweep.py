@@ -155,7 +155,8 @@ def on(p, q, common, x, port, weight, lasts, top, high):
 
 @inline_kernel
 def time_of(lay, e):
-    """Time (hi, lo) of event `e`; -1: the start."""
+    """Time (hi, lo) of event `e`; -1: the start; of the last one for the blank ones behind it."""
+    e = min(e, lay.hi.size - 1)
     return (lay.hi[e], lay.lo[e]) if e >= 0 else (0.0, 0.0)
 
 

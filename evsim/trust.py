@@ -22,7 +22,8 @@ from evsim.jit import inline_kernel, kernel
 from evsim.models import adjoint, verbs
 from evsim.models.adjoint import plus, scaled
 from evsim.models.tuples import dot_abs, replaced
-from evsim.replay import RELEASE, at_start, drive_as_then, lay_out, start_of
+from evsim.numerics import elapsed
+from evsim.replay import RELEASE, at_start, drive_as_then, lay_out, start_of, to_end_of
 
 
 @inline_kernel
@@ -85,8 +86,7 @@ def along(p, n, m, sigma, own, books, tape, way, shift):
         before = shift[tape.source[way.what[e - 1]]] if e > 1 and way.what[e - 1] >= 0 else 0.0
         if a == RELEASE:
             least = min(least, room(way.d[e], before + own) if e > 1 else np.inf)
-            jump = plus(adjoint.held(q, y), scaled(adjoint.drift(q, y), -1.0))
-            sigma = plus(sigma, spread(jump, own))
+            sigma = freed(q, y, sigma, own)
         elif tape.kind[a] >= 0:
             if e > 1 and way.what[e - 1] == RELEASE:
                 least = min(least, room(way.d[e], shift[tape.source[a]] + own))
@@ -114,6 +114,20 @@ def spread(values, factor):
 
 
 @inline_kernel
+def freed(q, y, sigma, own):
+    """(1) at a release in state `y`, which moves by `own`."""
+    jump = plus(adjoint.held(q, y), scaled(adjoint.drift(q, y), -1.0))
+    return plus(sigma, spread(jump, own))
+
+
+@kernel
+def released(q, d, x, sigma, own):
+    """(1) from state `x` to a release `d` later, and the state there."""
+    y = verbs.clamp(q, verbs.interval(q, d), x)
+    return freed(q, y, moved(q, d, x, sigma, True), own), y
+
+
+@inline_kernel
 def of_event(m, own, tape, way, shift):
     """How far the event `m` of a way moves."""
     if m == 0 or way.what[m] == RELEASE:
@@ -136,7 +150,7 @@ def through(q, d, x, z, sigma, first, at_once):
 
 
 @kernel
-def widen(p, order, state, start, books, tape, train, low, way, notes, sigmas, shift, least):
+def widen(p, order, state, start, books, tape, train, low, until, way, notes, sigmas, shift, least):
     """Through the spikes `order`, each after what has caused it; `least` (1,) is lowered."""
     for k in order:
         n = train.unit[k]
@@ -149,10 +163,9 @@ def widen(p, order, state, start, books, tape, train, low, way, notes, sigmas, s
         sigma, found = along(p, n, m, verbs.load(sigmas, n), own, books, tape, way, shift)
         q, x, z = verbs.pick(p, n), verbs.load(way.x, m), verbs.load(notes.after, k)
         at_once = d == 0.0
-        far = d
         stop = notes.stop[k]
-        if stop < tape.start[n + 1]:
-            far += (tape.hi[stop] - at[0]) + (tape.lo[stop] - at[1])
+        following = (tape.hi[stop], tape.lo[stop]) if stop < tape.start[n + 1] else until
+        far = d + elapsed(following[0], following[1], at[0], at[1])
         if notes.peak[k] < np.inf:
             found = min(found, room(notes.peak[k], reach(q, far, x, sigma)))
         first = of_event(m, own, tape, way, shift)
@@ -180,11 +193,15 @@ def widen_ends(p, state, start, books, tape, train, low, until, way, notes, sigm
             p, n, x, clock, a, tape.start[n + 1], nowhere, books, tape, way, np.nan
         )
         sigma, found = along(p, n, m, verbs.load(sigmas, n), own, books, tape, way, shift)
-        if not clock.busy:
-            q, x = verbs.pick(p, n), verbs.load(way.x, m)
-            d = (until[0] - clock.hi) + (until[1] - clock.lo)
-            margin = -adjoint.peak(q, x, d, -np.inf)
-            if margin < np.inf:
-                found = min(found, room(margin, reach(q, d, x, sigma)))
         verbs.store(sigmas, n, sigma)
+        q, x = verbs.pick(p, n), verbs.load(way.x, m)
+        d, free, rest = to_end_of(until, clock)
+        if free and rest >= 0.0:
+            if m > 0:
+                found = min(found, room(d, of_event(m, own, tape, way, shift) + own))
+            sigma, x = released(q, d, x, sigma, own)
+        if rest >= 0.0:
+            margin = -adjoint.peak(q, x, rest, -np.inf)
+            if margin < np.inf:
+                found = min(found, room(margin, reach(q, rest, x, sigma)))
         least[0] = min(least[0], found)

@@ -46,6 +46,22 @@ def test_what_stays_silent_is_as_far_as_its_peak(t_ref, until):
     assert margin == pytest.approx([1.0 - 3.9 * (y - y * y), 1.0], rel=1e-12)
 
 
+@pytest.mark.parametrize("until, expected", [(3.0, 1.0), (60.0, None)])
+def test_a_release_after_the_last_arrival_is_looked_at(until, expected):
+    """Where the run is as long: from 0 the voltage rises by what is left of the current."""
+    record = evsim.simulate(
+        network({"in"}, ("p", 1, {"t_ref": 3.0}, [("in", 8.0, 0.0)])),
+        {"in": evsim.Spikes([0.5], [0])}, until,
+    )  # fmt: skip
+    current = 8.0 * float(mpmath.exp(-2 * (first(8.0) + 3.0) / TAU))
+    if expected is None:
+        expected = 1.0 - current / 4.0
+        assert 0.0 < expected < 0.5
+    assert len(record.spikes["p"]) == 1
+    found = evsim.gradient(record, {}).conditioning["p"].silent_margin
+    assert found == pytest.approx([expected], rel=1e-12)
+
+
 def trusted(inputs, *populations, until=100.0):
     """(radius, spike times of the last population)"""
     spikes = {name: evsim.Spikes([t], [0]) for name, t in inputs.items()}
@@ -101,6 +117,30 @@ def test_a_spike_is_lost_where_its_peak_has_sunk_to_threshold(w):
                         ("p", 3, values, [("in", w, 0.0), ("late", -1.0, 0.0)]))  # fmt: skip
     assert t == pytest.approx([1.0 + float(first(w))], rel=1e-14)
     assert holds(radius, (w / 4 - 1.0) / 0.25)
+
+
+@pytest.mark.parametrize("w", [8.0, 24.0])
+def test_a_spike_is_lost_where_its_peak_has_sunk_though_nothing_comes_behind(w):
+    values = {"v_th": np.array([1e4, 1.0, 1e4]), "t_ref": 200.0}
+    radius, t = trusted({"in": 1.0}, ("p", 3, values, [("in", w, 0.0)]))
+    assert t.size == 1
+    assert holds(radius, (w / 4 - 1.0) / 0.25)
+
+
+def test_a_release_at_the_end_bounds_how_far_the_rest_may_rise():
+    """The current left at the release is w - 2 / (1 - y), for y at the spike, times its decay."""
+    radius, t = trusted({"in": 0.0}, ("p", 1, {"t_ref": 3.0}, [("in", 8.0, 0.0)]))
+    assert t.size == 1
+
+    def above(w):
+        return w * mpmath.exp(-2 * (first(w) + 3.0) / TAU) / 4 - 1
+
+    with mpmath.workdps(40):
+        least = -above(8.0) / mpmath.diff(above, 8.0)
+    lost = (8.0 / 4 - 1.0) / 0.25
+    assert least < lost
+    assert 2.0 * radius <= float(least) * (1.0 + 1e-9)
+    assert 2.0 * radius >= 0.2 * float(least)
 
 
 def test_a_neighbour_behind_a_spike_bounds_how_far_that_may_move():
