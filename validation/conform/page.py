@@ -22,7 +22,8 @@ MEANING = {
 }
 MORE = """
 .refused{color:var(--warn)}.deviating,.dropped{color:var(--fail)}
-main{max-width:78rem}td.v{min-width:7rem}td code{font-size:.75em}td:first-child{min-width:7rem}
+main{max-width:84rem}td.v{min-width:6.5rem}td code{font-size:.75em}
+td:first-child{min-width:7rem}td:nth-child(2){min-width:9rem}
 """
 
 
