@@ -216,8 +216,8 @@ def measure(p, n, k, m, d, until, a, train, tape, way, notes):
 
 @inline_kernel
 def to_end_of(until, clock):
-    """From a neuron's last event: time to its release, whether there is one, and the time from
-    there to the end of a part of the run; -1 where that comes before the release."""
+    """From a neuron's last event: time to its release, whether that is still to come, and the time
+    from there to the end of a part of the run; -1 where the end is first."""
     if not clock.busy:
         return 0.0, False, elapsed(until[0], until[1], clock.hi, clock.lo)
     if not not_before(until[0], until[1], clock.free_hi, clock.free_lo):

@@ -196,11 +196,11 @@ def widen_ends(p, state, start, books, tape, train, low, until, way, notes, sigm
         verbs.store(sigmas, n, sigma)
         q, x = verbs.pick(p, n), verbs.load(way.x, m)
         d, free, rest = to_end_of(until, clock)
-        if free and rest >= 0.0:
-            if m > 0:
-                found = min(found, room(d, of_event(m, own, tape, way, shift) + own))
-            sigma, x = released(q, d, x, sigma, own)
         if rest >= 0.0:
+            if free:
+                if m > 0:
+                    found = min(found, room(d, of_event(m, own, tape, way, shift) + own))
+                sigma, x = released(q, d, x, sigma, own)
             margin = -adjoint.peak(q, x, rest, -np.inf)
             if margin < np.inf:
                 found = min(found, room(margin, reach(q, rest, x, sigma)))

@@ -1,6 +1,7 @@
 """NIR graphs: every node against a network built by hand, to the bit, and what is refused."""
 
 import csv
+import warnings
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -120,6 +121,15 @@ def test_a_bias_passes_the_synapse_of_a_cubalif():
     for unit in range(4):
         step = B[unit] * (1 - 2 * np.exp(-t / 10) + np.exp(-t / 5))
         assert np.abs(record.voltage("p", unit, t) - step).max() <= 64 * 2.0**-52 * abs(B[unit])
+
+
+def test_what_is_not_finite_is_refused_without_a_warning():
+    values = dict.fromkeys(("r", "v_threshold"), FOUR) | {"v_leak": 0 * FOUR, "v_reset": 0 * FOUR}
+    node = nir.CubaLIF(tau_mem=FOUR * 10, tau_syn=FOUR * 5, w_in=FOUR * np.inf, **values)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ValueError, match="must be finite"):
+            evsim.from_nir(layer(node, nir.Linear(W)), spikes="dirac")
 
 
 def test_equal_values_become_scalars_and_shapes_are_flat():

@@ -10,11 +10,11 @@ from evsim.models.linear import DRIVER
 from evsim.proof import ball_leap as leaps
 from evsim.proof.ball_flow import Cell, Stop, bend_of, flow
 from evsim.proof.ball_numbers import below, to_float
-from evsim.proof.bounds import GROWN_2, NEAR, UP
+from evsim.proof.bounds import NEAR, UP
 from evsim.proof.events import ORDER, TOO_WIDE
 from evsim.proof.problem import VOLTAGE
 from evsim.proof.rows import difference_of
-from evsim.proof.state import late
+from evsim.proof.state import astray, late
 
 if TYPE_CHECKING:
     from evsim.proof.balls import Pass
@@ -111,7 +111,7 @@ def do_arrival(run: Pass, q: Cell, k: int, at: arb, state) -> None:
             if port == VOLTAGE and source != q.last:
                 raise Stop(ORDER, q.n, q.last, source, to_float(at), 0.0, both, 0.0)
             driven = port >= 0 and q.kind[port] == DRIVER
-            more = GROWN_2 * size * q.gain_ * both * (0.5 * both if driven else 1.0)
+            more = astray(q.gain_, driven, size, both)
             q.dev[0] += more
             q.rest[0] += more
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from evsim.jit import apart, inline_kernel, kernel
+from evsim.models.linear import DRIVER
 from evsim.proof.bounds import GROWN_2, NEAR, UP
 from evsim.proof.crossing import candidate
 from evsim.proof.flow import DEVIATION, REST, flow, interval, interval_as
@@ -253,7 +254,8 @@ def beside_release(t, n, event, size, r, hi, lo, off):
     if abs(d[0]) <= both * UP + error:
         if event.port == VOLTAGE and event.source != q.last:
             return stop(t, ORDER, n, q.last, event.source, hi + off, d[0], both, 0.0)
-        more = astray(p, event.port, size, both + error)
+        driven = event.port >= 0 and p.kind[event.port] == DRIVER
+        more = astray(p.gain_hi, driven, size, both + error)
         q.x.bound[DEVIATION, 0] += more
         q.x.bound[REST, 0] += more
     return DONE

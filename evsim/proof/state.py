@@ -196,11 +196,12 @@ def enter(p, b, q, port, weight, r, loose, like):
 
 
 @inline_kernel
-def astray(p, port, size, span):
+def astray(gain, driven, size, span):
     """What an arrival of this size does to the membrane at most within `span`, the sum of two
-    deviations: by that the truth is off where it acts for as long more, or less, than assumed."""
-    most = GROWN_2 * size * p.gain_hi * span
-    return most * 0.5 * span if port >= 0 and p.kind[port] == DRIVER else most
+    deviations: by that the truth is off where it acts for as long more, or less, than assumed.
+    `driven`: through a current that it drives."""
+    most = GROWN_2 * size * gain * span
+    return most * 0.5 * span if driven else most
 
 
 @inline_kernel

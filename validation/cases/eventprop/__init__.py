@@ -23,7 +23,7 @@ DATA = "data: Kriener, Göltz and Petrovici (2022)"
 
 
 def yinyang_task(hidden: int = 200, *, short: bool = False) -> Task:
-    """The published network and parameters, with smaller batches and fewer epochs."""
+    """The published network, with smaller batches, fewer epochs and less weight of early spikes."""
     decay, batch = (0.95, 32) if short else (0.9702, 128)
     scale = 200.0 / hidden  # fewer hidden neurons get greater weights
     return Task(

@@ -187,9 +187,8 @@ def train(
         rng = np.random.default_rng([seed, epoch, 2022])
         for step, mine in enumerate(batches(len(data.train.y), task.batch, seed=seed, epoch=epoch)):
             times = task.encode(data.train.x[mine])
-            if task.jitter > 0.0:
-                times = np.maximum(times + task.jitter * rng.standard_normal(times.shape), 0.0)
-            given = Trains.from_times(times)
+            times += task.jitter * rng.standard_normal(times.shape)
+            given = Trains.from_times(np.maximum(times, 0.0))
             run = layers.run({"in": given})
             judged = task.judge(run, given, layers.weight, data.train.y[mine])
             grads = layers.gradient(run, judged.cotangents).weight
