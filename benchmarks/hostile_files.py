@@ -34,6 +34,7 @@ from pathlib import Path
 
 import numpy as np
 
+import evsim
 from evsim.progress import bar
 from validation.evtrace import replacing
 
@@ -41,16 +42,14 @@ HANG, MEMORY, CHUNK = 5.0, 2 << 30, 500
 #: Steps and samples of a short recording, and how often a whole one is drawn instead.
 STEPS, SAMPLES, WHOLE = 8, 1, 8
 #: What the command says of memory; of a network of so few neurons, its spikes have taken it.
-NO_ROOM, TOO_MANY, FEW = "not enough memory", "spikes without number", 1000
+NO_ROOM, TOO_MANY, FEW = "not enough memory", "too many spikes, and says so", 1000
 HERE = Path(__file__)
 ROOT = HERE.parents[1]
 TRACES = sorted((ROOT / "validation" / "traces").glob("*.npz"))
 #: What opens a file and judges what it finds in it.
-READERS = (
-    *sorted((ROOT / "evsim").glob("nir*.py")),
-    *(ROOT / "validation" / f"{name}.py" for name in ("evtrace", "evtrace_reader", "declared")),
-    HERE,
-)
+NAMES = ("evtrace", "evtrace_reader", "declared")
+READERS = (*sorted((ROOT / "evsim").glob("nir*.py")), HERE,
+           *(ROOT / "validation" / f"{name}.py" for name in NAMES))  # fmt: skip
 
 
 def digest() -> str:
@@ -176,17 +175,10 @@ def of_graph(data: bytes, rng: np.random.Generator) -> bytes:
 
 def _value(rng: np.random.Generator):
     values = (
-        np.float64("nan"),
-        np.inf,
-        -1.0,
-        b"words",
-        np.zeros(0),
-        np.zeros((3, 0, 2)),
-        np.full((5, 7), 1e308),
-        np.array([b"a", b"b"]),
-        np.arange(4, dtype=np.complex128),
+        np.float64("nan"), np.inf, -1.0, b"words", np.zeros(0), np.zeros((3, 0, 2)),
+        np.full((5, 7), 1e308), np.array([b"a", b"b"]), np.arange(4, dtype=np.complex128),
         np.int64(2**62),
-    )
+    )  # fmt: skip
     return values[int(rng.integers(len(values)))]
 
 
@@ -319,8 +311,6 @@ def asked(command: str, data: bytes, folder: Path) -> tuple[int, str, float]:
 
 def readable(path: Path) -> bool:
     """Is it a good network, which takes little memory itself?"""
-    import evsim
-
     try:
         network = evsim.from_nir(path, spikes="dirac", recurrent_delay=0.001)
     except (ValueError, MemoryError):
@@ -334,8 +324,8 @@ def judged(code: int, words: str, seconds: float) -> str:
         return "HANG"
     if code == -1:
         return "TRACEBACK"
-    if words == TOO_MANY:
-        return "too many spikes, and says so" if code == 2 else f"EXIT {code}"
+    if code == 2 and words == TOO_MANY:
+        return words
     if NO_ROOM in words or "Unable to allocate" in words:
         return "OUT OF MEMORY"
     if code == 2:
