@@ -137,7 +137,10 @@ def pytest_of(plugin: Plugin, files, *options: str) -> int:
     """Run pytest in this process, compilation switched off."""
     import pytest
 
-    quiet = ["-q", "-p", "no:cacheprovider", "-p", "no:randomly", "-W", "ignore", *options]
+    # Plain assertions: where the package is installed, pytest would itself import all of it, to
+    # rewrite those in its plugin, and from the files.
+    quiet = ["-q", "-p", "no:cacheprovider", "-p", "no:randomly", "-W", "ignore", "--assert=plain"]
+    quiet.extend(options)
     return int(pytest.main([*quiet, *map(str, files)], plugins=[plugin]))
 
 

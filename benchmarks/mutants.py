@@ -41,7 +41,7 @@ from interpreted import (
     test_files,
 )
 
-from reference.mutants import OPERATORS, Mutant, mutants, replace_source
+from reference.mutants import OPERATORS, Mutant, is_replaced, mutants, replace_source
 
 RESULT = ROOT / "benchmarks" / "mutants.json"
 SEED, COUNT = 20261122, 200
@@ -161,11 +161,13 @@ def try_one(work: Path, one: Drawn, log: Path, passed: dict[str, str]) -> dict[s
             if status != 0 or plugin.failed:
                 by, why = next(iter(plugin.failed.items()), (path, "not collected"))
                 return {"status": "timeout" if why == "time" else "killed", "by": by}
-        return {"status": "survived"}
+        return {"status": "survived" if not suite or is_replaced(module) else "not seen"}
 
     found = in_child(call, MOST_TIME, log)
     if isinstance(found, str):
         found = {"status": "timeout", "by": found}
+    if found["status"] == "not seen":
+        raise RuntimeError(f"the tests have imported {one.file} from elsewhere; see {log}")
     if found["status"] == "survived":
         found["passed"] = passed | {stem: maps[stem]["digest"] for stem in maps}
     if "by" in found:

@@ -279,3 +279,8 @@ def replace_source(module: str, text: str, origin: str = "<mutant>") -> None:
     if module in sys.modules:
         raise ValueError(f"{module} has been imported already")
     sys.meta_path.insert(0, _Replaced(module, text, origin))
+
+
+def is_replaced(module: str) -> bool:
+    """Whether this process has imported `module`, from the text given to `replace_source`."""
+    return isinstance(getattr(sys.modules.get(module), "__loader__", None), _Replaced)

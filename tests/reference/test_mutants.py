@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from reference.mutants import OPERATORS, mutants, replace_source
+from reference.mutants import OPERATORS, is_replaced, mutants, replace_source
 
 SOURCE = '''
 def f(x, n=2):
@@ -91,7 +91,9 @@ def test_a_module_is_imported_from_its_mutant():
         replace_source(name, text)
         from importlib import import_module
 
-        assert import_module(name).value == 3
+        assert not is_replaced(name)
+        assert import_module(name).value == 3 and is_replaced(name)
+        assert not is_replaced("reference.mutants")
         with pytest.raises(ValueError, match="already"):
             replace_source(name, text)
     finally:
