@@ -227,7 +227,7 @@ def collect(work: Path) -> None:
             "status": found.get("status", "not run"),
         }  # fmt: skip
         row |= {name: found[name] for name in ("by",) if name in found}
-        if row["status"] == "survived" and "reason" in before:
+        if row["status"] in ("survived", "equivalent") and "reason" in before:
             row |= {"status": "equivalent", "reason": before["reason"]}
         rows.append(row)
     count = {s: sum(r["status"] == s for r in rows) for s in sorted({r["status"] for r in rows})}
