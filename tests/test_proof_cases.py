@@ -1,14 +1,19 @@
 """Verdicts on one neuron whose truth is known to 32 digits, and on false claims about it."""
 
+import math
 from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from flint import arb
 
 import evsim
-from evsim.proof.algebra import polynomial
+from evsim.models.linear import CURRENT
+from evsim.proof import balls
+from evsim.proof.algebra import polynomial, touch
 from evsim.spikes import Spikes
 from reference import certificate
 from reference.hard_cases import load
@@ -107,6 +112,41 @@ def test_algebra_tells_touching_from_crossing_and_from_missing():
     found = certified(touched, touched.truth)
     error = abs(found.outcome.times[0] - Fraction(touched.truth[0]))
     assert found.outcome.radius[0] < 1e-30 and error < Fraction(1, 10**30)
+
+
+@pytest.mark.parametrize("radius, proved", [(1e-3, False), (1e-5, True)])
+def test_a_touch_that_an_inhibition_may_prevent_is_not_proved(radius, proved):
+    """It comes 1e-4 after the touch, within its radius or not: silence is left open or false."""
+    case = CASES["H5"]
+    at = float(case.truth[0])
+    later = replace(case, arrivals=(*case.arrivals, (at + 1e-4, -1.0)))
+    problem = certified(later, case.truth).problem
+    none = evsim.certify_spikes(*network_of(later), claim(()), case.until, 1e-6).problem
+    assert problem.count == 1 and none.count == 0
+    run = balls.Pass(none, 128, 0.01, 1e-6)
+    run.radius[1] = radius
+    finding = run.outcome().finding
+    assert finding is not None and finding.proved == proved
+
+
+def test_of_two_times_that_cannot_be_told_apart_neither_is_the_first():
+    """F = -(x - 1/2)^2 (x - 1/4), x = e^(-s/6): a touch at 6 log 2, and a crossing at 12 log 2 that
+    counts unless it is surely behind the end of the gap."""
+    form = SimpleNamespace(tau=6.0, taus=(3.0, 2.0), theta=Fraction(-1, 16))
+    start = [Fraction(-1, 4), Fraction(-5, 4), Fraction(2)]
+    cell = SimpleNamespace(rational=start, kind=[CURRENT] * 2, form=form)
+    once, again = 6.0 * math.log(2.0), 12.0 * math.log(2.0)
+    for end, found in (
+        (once - 1e-6, None),
+        (arb(once, 1e-9), None),
+        (once + 1e-6, False),
+        (again - 1e-6, False),
+        (arb(again, 1e-9), True),
+        (again + 1e-6, True),
+    ):
+        graze = touch(cell, arb(end))
+        assert graze is None if found is None else graze.again is found
+        assert graze is None or abs(graze.after - 6 * arb(2).log()) < 1e-12
 
 
 @pytest.mark.parametrize("taus", [(10.0, 5.0), (8.0, 6.0), (9.0, 6.0), (6.0, 8.0), (5.0, 10.0)])

@@ -73,7 +73,11 @@ def touch(cell, span: arb) -> Touch | None:
         for root, count in roots
         if root.imag == 0 and root.real > 0 and root.real < 1
     ]
-    times = sorted((t for t in times if t[0] < span), key=lambda t: float(t[0]))
-    if not times or times[0][1] % 2:
+    near = sorted((t for t in times if not t[0] > span), key=lambda t: float(t[0]))
+    if not near or near[0][1] % 2:
         return None
-    return Touch(times[0][0], len(times) > 1)
+    first = near[0][0]
+    # Balls that overlap tell neither which root is the first nor whether it comes within `span`.
+    if not all(first < t for t in (span, *(t for t, _ in near[1:]))):
+        return None
+    return Touch(first, len(near) > 1)

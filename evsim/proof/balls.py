@@ -102,7 +102,10 @@ class Pass:
         graze = None if loud is None or loud[0] else touch(q, s)
         if graze is None or (q.strict and graze.again):
             return loud
-        return None if q.strict else (True, to_float(graze.after), 0.0, 0.0)
+        if q.strict:
+            return None
+        # What ends the gap may come before it touches.
+        return bool(graze.after + rho < s), to_float(graze.after), 0.0, 0.0
 
     def still(self, q: Cell, k: int, end: arb) -> None:
         """A neuron through its events up to a time, without a spike."""
