@@ -46,6 +46,18 @@ def next_event(run: Pass, q: Cell, k: int):
     return ("arrival", at) if at is not None else (None, None)
 
 
+def may_come_by(run: Pass, q: Cell, k: int, time: arb, r: float) -> int | None:
+    """The source of an arrival that may come before a time of radius `r`, if there is one: as
+    `evsim.proof.events.may_come_by`."""
+    for m in range(q.next, q.end):
+        source = run.source[m]
+        seen = known(run, m, k)
+        at, own = (run.time, run.radius[source]) if seen else (run.claim, run.window)
+        if not at[source] + run.delay[m] - time > (r + own) * UP:
+            return source
+    return None
+
+
 def known(run: Pass, m: int, k: int) -> bool:
     """Whether an arrival comes from an input, or from a spike before `k`."""
     return run.source[m] < k or run.owner[run.source[m]] < 0

@@ -15,7 +15,14 @@ from flint import arb, ctx
 from evsim.proof import ball_leap as leaps
 from evsim.proof.algebra import touch
 from evsim.proof.ball_crossing import candidate, code_of
-from evsim.proof.ball_events import difference, do_arrival, do_release, do_wake, next_event
+from evsim.proof.ball_events import (
+    difference,
+    do_arrival,
+    do_release,
+    do_wake,
+    may_come_by,
+    next_event,
+)
 from evsim.proof.ball_flow import Cell, Stop, Views, bend_of, ends_of, flow, halve
 from evsim.proof.ball_numbers import below, exact, fraction, size_of, to_float
 from evsim.proof.bounds import COEFFICIENT, NEAR, TINY, UNIT, UP
@@ -96,9 +103,12 @@ class Pass:
 
     def quiet(self, q: Cell, state, s: arb, rho: float):
         """None if the gap up to `state` is silent, else (proved, time, value, margin)."""
-        if q.busy or q.asleep or q.calm(state, to_float(s), max(rho, q.rho)):
+        rho = max(rho, q.rho)
+        if to_float(s) < 0.0:
+            state, rho, s = flow(q, arb(0)), rho - to_float(s), arb(0)
+        if q.busy or q.asleep or q.calm(state, to_float(s), rho):
             return None
-        loud = halve(q, s, max(rho, q.rho))
+        loud = halve(q, s, rho)
         graze = None if loud is None or loud[0] else touch(q, s)
         if graze is None or (q.strict and graze.again):
             return loud
@@ -211,14 +221,13 @@ class Pass:
                 if stop.finding.code != CROSSING:
                     raise
                 open_ = stop  # the steps may have ended below a peak that does not cross
-        close = at is not None and to_float(at - claim) <= self.window
-        if at is None and q.next < q.end:
-            source = self.source[q.next]
-            if self.claim_float[source] + self.delay[q.next] <= c + 2.0 * self.window:
-                raise Stop(ORDER, q.n, k, source, c, 0.0, self.window, 0.0)
+        rho = self.radius[self.source[q.next]] if at is not None else 0.0
+        close = at is not None and not at - claim > self.window + rho * UP
+        if not close:
+            self.nothing_by(q, k, claim + self.window, 0.0)
         s = (at if at is not None and close else claim + self.window) - q.t
         state = flow(q, s)
-        loud = self.quiet(q, state, s, self.radius[self.source[q.next]] if close else 0.0)
+        loud = self.quiet(q, state, s, rho if close else 0.0)
         if loud is None:
             if close:
                 return state
@@ -229,6 +238,20 @@ class Pass:
         missing = proved and where > 0.0 and to_float(q.t) + where < c - self.window
         code = MISSING if missing else LEVEL if proved and where == 0.0 else CROSSING
         raise Stop(code, q.n, k, -1, c, value, margin, c)
+
+    def nothing_by(self, q: Cell, k: int, time: arb, r: float) -> None:
+        """Stop if an arrival may come before a time of radius `r`."""
+        source = may_come_by(self, q, k, time, r)
+        if source is not None:
+            raise Stop(ORDER, q.n, k, source, self.claim_float[k], 0.0, r, to_float(time))
+
+    def elsewhere(self, q: Cell, k: int, at: arb, far: float, r: float) -> None:
+        """A spike too far from its claim: as `evsim.proof.prove.elsewhere`."""
+        found, behind = to_float(at), at > self.claim[k]
+        if behind and may_come_by(self, q, k, at, r) is not None:
+            found, at, r = math.inf, self.claim[k] + self.window, 0.0
+        self.nothing_by(q, k, at, r)
+        raise Stop(OTHER_TIME, q.n, k, -1, self.claim_float[k], far, r, found)
 
     def settle(self, q: Cell, k: int, found) -> None:
         """A crossing: prove it, its time and its place among the arrivals, and take it."""
@@ -249,7 +272,7 @@ class Pass:
         least, most = size_of(at - self.claim[k])
         limit, c = min(self.window, self.tolerance), self.claim_float[k]
         if least - r > limit:
-            raise Stop(OTHER_TIME, q.n, k, -1, c, least, r, time)
+            self.elsewhere(q, k, at, least, r)
         if not (most + r <= self.tolerance and r <= NEAR * q.shortest):
             raise Stop(TOO_WIDE, q.n, k, -1, c, most, r, time)
         span = below(at - q.t)
@@ -268,7 +291,7 @@ class Pass:
         state, r = flow(q, at - q.t), to_float(at.rad()) * UP + TINY
         (least, most), c = size_of(at - self.claim[k]), self.claim_float[k]
         if least > min(self.window, self.tolerance):
-            raise Stop(OTHER_TIME, q.n, k, -1, c, least, r, to_float(at))
+            self.elsewhere(q, k, at, least, r)
         if not most <= self.tolerance:
             raise Stop(TOO_WIDE, q.n, k, -1, c, most, r, to_float(at))
         r = self.radius_of(q, k, at.mid(), state, 1.0, r)

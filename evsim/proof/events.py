@@ -9,7 +9,7 @@ from evsim.models.linear import DRIVER
 from evsim.proof.bounds import GROWN_2, NEAR, UP
 from evsim.proof.crossing import candidate
 from evsim.proof.flow import DEVIATION, REST, flow, interval, interval_as
-from evsim.proof.numbers import upper
+from evsim.proof.numbers import number, upper
 from evsim.proof.problem import VOLTAGE
 from evsim.proof.rows import between
 from evsim.proof.silence import ABOVE, CROSSES, SILENT, Verdict, quiet
@@ -108,6 +108,24 @@ def next_event(t, n, k):
         if kind == NOTHING or d[0] <= 0.0:
             return WAKE, q.wake_hi, q.wake_lo, q.wake_off
     return kind, hi, lo, off
+
+
+@kernel
+def may_come_by(t, n, k, hi, lo, off, r):
+    """The first arrival of neuron `n` that may come before a time of radius `r`, or -1. What is
+    not known is where it is claimed, within the window."""
+    q, arr = t.st[n], t.arr
+    for m in range(q.next, q.end):
+        source = t.src[arr[m].source]
+        if known(t, m, k):
+            d, error = interval(source.hi, source.lo, arr[m].delay, hi, lo, off)
+            both = (r + source.radius) * UP + error
+        else:
+            d, error = interval(source.claim_hi, source.claim_lo, arr[m].delay, hi, lo, off)
+            both = (r + t.window) * UP + error
+        if not d[0] > both:
+            return m
+    return -1
 
 
 @inline_kernel
@@ -274,6 +292,9 @@ def is_quiet(t, n, s, error, rho, like):
     q = t.st[n]
     if q.busy or q.asleep:
         return Verdict(SILENT, 0.0, 0.0, 0.0)
+    if upper(s) < 0.0:  # as `flow` has it
+        error -= upper(s)
+        s = number(0.0, 0.0, like)
     return quiet(t.net[n], t.b, q, s, error, max(rho, q.rho), t.work, t.probe, like)
 
 

@@ -30,6 +30,7 @@ from evsim.proof.events import (
     do_wake,
     flow_to,
     is_quiet,
+    may_come_by,
     next_event,
     stop,
 )
@@ -125,16 +126,16 @@ def here(t, n, k, kind, hi, lo, off, like):
         d, _ = interval(hi, lo, off, c.hi, c.lo, 0.0)
         if kind == NOTHING or d[0] > 0.0:
             return settle(t, n, k, c, like)
-    d, _ = interval(hi, lo, off, c_hi, c_lo, 0.0)
-    close = kind == ARRIVAL and d[0] <= t.window
+    d, error = interval(hi, lo, off, c_hi, c_lo, t.window)
+    rho = t.src[t.arr[q.next].source].radius if kind == ARRIVAL else 0.0
+    close = kind == ARRIVAL and not d[0] > rho * UP + error
     if close:
-        rho = t.src[t.arr[q.next].source].radius
         s, error = flow_to(t, n, hi, lo, off, like)
     else:
         rho = 0.0
-        if kind == NOTHING and unknown_by(t, q, c_hi + 2.0 * t.window):
-            source = t.arr[q.next].source
-            return stop(t, ORDER, n, k, source, c_hi, 0.0, t.window, 0.0)
+        m = may_come_by(t, n, k, c_hi, c_lo, t.window, 0.0)
+        if m >= 0:
+            return stop(t, ORDER, n, k, t.arr[m].source, c_hi, 0.0, t.window, 0.0)
         s, error = flow_to(t, n, c_hi, c_lo, t.window, like)
     verdict = is_quiet(t, n, s, error, rho, like)
     if verdict.answer == SILENT:
@@ -146,15 +147,6 @@ def here(t, n, k, kind, hi, lo, off, like):
     if code == MISSING and time >= c_hi - t.window:
         code = CROSSING
     return stop(t, code, n, k, -1, c_hi, verdict.value, verdict.margin, time)
-
-
-@inline_kernel
-def unknown_by(t, q, time):
-    """Whether an arrival that is not yet known may come by then."""
-    if q.next >= q.end:
-        return False
-    arrival = t.arr[q.next]
-    return t.src[arrival.source].claim_hi + arrival.delay <= time
 
 
 @kernel
@@ -175,13 +167,26 @@ def settle(t, n, k, found, like):
     d, _ = interval(c.hi, c.lo, 0.0, claim.claim_hi, claim.claim_lo, 0.0)
     far = abs(d[0])
     if far - r > min(t.window, t.tolerance):
-        return stop(t, OTHER_TIME, n, k, -1, claim.claim_hi, far, r, c.hi)
+        return elsewhere(t, n, k, c, far, r, d[0] < 0.0)
     if not (far + r <= t.tolerance and r <= NEAR * p.shortest):
         return stop(t, TOO_WIDE, n, k, -1, claim.claim_hi, far, r, c.hi)
     code = in_order(t, n, k, c, r)
     if code == DONE:
         take_spike(t, n, k, c, r, like)
     return code
+
+
+@kernel
+def elsewhere(t, n, k, c, far, r, before):
+    """A crossing too far from its claim, and `before` it or not; a code. If what comes in between
+    may move it, all that is known is that there is none where it is claimed."""
+    claim, found = t.src[k], c.hi
+    m = may_come_by(t, n, k, c.hi, c.lo, 0.0, r)
+    if m >= 0 and not before:
+        m, found = may_come_by(t, n, k, claim.claim_hi, claim.claim_lo, t.window, 0.0), np.inf
+    if m >= 0:
+        return stop(t, ORDER, n, k, t.arr[m].source, claim.claim_hi, 0.0, r, c.hi)
+    return stop(t, OTHER_TIME, n, k, -1, claim.claim_hi, far, r, found)
 
 
 @kernel
