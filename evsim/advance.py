@@ -11,7 +11,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from evsim.fibres import Arrival, earlier
-from evsim.flight import WHAT, kind_of, launch_of
+from evsim.flight import kind_of, plain
+from evsim.gather import when_of
 from evsim.jit import inner_inline_kernel, inner_kernel
 from evsim.models import verbs
 from evsim.models.pace import pace, paced
@@ -59,63 +60,66 @@ class Frame(NamedTuple):
 
 @inner_kernel
 def look_up(block, fibres, part, flight, lists, a, b, mend):
-    """What the neurons of lists `a` to `b` meet: times of their arrivals and of their own events
-    before, kinds, and the parameters that matter.
+    """Of the arrivals at the neurons of lists `a` to `b`: the time since their own events before,
+    and the parameters that matter.
 
     `mend`: some arrivals were not written in order of time.
     """
-    begin, base, launches = lists.start[a], part.first[0], flight.launches
-    meets, books = lists.meets, block.books
+    begin, shift, books = lists.start[a], part.first[0] - block.first, block.books
+    last_hi = last_lo = 0.0
+    if not mend:
+        for k in range(lists.start[b] - begin):  # as if of one neuron: no loop of a few turns each
+            hi, lo = when_of(flight, lists, begin + k, False)
+            lists.since[index(k)] = elapsed(hi, lo, last_hi, last_lo)
+            last_hi, last_lo = hi, lo
     for j in range(a, b):
-        unit = lists.place[index(j)] + base
-        n = index(unit - block.first)
         first, stop = lists.start[index(j)], lists.start[index(j + 1)]
-        if mend:
-            in_order(fibres, part, flight, lists, unit, first, stop)
-        since_hi, since_lo, own = books.hi[n], books.lo[n], paced(block.p, n)
-        for x in range(first, stop):
-            m, code = index(x - begin), int(lists.arrival[index(x), 1])
-            at = index(launch_of(code))
-            if mend:
-                hi, lo = lists.when[index(x), HI], lists.when[index(x), LO]
-            else:
-                hi, lo = launches.entry[at, HI], launches.entry[at, LO]
-            meets.since_hi[m], meets.since_lo[m] = since_hi, since_lo
-            meets.hi[m], meets.lo[m] = hi, lo
-            meets.kind[m] = kind_of(launches.word[at, WHAT])
-            verbs.store(block.columns, m, own)
-            since_hi, since_lo = hi, lo
+        n = index(lists.place[index(j)] + shift)
+        if mend and stop > first + 1:
+            in_order(fibres, part, flight, lists, lists.place[j] + part.first[0], first, stop)
+            for x in range(first + 1, stop):
+                hi, lo = when_of(flight, lists, x, True)
+                last_hi, last_lo = when_of(flight, lists, x - 1, True)
+                lists.since[index(x - begin)] = elapsed(hi, lo, last_hi, last_lo)
+        if first < stop:
+            hi, lo = when_of(flight, lists, first, mend)
+            lists.since[index(first - begin)] = elapsed(hi, lo, books.hi[n], books.lo[n])
+        own = paced(block.p, n)
+        if len(own) > 0:
+            for x in range(first, stop):
+                verbs.store(block.columns, index(x - begin), own)
 
 
 @inner_inline_kernel
 def in_order(fibres, part, flight, lists, unit, first, stop):
     """Bring the arrivals `first` to `stop`, of neuron `unit`, into order."""
-    arrival, when = lists.arrival, lists.when
+    arrival, code, when = lists.arrival, lists.code, lists.when
     for x in range(first + 1, stop):
-        one, m = arrival_at(lists, unit, x), x
-        while m > first and earlier(fibres, part, flight, one, arrival_at(lists, unit, m - 1)):
-            arrival[m, 0], arrival[m, 1] = arrival[m - 1, 0], arrival[m - 1, 1]
-            when[m, HI], when[m, LO] = when[m - 1, HI], when[m - 1, LO]
-            m -= 1
-        if m < x:
-            arrival[m, 0], arrival[m, 1] = one.value, one.code
+        one, at = arrival_at(lists, unit, x), x
+        while at > first and earlier(fibres, part, flight, one, arrival_at(lists, unit, at - 1)):
+            m, before = index(at), index(at - 1)
+            arrival[m, 0], code[m, 1] = arrival[before, 0], code[before, 1]
+            when[m, HI], when[m, LO] = when[before, HI], when[before, LO]
+            at -= 1
+        if at < x:
+            m = index(at)
+            arrival[m, 0], code[m, 1] = one.value, one.code
             when[m, HI], when[m, LO] = one.hi, one.lo
 
 
 @inner_inline_kernel
 def arrival_at(lists, unit, x):
     """Arrival `x`, of neuron `unit`."""
-    arrival, when = lists.arrival, lists.when
-    return Arrival(unit, when[x, HI], when[x, LO], arrival[x, 0], int(arrival[x, 1]))
+    m, when = index(x), lists.when
+    return Arrival(unit, when[m, HI], when[m, LO], lists.arrival[m, 0], lists.code[m, 1])
 
 
 @inner_kernel
-def intervals(p, columns, meets, size, table):
+def intervals(p, columns, since, size, table):
     """Coefficients of the intervals between own events: one vectorised pass."""
     for k in range(size):
         x = index(k)
-        d = elapsed(meets.hi[x], meets.lo[x], meets.since_hi[x], meets.since_lo[x])
-        verbs.store(table, x, verbs.interval(pace(p, columns, x), d))
+        verbs.store(table, x, verbs.interval(pace(p, columns, x), since[x]))
 
 
 @inner_inline_kernel
@@ -142,18 +146,19 @@ def hop(block, n, unit, x, known, k, hi, lo, rules, spikes, doubts):
 
 
 @inner_inline_kernel
-def glide(block, n, q, x, k, stop, begin, lists):
+def glide(block, n, q, x, k, stop, begin, flight, lists, mend):
     """Neuron `n` through arrivals before which it certainly neither fires nor is released.
 
     Returns its state after them, and the first arrival that asks for more.
     """
-    books, meets, first, calm = block.books, lists.meets, k, True
+    books, first, calm = block.books, k, True
     busy, free_hi, free_lo = books.busy[n] != 0, books.free_hi[n], books.free_lo[n]
     while calm and k < stop:
-        m, value = index(k - begin), lists.arrival[index(k), 0]
-        c, kind = verbs.load(block.table, m), meets.kind[m]
+        c, value = verbs.load(block.table, index(k - begin)), lists.arrival[index(k), 0]
+        kind = kind_of(plain(lists.code[index(k), 1]))
         if busy:
-            late = elapsed(meets.hi[m], meets.lo[m], free_hi, free_lo)
+            hi, lo = when_of(flight, lists, k, mend)
+            late = elapsed(hi, lo, free_hi, free_lo)
             calm = (late < -books.free_error[n]) & (kind >= 0)
             if calm:
                 x = verbs.receive_clamped(q, verbs.clamp(q, c, x), kind, value)
@@ -164,8 +169,7 @@ def glide(block, n, q, x, k, stop, begin, lists):
                 x = verbs.receive(q, y, kind, value)
         k += calm
     if k > first:
-        m = index(k - 1 - begin)
-        books.hi[n], books.lo[n] = meets.hi[m], meets.lo[m]
+        books.hi[n], books.lo[n] = when_of(flight, lists, k - 1, mend)
     return x, k
 
 
@@ -204,21 +208,27 @@ def rest_of_window(block, n, unit, g, x, frame, end, final, progress, spikes, do
 
 
 @inner_inline_kernel
-def visit(block, shift, part, j, begin, lists, frame, end, final, progress, place, spikes, doubts):
+def visit(
+    block, shift, part, j, begin, flight, lists, mend, frame, end, final, progress, place, spikes,
+    doubts,
+):  # fmt: skip
     """The neuron of list `j` through its arrivals and to the end of the window; a status."""
-    meets, g = lists.meets, lists.place[index(j)]
+    g = lists.place[index(j)]
     n, unit = index(g + shift), part.first[0] + g
-    k, stop = lists.start[index(j)] + place.arrival[0], lists.start[index(j + 1)]
+    k, stop = lists.start[index(j)], lists.start[index(j + 1)]
     q, x = verbs.pick(block.p, n), verbs.load(block.state, n)
     known, status = place.within[0] == 0, DONE
-    place.arrival[0] = place.within[0] = 0
+    if not known:
+        k += place.arrival[0]
+        place.arrival[0] = place.within[0] = 0
     while True:
         if known:
-            x, k = glide(block, n, q, x, k, stop, begin, lists)
+            x, k = glide(block, n, q, x, k, stop, begin, flight, lists, mend)
         if k == stop:
             break
         m, rules = index(k - begin), Rules(frame.arrival_first, AT_ARRIVAL)
-        hi, lo, kind = meets.hi[m], meets.lo[m], meets.kind[m]
+        hi, lo = when_of(flight, lists, k, mend)
+        kind = kind_of(plain(lists.code[index(k), 1]))
         x, y, status = hop(block, n, unit, x, known, m, hi, lo, rules, spikes, doubts)
         if status != DONE:
             break
@@ -235,6 +245,20 @@ def visit(block, shift, part, j, begin, lists, frame, end, final, progress, plac
     return status
 
 
+@inner_inline_kernel
+def as_many(lists, a, b):
+    """One behind the last of the lists `a` to `b` that have no more arrivals than go together,
+    or behind the first."""
+    most, first, last = lists.start[index(a)] + TOGETHER, a + 1, b
+    while first < last:
+        middle = (first + last + 1) // 2
+        if lists.start[index(middle)] <= most:
+            first = middle
+        else:
+            last = middle - 1
+    return first
+
+
 @inner_kernel
 def advance_lists(
     block, fibres, part, skip, flight, lists, a, b, frame, end, final, progress, place, spikes,
@@ -246,17 +270,15 @@ def advance_lists(
     """
     shift, mend = part.first[0] - block.first, progress.sizes[1] > 0
     while a < b:
-        begin, stop = lists.start[a], a + 1
-        while stop < b and lists.start[stop + 1] - begin <= TOGETHER:
-            stop += 1
-        size = lists.start[stop] - begin
+        begin, stop = lists.start[index(a)], as_many(lists, a, b)
+        size = lists.start[index(stop)] - begin
         look_up(block, fibres, part, flight, lists, a, stop, mend)
-        intervals(block.p, block.columns, lists.meets, size, block.table)
+        intervals(block.p, block.columns, lists.since, size, block.table)
         for j in range(a, stop):
-            if skip.size == 0 or skip[lists.place[j]] == 0:
+            if skip.size == 0 or skip[index(lists.place[index(j)])] == 0:
                 status = visit(
-                    block, shift, part, j, begin, lists, frame, end, final, progress,
-                    place, spikes, doubts,
+                    block, shift, part, j, begin, flight, lists, mend, frame, end, final,
+                    progress, place, spikes, doubts,
                 )  # fmt: skip
                 if status != DONE:
                     return status

@@ -17,14 +17,19 @@ from evsim.flight import (
     line_of,
     pack,
     single,
+    slot_about,
     slot_by,
     slot_in,
+    slot_of,
     unpack,
 )
 from evsim.jit import inner_inline_kernel, inner_kernel
 from evsim.neuron import PULSE_OFF, PULSE_ON
 from evsim.numerics import not_before
-from evsim.order import HI, LO, index
+from evsim.order import HI, LINE, LO, fetch, index
+
+#: Synapses whose delays share a line of the cache.
+PER_LINE = LINE // 8
 
 
 class Fibres(NamedTuple):
@@ -67,12 +72,13 @@ def population_of(fibres, source):
 
 
 @inner_kernel
-def send(fibres, part, flight, source, hi, lo, done, width, until, window):
+def send(fibres, part, flight, source, after, hi, lo, done, width, until, window):
     """Put what a spike of `source` at (hi, lo) in `window` causes into the ring; 0, or how many
     free chunks are wanted first.
 
     `done` tells how many projections of it have been sent before. Only what reaches `part` is
-    sent, and nothing that has arrived in `window` itself.
+    sent, and nothing that has arrived in `window` itself. `after`, or -1, is the source of the
+    spike that will be sent behind it: its synapses are brought near meanwhile.
     """
     k, slots = population_of(fibres, source), flight.singles.head.size
     for m in range(fibres.out[k] + done[0], fibres.out[k + 1]):
@@ -85,17 +91,22 @@ def send(fibres, part, flight, source, hi, lo, done, width, until, window):
             return wanted
         kind = PULSE_ON if pulse else fibres.port[j]
         if part.start[r] < part.stop[r]:
-            send_row(fibres, part, flight, j, r, hi, lo, kind, 0.0, width, until, window)
+            near = fibres.place[k] <= after < fibres.place[k + 1]
+            ahead = part.start[r + after - source] - part.start[r] if near else 0
+            send_row(fibres, part, flight, j, r, ahead, hi, lo, kind, 0.0, width, until, window)
             if pulse:
-                more = fibres.width[j]
-                send_row(fibres, part, flight, j, r, hi, lo, PULSE_OFF, more, width, until, window)
+                kind, more = PULSE_OFF, fibres.width[j]
+                send_row(fibres, part, flight, j, r, 0, hi, lo, kind, more, width, until, window)
     done[0] = 0
     return 0
 
 
 @inner_inline_kernel
-def send_row(fibres, part, flight, j, r, hi, lo, kind, more, width, until, window):
-    """Send a spike along row `r` of projection `j`, to arrive by so much `more` than the delay."""
+def send_row(fibres, part, flight, j, r, ahead, hi, lo, kind, more, width, until, window):
+    """Send a spike along row `r` of projection `j`, to arrive by so much `more` than the delay.
+
+    The row that comes next begins so many synapses `ahead`.
+    """
     delay, what, rate = fibres.delay[j], pack(fibres.start[r], kind), 1.0 / width
     if delay == delay:
         at_hi, at_lo = later(hi, lo, delay, more)
@@ -106,13 +117,21 @@ def send_row(fibres, part, flight, j, r, hi, lo, kind, more, width, until, windo
     # Nothing that is sent now arrives so late: no slot lies further ahead.
     drop = line_of(flight, window + flight.singles.head.size - 1) + SOURCES
     source = launch(flight, drop, hi, lo, more, r, what)
+    last = slot_of(until[0], until[1], width)
     for s in range(part.start[r], part.stop[r]):
         x = index(s)
-        at_hi, at_lo = later(hi, lo, fibres.delays[x], more)
-        slot = slot_by(at_hi, at_lo, width, rate)
-        if slot > window and not_before(until[0], until[1], at_hi, at_lo):
-            slot = slot_in(flight, slot)
-            single(flight, slot, fibres.delays[x], fibres.weight[x], fibres.target[x], source)
+        if s % PER_LINE == 0:
+            fetch(fibres.delays, s + ahead)
+            fetch(fibres.weight, s + ahead)
+            fetch(fibres.target, s + ahead)
+        slot = slot_about(hi + fibres.delays[x] + more, rate)
+        if slot <= window or slot >= last:  # or unknown
+            at_hi, at_lo = later(hi, lo, fibres.delays[x], more)
+            slot = slot_by(at_hi, at_lo, width, rate)
+            if slot <= window or not not_before(until[0], until[1], at_hi, at_lo):
+                continue
+        slot = slot_in(flight, slot)
+        single(flight, slot, fibres.delays[x], fibres.weight[x], fibres.target[x], source)
 
 
 class Arrival(NamedTuple):

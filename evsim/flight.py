@@ -172,9 +172,23 @@ def source_of(flight, x):
 
 
 @inner_inline_kernel
-def launch_of(code):
-    """Place of the launch of an arrival: `code` is that place or, of a single, -1 less it."""
+def code_of(at, what, alone):
+    """Of an arrival: place of its launch and kind of event in one integer, negative for a
+    single."""
+    code = (at << KIND_BITS) + (what & (KINDS - 1))
+    return -1 - code if alone else code
+
+
+@inner_inline_kernel
+def plain(code):
+    """`code_of` as it would be of a row."""
     return code if code >= 0 else -1 - code
+
+
+@inner_inline_kernel
+def launch_of(code):
+    """Place of the launch of an arrival."""
+    return plain(code) >> KIND_BITS
 
 
 @inner_inline_kernel
@@ -239,14 +253,19 @@ def slot_of(hi, lo, width):
 
 
 @inner_inline_kernel
-def slot_by(hi, lo, width, rate):
-    """As `slot_of`; `rate` is 1 / width.
+def slot_about(t, rate):
+    """Number of the window that holds a time, or -1 where more digits of it could tell another.
 
-    With so few windows the product is off by less than 2**-21: away from the borders it tells.
+    `rate` is 1 / width. Of a time that has been rounded three times the product with it is off
+    by less than 2**-20 where there are so few windows.
     """
-    x = hi * rate
-    if x < MANY:
-        k = np.int64(x)
-        if BORDER < x - k < 1.0 - BORDER:
-            return k
-    return slot_of(hi, lo, width)
+    x = t * rate
+    k = np.int64(x)
+    return k if x < MANY and BORDER < x - k < 1.0 - BORDER else -1
+
+
+@inner_inline_kernel
+def slot_by(hi, lo, width, rate):
+    """As `slot_of`."""
+    k = slot_about(hi, rate)
+    return k if k >= 0 else slot_of(hi, lo, width)

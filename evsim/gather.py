@@ -16,14 +16,19 @@ from evsim.flight import (
     MORE,
     ROW,
     ROWS,
+    SINGLE,
     SOURCES,
     VALUE,
+    WAY,
+    WHAT,
     chunks_for,
     chunks_of,
+    code_of,
     end_of,
     first_of,
     later,
     launch,
+    launch_of,
     line_of,
     next_of,
     pack,
@@ -35,20 +40,10 @@ from evsim.flight import (
 from evsim.jit import inner_inline_kernel, inner_kernel
 from evsim.neuron import DONE, FULL
 from evsim.numerics import not_before
-from evsim.order import HI, LO, index, sort_by_time
+from evsim.order import HI, LO, fetch, fetch_all, index, sort_by_time
 
 #: What a run of windows waits for when it stops with `FULL`.
 ORDER, LISTS, FLIGHT, LOGS, MAIL = range(1, 6)
-
-
-class Meets(NamedTuple):
-    """The arrivals of some neurons, neuron by neuron, each in order of time."""
-
-    since_hi: Any  # own event before
-    since_lo: Any
-    hi: Any
-    lo: Any
-    kind: Any
 
 
 class Lists(NamedTuple):
@@ -58,9 +53,10 @@ class Lists(NamedTuple):
     flag: Any  # (n,) bytes, with room for whole words: neurons that have a list
     place: Any  # (n + 1,) those neurons, in order; and behind all a late neuron
     start: Any  # (n + 2,) of their lists
-    arrival: Any  # (capacity, 2): value, and its code, see `evsim.flight.launch_of`
+    arrival: Any  # (capacity, 2): value, and its code
+    code: Any  # the same memory as whole numbers: see `evsim.flight.code_of`
     when: Any  # (capacity, 2) time, where there are singles
-    meets: Any  # `Meets`, with room for as many
+    since: Any  # (capacity,) from the own event before to some arrivals, neuron by neuron
     order: Any  # rows, or spikes, in order of time
     spare: Any
 
@@ -101,6 +97,15 @@ def wait_for(progress, what, amount):
     """Note what a stop waits for."""
     progress.waits[0], progress.waits[1] = what, amount
     return FULL
+
+
+@inner_inline_kernel
+def when_of(flight, lists, x, told):
+    """Time of arrival `x`: `told` by the list, as that of a single is, or that of its launch."""
+    entry, at = flight.launches.entry, index(launch_of(lists.code[index(x), 1]))
+    if told:
+        return lists.when[index(x), HI], lists.when[index(x), LO]
+    return entry[at, HI], entry[at, LO]
 
 
 @inner_kernel
@@ -160,15 +165,21 @@ def count(fibres, part, flight, lists, progress):
     room[:] = 0
     for k in range(progress.sizes[0]):
         r = flight.launches.word[lists.order[k], ROW]
+        if k + 1 < progress.sizes[0]:
+            after = flight.launches.word[lists.order[k + 1], ROW]
+            fetch_all(target, part.start[after], part.stop[after])
         for s in range(part.start[r], part.stop[r]):
             room[index(target[index(s)] - first)] += 1
-    slot = slot_in(flight, progress.window[0])
-    at = first_of(flight.singles, slot)
+    pool, slot = flight.singles, slot_in(flight, progress.window[0])
+    at = first_of(pool, slot)
     while at >= 0:
-        end = end_of(flight.singles, slot, at)
+        end = end_of(pool, slot, at)
+        after = next_of(pool, slot, end)
+        ahead = (after - at) * SINGLE + WAY
         for x in range(at, end):
+            fetch(pool.word, x * SINGLE + ahead)
             room[index(target_of(flight, index(x)) - first)] += 1
-        at = next_of(flight.singles, slot, end)
+        at = after
 
 
 @inner_kernel
@@ -200,15 +211,19 @@ def lay_out(lists, safe, end, final, progress):
 def fill(fibres, part, flight, lists, progress):
     """Write the arrivals of a window into its lists: rows, each in order of time, then singles."""
     first, room, arrival, when = part.first[0], lists.room, lists.arrival, lists.when
-    mixed, entry = progress.sizes[1] > 0, flight.launches.entry
+    mixed, entry, word = progress.sizes[1] > 0, flight.launches.entry, flight.launches.word
     target, weight = fibres.target, fibres.weight
     for k in range(progress.sizes[0]):
         at = lists.order[k]
-        r = flight.launches.word[at, ROW]
+        r, code = word[at, ROW], code_of(at, word[at, WHAT], False)
+        if k + 1 < progress.sizes[0]:
+            after = word[lists.order[k + 1], ROW]
+            fetch_all(weight, part.start[after], part.stop[after])
+            fetch_all(target, part.start[after], part.stop[after])
         for s in range(part.start[r], part.stop[r]):
             n = index(target[index(s)] - first)
             x = room[n]
-            arrival[index(x), 0], arrival[index(x), 1] = weight[index(s)], at
+            arrival[index(x), 0], lists.code[index(x), 1] = weight[index(s)], code
             if mixed:
                 when[index(x), HI], when[index(x), LO] = entry[index(at), HI], entry[index(at), LO]
             room[n] = x + 1
@@ -219,7 +234,8 @@ def fill(fibres, part, flight, lists, progress):
         for k in range(at, end):
             n, source = index(target_of(flight, index(k)) - first), source_of(flight, index(k))
             x, at, delay = index(room[n]), index(source), pool.entry[index(k), DELAY]
-            arrival[x, 0], arrival[x, 1] = pool.entry[index(k), VALUE], -1 - source
+            arrival[x, 0] = pool.entry[index(k), VALUE]
+            lists.code[x, 1] = code_of(source, word[at, WHAT], True)
             when[x, HI], when[x, LO] = later(entry[at, HI], entry[at, LO], delay, entry[at, MORE])
             room[n] += 1
         at = next_of(pool, slot, end)

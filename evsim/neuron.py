@@ -96,7 +96,9 @@ def new_log(capacity: int) -> Log:
 def more_room(log: Log) -> Log:
     """A copy of `log` with twice the room."""
     old = [log.hi, log.lo, log.unit, log.kind]
-    new = [np.resize(values, 2 * values.size + 64) for values in old]
+    new = [np.empty(2 * values.size + 64, values.dtype) for values in old]
+    for values, more in zip(old, new, strict=True):
+        more[: values.size] = values
     return Log(new[0], new[1], new[2], new[3], log.used)
 
 

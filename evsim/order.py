@@ -6,7 +6,11 @@ Entries are lines of one table: what is read together lies together.
 from __future__ import annotations
 
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic, overload
 
+from evsim.dispatch import INLINE
 from evsim.jit import inner_inline_kernel, inner_kernel
 
 #: Of an array, where it certainly is not negative: unsigned numbers need no check for that.
@@ -110,3 +114,38 @@ def nearly_sort(entry, start, width, size, order, spare):
         order[at] += 1
     for k in range(size):
         order[k] = spare[size + k]
+
+
+#: Bytes of a line of the cache.
+LINE = 64
+
+
+@intrinsic
+def _fetch(typingctx, values, k):
+    def codegen(context, builder, signature, args):
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        at = builder.bitcast(builder.gep(data, [args[1]]), ir.IntType(8).as_pointer())
+        word = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [at.type, word, word, word])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [at.type], kind)
+        builder.call(function, [at, word(0), word(3), word(1)])
+        return context.get_dummy_value()
+
+    return types.none(values, types.int64), codegen
+
+
+def fetch(values, k):
+    """Have `values[k]` brought near that will be read soon: no answer, no other effect, and no
+    harm where there is no such entry."""
+
+
+@overload(fetch, jit_options=INLINE)
+def _fetch_overload(values, k):
+    return lambda values, k: _fetch(values, k)
+
+
+@inner_inline_kernel
+def fetch_all(values, first, stop):
+    """The same of `values[first:stop]`."""
+    for k in range(first, stop, LINE // values.itemsize):
+        fetch(values, k)

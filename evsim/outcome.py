@@ -28,9 +28,11 @@ def spikes_of(log: Log, first: int, n: int) -> Spikes:
     mine = np.flatnonzero((unit >= first) & (unit < first + n))
     hi, lo, unit = log.hi[mine], log.lo[mine], unit[mine] - first
     order = np.argsort(hi)  # much faster than by three keys, and mostly enough
-    if not (hi[order[1:]] > hi[order[:-1]]).all():
+    times = hi[order]
+    if not (times[1:] > times[:-1]).all():
         order = np.lexsort((unit, lo, hi))
-    return Spikes(hi[order], unit[order], times_lo=lo[order])
+        times = hi[order]
+    return Spikes.in_order(times, lo[order], unit[order])
 
 
 def doubts_of(log: Log, name: str, first: int, n: int) -> list[tuple[str, int, float, str]]:

@@ -12,7 +12,7 @@ from evsim.advance import Frame
 from evsim.blocks import with_table
 from evsim.fibres import Fibres, Part
 from evsim.flight import more_chunks, new_flight
-from evsim.gather import FLIGHT, LISTS, MAIL, ORDER, External, Lists, Meets, Progress
+from evsim.gather import FLIGHT, LISTS, MAIL, ORDER, External, Lists, Progress
 from evsim.jit import inner_inline_kernel, kernel
 from evsim.mail import Mail
 from evsim.neuron import DONE, FULL, lone, more_room, new_flags, new_log, new_place
@@ -102,14 +102,16 @@ def _part(m, bounds, start, stop) -> Part:
 
 
 def _lists(n: int, room: int, order: int) -> Lists:
+    arrival = np.empty((room, 2))
     return Lists(
         np.zeros(n, np.int32),
         new_flags(n),
         np.zeros(n + 1, np.int32),
         np.zeros(n + 2, np.int64),
+        arrival,
+        arrival.view(np.int64),
         np.empty((room, 2)),
-        np.empty((room, 2)),
-        Meets(*np.empty((4, room)), np.empty(room, np.int64)),  # type: ignore[call-arg]
+        np.empty(room),
         np.empty(order, np.int64),
         np.empty(order, np.int64),
     )
@@ -179,7 +181,9 @@ class Worker:
             new = _lists(n, room, 1)
             new.arrival[: old.arrival.shape[0]] = old.arrival
             new.when[: old.arrival.shape[0]] = old.when
-            self.lists = old._replace(arrival=new.arrival, when=new.when, meets=new.meets)
+            self.lists = old._replace(
+                arrival=new.arrival, code=new.code, when=new.when, since=new.since
+            )
             self.blocks = tuple(with_table(b, room) for b in self.blocks)
         else:
             self.spikes, self.doubts = more_room(self.spikes), more_room(self.doubts)

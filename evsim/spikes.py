@@ -100,6 +100,13 @@ class Spikes:
                 array.setflags(write=False)
 
     @classmethod
+    def in_order(cls, times, times_lo, units) -> Spikes:
+        """Spikes of a kernel: normalised pairs, ascending; they are not looked at again."""
+        self = cls.__new__(cls)
+        self._set(times, times_lo, units, None, None)
+        return self
+
+    @classmethod
     def on_grid(cls, steps, units, dt) -> Spikes:
         """Spikes at integer multiples of `dt`.
 

@@ -16,7 +16,18 @@ from numba.extending import overload
 
 from evsim.advance import advance_lists, no_earlier
 from evsim.fibres import send
-from evsim.flight import ROWS, SOURCES, chunks_for, clear, launch, line_of, pack, slot_in, slot_of
+from evsim.flight import (
+    ROWS,
+    SOURCES,
+    chunks_for,
+    clear,
+    code_of,
+    launch,
+    line_of,
+    pack,
+    slot_in,
+    slot_of,
+)
 from evsim.gather import (
     FLIGHT,
     LISTS,
@@ -28,6 +39,7 @@ from evsim.gather import (
     fill,
     lay_out,
     wait_for,
+    when_of,
 )
 from evsim.jit import OPTIONS, inner_inline_kernel, inner_kernel, kernel
 from evsim.mail import all_done, parts_of, post, read, region_of, write
@@ -73,6 +85,7 @@ def list_of(lists, a, b, g):
 def gather_late(part, flight, late, i, lists, mail, frame, end, progress):
     """The arrivals of a late neuron as a list behind all others; a status."""
     g, listed, arrival, when = late.neuron[i], progress.sizes[2], lists.arrival, lists.when
+    code = lists.code
     own = list_of(lists, 0, listed, g)
     if own == listed or lists.place[own] != g:
         first = stop = 0
@@ -88,11 +101,10 @@ def gather_late(part, flight, late, i, lists, mail, frame, end, progress):
     if flight.launches.free[1] < chunks_for(most, 1):
         return wait_for(progress, FLIGHT, chunks_for(most, 1))
     for x in range(size):
-        code = int(arrival[first + x, 1])
-        arrival[begin + x, 0], arrival[begin + x, 1] = arrival[first + x, 0], code
+        arrival[begin + x, 0], code[begin + x, 1] = arrival[first + x, 0], code[first + x, 1]
         # Only where there are singles does the list tell the time itself.
-        told, at = (when, first + x) if code < 0 else (flight.launches.entry, code)
-        when[begin + x, HI], when[begin + x, LO] = told[at, HI], told[at, LO]
+        hi, lo = when_of(flight, lists, first + x, code[first + x, 1] < 0)
+        when[begin + x, HI], when[begin + x, LO] = hi, lo
     n = lists.room.size
     lists.place[n], lists.start[n] = g, begin
     for s in range(late.start[i], late.start[i + 1]):
@@ -106,9 +118,8 @@ def gather_late(part, flight, late, i, lists, mail, frame, end, progress):
                         what = pack(late.synapse[s], late.port[s])
                         arrival[begin + size, 0] = late.weight[s]
                         when[begin + size, HI], when[begin + size, LO] = hi, lo
-                        arrival[begin + size, 1] = launch(
-                            flight, line + SOURCES, hi, lo, 0.0, -1, what
-                        )
+                        to = launch(flight, line + SOURCES, hi, lo, 0.0, -1, what)
+                        code[begin + size, 1] = code_of(to, what, False)
                         size += 1
     lists.start[n + 1] = begin + size
     progress.sizes[1] = 1
@@ -221,8 +232,9 @@ def send_all(fibres, part, flight, lists, mail, frame, progress):
         m = order[k]
         progress.spikes[1] = k
         unit, hi, lo = mail.word[m, KEY], mail.entry[m, HI], mail.entry[m, LO]
+        after = mail.word[order[k + 1], KEY] if k + 1 < total else -1
         wanted = send(
-            fibres, part, flight, unit, hi, lo, progress.rows, frame.width, frame.until,
+            fibres, part, flight, unit, after, hi, lo, progress.rows, frame.width, frame.until,
             progress.window[1],
         )  # fmt: skip
         if wanted > 0:
