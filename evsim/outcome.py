@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from evsim.neuron import DOUBTS, Log
@@ -25,8 +27,9 @@ def spikes_of(log: Log, first: int, n: int) -> Spikes:
     """Spikes of the `n` neurons from place `first` on, in order of time, then unit."""
     k = int(log.used[0])
     unit = log.unit[:k]
-    mine = np.flatnonzero((unit >= first) & (unit < first + n))
-    hi, lo, unit = log.hi[mine], log.lo[mine], unit[mine] - first
+    mine: Any = (unit >= first) & (unit < first + n)
+    mine = slice(k) if mine.all() else np.flatnonzero(mine)
+    hi, lo, unit = log.hi[mine], log.lo[mine], log.unit[mine] - first
     order = np.argsort(hi)  # much faster than by three keys, and mostly enough
     times = hi[order]
     if not (times[1:] > times[:-1]).all():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,11 +54,11 @@ class Columns(NamedTuple):
 
 
 @kernel
-def _divide(start, bounds, old, starts, new):
-    """Bring the synapses of each part of a row together; `starts` (rows, parts + 1) tells where
-    the parts of a row begin, and where it ends."""
+def _divide(start, first, stop, bounds, old, starts, new):
+    """Bring the synapses of each part of the rows `first` to `stop` together; `starts` (rows,
+    parts + 1) tells where the parts of a row begin, and where it ends."""
     parts, delayed = bounds.size - 1, old.delays.size > 0
-    for r in range(start.size - 1):
+    for r in range(first, stop):
         for m in range(parts + 1):
             starts[r, m] = 0
         for s in range(start[r], start[r + 1]):
@@ -86,7 +88,11 @@ def divided(fibres: Fibres, bounds: np.ndarray) -> tuple[Fibres, list[Part]]:
     old = Columns(fibres.target, fibres.weight, fibres.delays, fibres.within)
     target, weight, delays = map(np.empty_like, old[:3])
     new = Columns(target, weight, delays, within)
-    _divide(start, bounds, old, starts, new)
+    shares = bounds_of(start.size - 1, bounds.size - 1)
+    with ThreadPoolExecutor(bounds.size - 1) as pool:
+        list(
+            pool.map(lambda rows: _divide(start, *rows, bounds, old, starts, new), pairwise(shares))
+        )
     for column in new:
         column.flags.writeable = False
     parts = [

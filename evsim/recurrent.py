@@ -128,6 +128,8 @@ class Windows(Run):
 
 def joint_log(logs: list[Log]) -> Log:
     """The valid entries of several logs."""
+    if len(logs) == 1:
+        return logs[0]
     used = [int(log.used[0]) for log in logs]
     hi, lo, unit, kind = (
         np.concatenate([log[m][:k] for log, k in zip(logs, used, strict=True)]) for m in range(4)
