@@ -242,14 +242,14 @@ def test_arrivals_still_to_come_are_bounded_as_far_as_their_order_is_open(form):
     port, late = len(kinds) - 1, NEAR * p.shortest
     receive(p, SINGLE, q, port, 2.0, late, 0.0, 0.0)
     q.near, q.origin = late, 0
-    both = crowd(q, late, 0.0)
+    both = crowd(p, q, late, 0.0)
     assert both == pytest.approx(2.0 * late)
     jump = [arb(0)] * port + [arb(0), arb(2)]
     done = float(abs(exact_flow(tau, kinds, taus, jump, -arb(2.0 * late))[0]))
     assert done <= q.crowd
     if kinds[-1] == DRIVER and tau == taus[-1]:
         assert (1.0 + GROWN_2) / 2.0 / GROWN_2 < done / q.crowd
-    crowd(q, late, 3.0 * late)  # far enough
+    crowd(p, q, late, 3.0 * late)  # far enough
     assert q.crowd == 0.0
 
 

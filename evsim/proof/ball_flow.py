@@ -105,7 +105,7 @@ class Cell:
         self.rest = [0.0] * (self.count + 1)
         self.t = self.free = self.wake = self.pulses = arb(0)
         self.rho = self.slope = self.reach = self.near = self.drive = 0.0
-        self.kick = self.crowd = 0.0  # as of `evsim.proof.layout.STATE`
+        self.kick = self.kept = self.lapse = self.crowd = 0.0  # as of `evsim.proof.layout.STATE`
         self.busy = self.owes = self.asleep = False
         self.last = self.origin = self.cause = -1
         self.wait = 0.0

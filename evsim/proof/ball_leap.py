@@ -77,9 +77,12 @@ def crowd(q: Cell, r: float, gap: arb) -> tuple[bool, float]:
     """As `evsim.proof.events.crowd`; whether all arrivals before are far, and how near is."""
     both = (r + max(q.near, q.reach)) * UP
     far = q.origin < 0 or below(gap) > both or (both == 0.0 and gap == 0)
-    both = (both + to_float(gap.rad())) * UP
-    q.crowd = 0.0 if far else GROWN_2 * both * q.kick
-    q.kick = 0.0 if far else q.kick
+    both, longest = (both + to_float(gap.rad())) * UP, 2.0 * NEAR * q.shortest * UP
+    q.lapse += max(below(gap), 0.0)
+    if q.lapse > longest:
+        q.kept = 0.0 if below(gap) > longest else q.kick
+        q.kick = q.lapse = 0.0
+    q.crowd = 0.0 if far else GROWN_2 * both * (q.kick + q.kept)
     return far, both
 
 

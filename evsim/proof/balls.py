@@ -140,6 +140,7 @@ class Pass:
                     proved, where, value, margin = loud
                     found = candidate(q, self.bits, q.t + where)
                     time = to_float(q.t) + where if found is None else to_float(found[0])
+                    time = min(time, to_float(at))  # the steps may lead far beyond the gap
                     code = code_of(proved, where)
                     raise Stop(code, q.n, k, -1, time, value, margin, time)
             if last:
@@ -357,4 +358,5 @@ class Pass:
                 q.rest[c] += second + COEFFICIENT * UNIT * linear
         q.free, q.last, q.origin, q.busy, q.owes = at + q.t_ref, k, -1, True, False
         q.wake, q.asleep = at + q.dead, q.dead > 0.0
-        q.reach = q.near = q.kick = q.crowd = 0.0
+        q.reach = q.near = q.crowd = 0.0
+        q.kick = q.kept = q.lapse = 0.0

@@ -177,7 +177,7 @@ def do_wake(t, n, like):
     p, q = t.net[n], t.st[n]
     r, off = t.src[q.last].radius, q.wake_off
     s, error = flow_to(t, n, q.wake_hi, q.wake_lo, off, like)
-    crowd(q, r, upper(s) - error)
+    crowd(p, q, r, upper(s) - error)
     age(q, upper(s))
     q.near = 0.0
     take(p, q, t.work.x, q.wake_hi, q.wake_lo, off, r)
@@ -210,7 +210,7 @@ def do_arrival(t, n, k, hi, lo, off, like):
         r = source.radius
         return stop(t, TOO_WIDE, n, k, event.source, hi + off, NEAR * p.shortest, r, 0.0)
     s, error = flow_to(t, n, hi, lo, off, like)
-    both = crowd(q, source.radius, upper(s) - error)
+    both = crowd(p, q, source.radius, upper(s) - error)
     if crowded(t, q, event, source.radius, upper(s) - error):
         return stop(t, ORDER, n, k, event.source, hi + off, upper(s), both, 0.0)
     age(q, upper(s))
@@ -240,14 +240,21 @@ def beside_wake(t, n, event, hi, lo, off):
     return stop(t, ORDER, n, q.last, event.source, hi + off, d[0], both, 0.0)
 
 
-@inline_kernel
-def crowd(q, r, s):
+@kernel
+def crowd(p, q, r, s):
     """Note what an open order of this arrival and those before may do: if one that counts is
-    still to come, F is higher by what it would have brought down. How far they may overlap."""
-    both = (r + max(q.near, q.reach)) * UP
+    still to come, F is higher by what it would have brought down. How far they may overlap.
+
+    It may be open to all that came within two of the largest radii that there may be, however
+    clear the order of those among themselves.
+    """
+    both, longest = (r + max(q.near, q.reach)) * UP, 2.0 * NEAR * p.shortest * UP
     far = q.origin < 0 or both == 0.0 or s > both
-    q.crowd = 0.0 if far else GROWN_2 * both * q.kick
-    q.kick = 0.0 if far else q.kick
+    q.lapse += max(s, 0.0)
+    if q.lapse > longest:
+        q.kept = 0.0 if s > longest else q.kick
+        q.kick = q.lapse = 0.0
+    q.crowd = 0.0 if far else GROWN_2 * both * (q.kick + q.kept)
     return both
 
 
@@ -330,7 +337,8 @@ def still(t, n, k, hi, lo, to_end, like):
             if verdict.answer != SILENT:
                 time = (q.hi + q.off) + verdict.at
                 c = candidate(t.net[n], t.b, q, time, 0.0, t.work, like)
-                found = c.hi if c.found else time
+                # The steps may lead far beyond the gap.
+                found = min(c.hi, e_hi + e_off) if c.found else time
                 return stop(
                     t, code_of(verdict), n, k, -1, found, verdict.value, verdict.margin, found
                 )

@@ -88,7 +88,9 @@ STATE = np.dtype(
         ("reach", "f8"),  # how far beyond this time an arrival before the last event may have come
         ("near", "f8"),  # the same for the last event, if it was an arrival
         ("origin", "i8"),  # its source
-        ("kick", "f8"),  # slopes that it, and those whose order with it is open, bring
+        ("kick", "f8"),  # slopes that it brings, and those not long before
+        ("kept", "f8"),  # and those before them whose order with what comes may be open
+        ("lapse", "f8"),  # the time in which `kick` came
         ("crowd", "f8"),  # how far F may be higher while that order is open
         ("gap", "f8"),  # smallest proved distance in time of an arrival from a spike
         ("z_length", "i8"),  # symbols of its rows

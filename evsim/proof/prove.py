@@ -240,7 +240,8 @@ def take_spike(t, n, k, c, r, like):
     q.free_hi, q.free_lo, q.free_off = c.hi, c.lo, p.t_ref
     q.wake_hi, q.wake_lo, q.wake_off = c.hi, c.lo, p.dead
     q.last, q.origin, q.busy, q.owes = k, -1, 1, 0
-    q.reach = q.near = q.kick = q.crowd = 0.0
+    q.reach = q.near = q.crowd = 0.0
+    q.kick = q.kept = q.lapse = 0.0
 
 
 @inline_kernel

@@ -1,0 +1,107 @@
+"""Where a neuron can fire again at an uncertain time, and arrivals are near: what that may do."""
+
+import math
+
+import numpy as np
+import pytest
+
+import evsim
+from evsim.proof import balls, doubles
+from evsim.spikes import Spikes
+
+TIERS = ["float64", "double-double", "balls"]
+#: It integrates without a leak: the bound of its slope is the slope itself.
+MODEL = evsim.IF(input="exp", tau_syn=4.0, v_reset=0.9, t_ref=2.0, refractory="hold_fire")
+START = {"p": {"v": [0.999]}}
+
+
+def run_of(weights, times, until, moved=0.0):
+    """A neuron just below threshold that the first arrival, `moved` or not, makes fire."""
+    net = evsim.Network()
+    net.add_input("in", len(times))
+    net.add_population("p", 1, MODEL)
+    net.connect("in", "p", [[w] for w in weights])
+    order = np.argsort(times := [times[0] + moved, *times[1:]])
+    inputs = {"in": Spikes(np.array(times)[order], order)}
+    return evsim.simulate(net, inputs, until, initial=START)
+
+
+class Wide(balls.Pass):
+    """Spikes as uncertain as said: no row carries what an input deviates."""
+
+    def take_spike(self, q, k, at, state, r, leap=False):
+        super().take_spike(q, k, at, state, self.wide, leap)
+
+
+def finding(record, tier, radius, count=1, which=0):
+    """Where a tier stops, one input coming as uncertainly as said; and the neuron's `crowd`."""
+    found = evsim.certify(record)
+    assert found.status == "PROVED" and found.count == count
+    if tier == "balls":
+        run = Wide(found.problem, 64, 0.05, math.inf)
+        run.wide = run.radius[count + which] = radius
+        return run.outcome().finding, run.cells[0].crowd
+    found.problem.sources.radius[count + which] = radius
+    outcome = doubles.run(found.problem, tier, 0.05, math.inf, False)
+    return outcome.finding, outcome.ends.crowd[0]
+
+
+def wake_of(weight=0.1):
+    """When it can fire again, and how high it stands then."""
+    record = run_of((weight,), (0.5,), 4.0)
+    wake = float(record.spikes["p"].times[0]) + 2.0
+    return wake, float(record.state("p", 0, [wake - 1e-9])["v"][0])
+
+
+def height(weights, times, wake):
+    """F where it can fire again."""
+    return float(run_of(weights, times, 4.0).state("p", 0, [wake])["v"][0]) - 1.0
+
+
+#: Arrivals so long before: by its centre it then stands 0.035 below threshold, or a little more.
+CASES = {
+    # The voltage falls by 0.05 within the radius.
+    "falling": ((-50.0, 1.85e-3),),
+    # An inhibition and what makes up for it, both within the radius: low and flat.
+    "low": ((-132.0, 0.9e-3), (132.0, 0.2e-3)),
+    # The same, the last arrival being one that does nothing.
+    "low, hidden": ((-132.0, 0.9e-3), (131.999, 0.2e-3), (1e-3, 0.1e-3)),
+    "low, in steps": ((-132.0, 0.9e-3), (100.0, 0.2e-3), (31.0, 0.1e-3), (1.0, 0.05e-3)),
+}
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("radius, proved", [(1e-3, False), (1e-5, True)])
+def test_a_neuron_that_may_wake_earlier_may_fire(tier, name, radius, proved):
+    """Then it stands above threshold. Half of the radius would not reach that far back."""
+    wake, top = wake_of()
+    weights, times = (0.1,), (0.5,)
+    for weight, before in CASES[name]:
+        weights, times = (*weights, weight), (*times, wake - before)
+    assert top > 1.05 and -0.045 < height(weights, times, wake) < -0.034
+    early = run_of(weights, times, wake + 0.3, -0.97 * radius)
+    assert len(early.spikes["p"]) == (1 if proved else 2)
+    found, crowd = finding(run_of(weights, times, wake + 0.3), tier, radius)
+    assert (found is None) == proved
+    assert proved or (not found.proved and wake - 0.01 < found.time <= wake + 0.3)
+    # All that may be still to come, for as long as that may take; unless none may.
+    near = [abs(w) for w, before in CASES[name] if before <= radius]
+    assert crowd >= radius * sum(near) and (crowd > 0.0) == bool(near)
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize("radius, proved", [(1e-3, False), (1e-4, True)])
+def test_what_is_still_to_come_is_not_hidden_by_what_does_nothing(tier, radius, proved):
+    """An inhibition, an excitation, an arrival of next to no weight, and an excitation that may be
+    the first and acts alone for a while; the state behind them all is low and flat."""
+    net, times = evsim.Network(), [1e-3, 1.4e-3, 1.45e-3, 1.5e-3]
+    net.add_input("in", 4)
+    net.add_population("p", 1, evsim.LIF(tau_mem=10.0, tau_syn=4.0))
+    net.connect("in", "p", [[-1000.0], [900.0], [1e-3], [101.0]])
+    start = {"p": {"v": [0.998 * math.exp(1e-4)]}}
+    record = evsim.simulate(net, {"in": Spikes(times, range(4))}, 0.1, initial=start)
+    early = {"in": Spikes([times[3] - 0.99 * radius, *times[:3]], [3, 0, 1, 2])}
+    assert (evsim.simulate(net, early, 0.1, initial=start).spikes["p"].times.size == 0) == proved
+    found, _ = finding(record, tier, radius, 0, 3)
+    assert (found is None) == proved and (proved or not found.proved)
