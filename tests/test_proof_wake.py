@@ -105,3 +105,34 @@ def test_what_is_still_to_come_is_not_hidden_by_what_does_nothing(tier, radius, 
     assert (evsim.simulate(net, early, 0.1, initial=start).spikes["p"].times.size == 0) == proved
     found, _ = finding(record, tier, radius, 0, 3)
     assert (found is None) == proved and (proved or not found.proved)
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize("radius, proved", [(1e-3, False), (1e-4, True)])
+def test_a_pulse_that_may_come_before_a_jump_is_not_hidden_by_one_between(tier, radius, proved):
+    """An inhibition jumps, then a pulse of next to no height, then one that may be the first."""
+    net = evsim.Network()
+    net.add_input("in", 3)
+    net.add_population("p", 1, evsim.DeltaLIF(tau_mem=10.0))
+    net.connect("in", "p", [-0.5], pre_units=[0], post_units=[0], name="jump")
+    net.connect("in", "p", [1e-6, 100.0], pre_units=[1, 2], post_units=[0, 0], name="pulses",
+                pulse_width=0.03125)  # fmt: skip
+    times, start = [2e-3, 2.2e-3, 2.4e-3], {"p": {"v": [0.9985]}}
+    record = evsim.simulate(net, {"in": Spikes(times, range(3))}, 0.02, initial=start)
+    early = {"in": Spikes([times[2] - 0.97 * radius, *times[:2]], [2, 0, 1])}
+    fires = evsim.simulate(net, early, 0.02, initial=start).spikes["p"].times.size > 0
+    assert fires != proved
+    problem = evsim.certify(record).problem
+    assert problem.count == 0
+    sources = problem.sources
+    wide = np.flatnonzero(np.abs(sources.hi - times[2]) < 1e-9)
+    assert wide.size > 0
+    if tier == "balls":
+        run = balls.Pass(problem, 64, 0.05, math.inf)
+        for k in wide:
+            run.radius[k] = radius
+        found = run.outcome().finding
+    else:
+        sources.radius[wide] = radius
+        found = doubles.run(problem, tier, 0.05, math.inf, False).finding
+    assert (found is None) == proved and (proved or not found.proved)

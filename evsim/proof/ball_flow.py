@@ -110,6 +110,7 @@ class Cell:
         self.last = self.origin = self.cause = -1
         self.wait = 0.0
         self.next, self.end = int(problem.bounds[n]), int(problem.bounds[n + 1])
+        self.since = self.next
         self.closest = math.inf
 
     def take(self, state: Flowed, t: arb, rho: float) -> None:

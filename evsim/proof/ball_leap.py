@@ -66,11 +66,20 @@ def unclaimed(run: Pass, q: Cell, k: int, kind, at) -> None:
     raise Stop(MISSING, q.n, k, q.cause, time, 0.0, 0.0, time)
 
 
-def crowded(run: Pass, q: Cell, k: int, m: int, gap: arb) -> None:
+def crowded(run: Pass, q: Cell, k: int, m: int, at: arb) -> None:
     """Arrivals so close that their order is open: as `evsim.proof.events.crowded`."""
-    far, both = crowd(q, run.radius[run.source[m]], gap)
-    if not far and VOLTAGE in (run.port[m], run.port[m - 1]) and not at_once(run, q, m):
-        raise Stop(ORDER, q.n, k, run.source[m], to_float(q.t), to_float(gap), both, 0.0)
+    source, port, r = run.source[m], run.port[m], run.radius[run.source[m]]
+    far, _ = crowd(q, r, at - q.t)
+    for j in range(m - 1, q.since - 1, -1) if not far else ():
+        other, d = run.source[j], at - run.time[run.source[j]] - run.delay[j]
+        if d > 2.0 * NEAR * q.shortest * UP:
+            return
+        both = (r + run.radius[other]) * UP
+        surely = other == source or d > both or (both == 0.0 and d == 0)
+        if surely or run.weight[j] == 0.0 or VOLTAGE not in (port, run.port[j]):
+            continue
+        if since(run, source, run.delay[m]) != since(run, other, run.delay[j]):
+            raise Stop(ORDER, q.n, k, source, to_float(q.t), to_float(d), both, 0.0)
 
 
 def crowd(q: Cell, r: float, gap: arb) -> tuple[bool, float]:

@@ -360,3 +360,4 @@ class Pass:
         q.wake, q.asleep = at + q.dead, q.dead > 0.0
         q.reach = q.near = q.crowd = 0.0
         q.kick = q.kept = q.lapse = 0.0
+        q.since = q.next

@@ -211,7 +211,7 @@ def do_arrival(t, n, k, hi, lo, off, like):
         return stop(t, TOO_WIDE, n, k, event.source, hi + off, NEAR * p.shortest, r, 0.0)
     s, error = flow_to(t, n, hi, lo, off, like)
     both = crowd(p, q, source.radius, upper(s) - error)
-    if crowded(t, q, event, source.radius, upper(s) - error):
+    if crowded(t, n, event, source.radius, upper(s) - error, hi, lo, off):
         return stop(t, ORDER, n, k, event.source, hi + off, upper(s), both, 0.0)
     age(q, upper(s))
     q.near, q.origin = source.radius, event.source
@@ -258,16 +258,27 @@ def crowd(p, q, r, s):
     return both
 
 
-@inline_kernel
-def crowded(t, q, event, r, s):
-    """Whether an arrival and the one before it, a jump among them, may come the other way round."""
-    if q.origin < 0 or (event.port != VOLTAGE and t.arr[q.next - 1].port != VOLTAGE):
+@kernel
+def crowded(t, n, event, r, s, hi, lo, off):
+    """Whether an arrival at hi + lo + off and one before it since the last spike, a jump among the
+    two, may come the other way round; `s` after the last event."""
+    p, q = t.net[n], t.st[n]
+    if q.origin < 0 or s > (r + max(q.reach, q.near)) * UP:
         return False
-    same = event.source == q.origin
-    if same and q.reach <= 0.0:  # the delays alone decide
-        return False
-    both = (r + max(q.reach, 0.0 if same else q.near)) * UP
-    return both > 0.0 and not s > both
+    for m in range(q.next - 1, q.since - 1, -1):
+        other = t.arr[m]
+        source = t.src[other.source]
+        d, error = interval(hi, lo, off, source.hi, source.lo, other.delay)
+        if d[0] > 2.0 * NEAR * p.shortest * UP + error:
+            return False
+        # Of one source the delays decide, and what weighs nothing has been lost.
+        if other.source == event.source or other.weight == 0.0:
+            continue
+        both = (r + source.radius) * UP
+        jumps = event.port == VOLTAGE or other.port == VOLTAGE
+        if jumps and both > 0.0 and not d[0] > both + error:
+            return True
+    return False
 
 
 @inline_kernel

@@ -73,6 +73,7 @@ STATE = np.dtype(
         ("ref_lo", "f8"),
         ("ref_off", "f8"),
         ("first", "i8"),  # first arrival since then
+        ("since", "i8"),  # first arrival since its last spike
         ("next", "i8"),  # next arrival
         ("end", "i8"),  # behind its last arrival
         ("theta_hi", "f8"),  # relative to rest and external current

@@ -242,6 +242,7 @@ def take_spike(t, n, k, c, r, like):
     q.last, q.origin, q.busy, q.owes = k, -1, 1, 0
     q.reach = q.near = q.crowd = 0.0
     q.kick = q.kept = q.lapse = 0.0
+    q.since = q.next
 
 
 @inline_kernel

@@ -24,7 +24,7 @@ def initial(problem: Problem) -> tuple[np.recarray, np.recarray]:
         q.x.bound[n, ROUNDING, 0] = SPLIT * DOUBLE.unit * abs(q.x.hi[n, 0])
     for name in ("theta_hi", "theta_lo", "theta_err", "reset_hi", "reset_lo", "reset_err"):
         q[name] = net[name]
-    q.first[:] = q.next[:] = problem.bounds[:-1]
+    q.first[:] = q.next[:] = q.since[:] = problem.bounds[:-1]
     q.end[:] = problem.bounds[1:]
     q.last[:] = q.origin[:] = -1
     q.gap[:] = np.inf
