@@ -12,6 +12,7 @@ import pytest
 from flint import arb, ctx
 
 from evsim.models.linear import CURRENT, DRIVEN, DRIVER
+from evsim.proof import condense
 from evsim.proof.bounds import (
     COEFFICIENT,
     DOUBLE,
@@ -27,11 +28,14 @@ from evsim.proof.bounds import (
     SPLIT,
     TERM,
     TIMES,
+    UP,
 )
 from evsim.proof.events import crowd
 from evsim.proof.flow import DEVIATION, REST, ROUNDING, flow, interval, moment
+from evsim.proof.layer import BUDGET, LOWERED
 from evsim.proof.layout import NEURON, STATE, WIDTH, WORK, records
 from evsim.proof.numbers import decay, pair_add, pair_div, pair_expm1, pair_mul, split
+from evsim.proof.rows import between, weighted
 from evsim.proof.state import astray, receive, release, shape
 
 R = math.log(2.0) / 2.0 * 1.001  # of a reduced argument
@@ -175,6 +179,26 @@ DERIVED = {
 def test_the_other_constants_are_what_their_derivations_give(name):
     constant, bound = DERIVED[name]
     assert bound <= constant < 2.0 * bound, (name, bound, constant)
+
+
+def test_sums_are_raised_by_twice_what_they_may_lose():
+    """Of 4000 products; rows may be longer. Half of it would do, and no less than a quarter."""
+    least = 4001.0 * SINGLE.unit
+    assert 2.0 * least < UP - 1.0 < 4.0 * least
+    assert condense.UP - 1.0 > 1000.0 * least
+    assert 1.0 < LOWERED / BUDGET < 2.0 and LOWERED - BUDGET > 1e5 * SINGLE.unit
+
+
+@pytest.mark.parametrize("length", [100, 4000, 100000])
+def test_radii_of_long_rows_hold_terms_that_are_lost_one_by_one(length):
+    """Each of the terms behind the first is less than half a unit in its last place."""
+    row, small = np.full(length, 1.0), np.nextafter(2.0**-53, 0.0)
+    row[0], e = 1.0, np.full(length, small)
+    e[0] = 1.0
+    exact = 1 + (length - 1) * Fraction(float(small))
+    for found in (weighted(row, e, length), between(row, 0.0 * row, e, length)):
+        assert Fraction(float(found)) >= exact
+        assert found < 1.0 + 2.1e-12 + 3.0 * length * SINGLE.unit
 
 
 def test_differences_of_times_keep_their_bound():

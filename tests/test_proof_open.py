@@ -1,9 +1,12 @@
 """What is left open is never called wrong: claims next to arrivals of uncertain times."""
 
+import math
+
 import pytest
 
 import evsim
 from evsim.proof import balls, doubles
+from evsim.proof.bounds import GROWN
 from evsim.spikes import Spikes
 
 TIERS = ["float64", "double-double", "balls"]
@@ -63,3 +66,59 @@ def test_a_spike_that_an_inhibition_may_prevent_refutes_nothing(tier, radius, pr
     assert found is not None and found.proved == proved
     if proved:
         assert found.found == pytest.approx(first, abs=1e-9)
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize("low, silent", [(0.1, False), (0.14, True)])
+def test_between_two_low_ends_a_peak_may_be_as_high_as_its_curvature_allows(tier, low, silent):
+    """A gap of length w with both ends `low` w^2 max|F''| below threshold, and a peak of an eighth
+    of that above them; a sixteenth would not reach."""
+    tau, w = 4.0, 0.4
+    net = evsim.Network()
+    model = evsim.IF(input="exp", tau_syn=tau, bias=-math.exp(-0.5 * w / tau))
+    net.add_population("p", 1, model)
+    start = {"p": {"v": [1.0 - low * w * w / tau], "i": [1.0]}}
+    fires = len(evsim.simulate(net, {}, w, initial=start).spikes["p"]) > 0
+    assert fires != silent
+    problem = evsim.certify_spikes(net, {}, {}, w, 1e-6, initial=start).problem
+    run = balls.run if tier == "balls" else doubles.run
+    args = (64, 0.01, 1e-6) if tier == "balls" else (tier, 0.01, 1e-6, True)
+    found = run(problem, *args).finding
+    assert (found is None) == silent and (silent or found.proved)
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_a_crossing_is_confirmed_up_to_a_slope_that_changes_by_a_quarter(tier):
+    """The radius of its only arrival up to which the lemma holds: with D the deviation, v the
+    slope, uncertain by eta_0, and m the curvature, r0 = 3 D/(2 v) and eta_0 + m r0 = v/4."""
+    tau, weight = 4.0, 1.0
+    net = evsim.Network()
+    net.add_input("in", 1)
+    net.add_population("p", 1, evsim.IF(input="exp", tau_syn=tau, v_th=1.0))
+    net.connect("in", "p", [[weight]])
+    inputs = {"in": Spikes([0.0], [0])}
+    until = 1.0 + float(evsim.simulate(net, inputs, 9.0).spikes["p"].times[0])
+    found = evsim.certify(evsim.simulate(net, inputs, until))
+    assert found.status == "PROVED" and found.count == 1
+    v = weight * math.exp(-(until - 1.0) / tau)
+
+    def confirmed(radius):
+        if tier == "balls":
+            run = balls.Pass(found.problem, 64, 1.0, math.inf)
+            run.radius[1] = radius
+            run.cells[0].shortest *= 1e6  # for larger radii than are allowed
+            return run.outcome().proved == 1
+        found.problem.sources.radius[1] = radius
+        found.problem.neurons.shortest[0] = 1e6 * tau
+        return doubles.run(found.problem, tier, 1.0, math.inf, False).proved == 1
+
+    low, high = 1e-6, 3.0
+    assert confirmed(low) and not confirmed(high)
+    while high > 1.001 * low:
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if confirmed(middle) else (low, middle)
+    current = weight * (low / tau + (low / tau) ** 2)  # deviation of the current, then of u
+    deviation = weight * (low + low**2 / tau) + current * tau * (1.0 - v / weight)
+    loose = current * v / weight
+    bend = GROWN * (v + loose) / tau
+    assert (loose + bend * 1.5 * deviation / v) / v == pytest.approx(0.25, rel=0.01)

@@ -59,7 +59,8 @@ COEFFICIENT, TERM, QUOTIENT = 2700.0, 1.5, 1.5
 #: In units of u: of the ends of a ball, made of its middle and its radius read as floats.
 READ = 6.0
 
-#: Factor by which a sum of at most 4000 non-negative floats is raised to bound the exact one.
+#: Factor by which a sum of at most 4000 non-negative floats is raised to bound the exact one:
+#: twice what that takes. Radii of rows, which may be longer, are raised by a unit for each symbol.
 UP = 1.0 + 1e-12
 #: Covers what underflow may lose anywhere in a bound.
 TINY = 1e-240

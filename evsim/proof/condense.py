@@ -20,6 +20,7 @@ from evsim.proof.events import DONE, Task, still
 from evsim.proof.flow import DEVIATION, REST
 from evsim.proof.rows import fold_all
 
+#: For sums of some thousand products: far more than they need, and nothing beside their sizes.
 UP = 1.0 + 1e-9
 
 

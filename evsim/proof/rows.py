@@ -78,20 +78,20 @@ def add_waiting(rows, z, row):
 
 @inline_kernel
 def weighted(row, e, length):
-    """The radius of a row."""
+    """The radius of a row, however long."""
     total = 0.0
     for s in range(length):
         total += abs(row[s]) * e[s]
-    return total * UP
+    return total * (UP + UNIT * length)
 
 
 @inline_kernel
 def between(a, b, e, length):
-    """The radius of the difference of two rows."""
+    """The radius of the difference of two rows, however long."""
     total = 0.0
     for s in range(length):
         total += abs(a[s] - b[s]) * e[s]
-    return total * UP
+    return total * (UP + UNIT * length)
 
 
 @kernel
