@@ -1,6 +1,9 @@
 """Where a neuron can fire again at an uncertain time, and arrivals are near: what that may do."""
 
+import json
 import math
+import sys
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ import pytest
 import evsim
 from evsim.proof import balls, doubles
 from evsim.spikes import Spikes
+from reference import certificate
 
 TIERS = ["float64", "double-double", "balls"]
 #: It integrates without a leak: the bound of its slope is the slope itself.
@@ -136,3 +140,42 @@ def test_a_pulse_that_may_come_before_a_jump_is_not_hidden_by_one_between(tier, 
         sources.radius[wide] = radius
         found = doubles.run(problem, tier, 0.05, math.inf, False).finding
     assert (found is None) == proved and (proved or not found.proved)
+
+
+#: At the end of its refractory time it stands above threshold, and would not have, shortly before.
+HIGH = ((132.0, 0.9e-3), (-132.0, 0.2e-3))
+
+
+def high(monkeypatch):
+    """A run whose neuron fires once more when it wakes, and when that is."""
+    model = evsim.IF(input="exp", tau_syn=4.0, v_reset=0.8, t_ref=2.0, refractory="hold_fire")
+    monkeypatch.setattr(sys.modules[__name__], "MODEL", model)
+    wake, top = wake_of()
+    weights, times = zip((0.1, 0.5), *((w, wake - before) for w, before in HIGH), strict=True)
+    record = run_of(weights, times, wake + 0.01)
+    assert top < 0.97 and record.spikes["p"].times[1] == pytest.approx(wake, abs=1e-12)
+    early = run_of(weights, times, wake + 0.01, -0.97e-3).spikes["p"].times
+    assert early[1] - early[0] > 2.0 + 1e-4  # it has to wait for the first of them
+    return record, wake
+
+
+@pytest.mark.parametrize("radius, proved", [(1e-3, False), (1e-5, True)])
+def test_a_neuron_that_fires_as_it_wakes_may_have_to_wait(monkeypatch, radius, proved):
+    found, _ = finding(high(monkeypatch)[0], "balls", radius, 2)
+    assert (found is None) == proved and (proved or not found.proved)
+
+
+def test_the_checker_knows_what_is_still_to_come_as_a_neuron_wakes(monkeypatch, tmp_path):
+    """Spikes stated 9.5e-4 late, and as uncertain: true, but the second is not where the first
+    says; 1e-5 late it is."""
+    found = evsim.certify(high(monkeypatch)[0])
+    found.save(path := tmp_path / "certificate.json")
+    data = json.loads(path.read_text())
+    for late, ok in ((0.0, True), (1e-5, True), (9.5e-4, False)):
+        for spike, true in zip(data["spikes"], found.outcome.times, strict=True):
+            spike[2], spike[3] = str(true + Fraction(late)), repr(1.3 * late or 1e-20)
+        if late > 1e-4:  # the arrivals are as long before as they were
+            for event in data["inputs"][1:]:
+                event[0] = str(Fraction(event[0]) + Fraction(late))
+        path.write_text(json.dumps(data))
+        assert certificate.check(path).ok == ok, (late, certificate.check(path).reason)

@@ -48,7 +48,7 @@ def above(q: Cell) -> bool:
 def surely_above(run: Pass, q: Cell, k: int, kind, at) -> None:
     """Stop unless the neuron fires at its last event, whatever comes."""
     f, time = excess(q, q.x), to_float(q.t)
-    margin = to_float(f.rad()) + q.spread(q.dev)
+    margin = to_float(f.rad()) + q.spread(q.dev) + q.crowd
     margin += bend_of(q, q.x, q.dev, 0.0).steep * q.rho
     if not to_float(f) - margin > 0.0:
         raise Stop(CROSSING, q.n, k, q.cause, time, to_float(f), margin, time)
