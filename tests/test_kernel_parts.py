@@ -5,6 +5,7 @@ import os
 from fractions import Fraction
 from types import SimpleNamespace
 
+import mpmath
 import numpy as np
 import pytest
 from scipy.integrate import quad
@@ -216,6 +217,26 @@ def test_a_voltage_that_comes_to_rest_from_below_is_known_to_be_still():
             x = (-1.0, -0.5, -0.25)
             assert isolate.still(p, x, flow(p, 2.0, x))
             assert not isolate.still(p, (-0.1, 6.0, 6.0), flow(p, 5.0, (-0.1, 6.0, 6.0)))
+
+
+@pytest.mark.parametrize("tau_mem, tau_syn, u, i", [
+    (0.6052777556267366, 24.376987843648333, -62.45774403308185, 1.2144469717842057),
+    (199.59683819264737, 0.006594729755669245, 0.0, 30276.433217970636),
+    (4.7301068540698195, 1.5686634701163373, -0.0040866139299304445, 5.226467279991755),
+])  # fmt: skip
+def test_a_crossing_just_below_a_peak_is_known_to_the_root_of_a_rounding(tau_mem, tau_syn, u, i):
+    """Peaks at threshold up to some roundings `d` of the voltages, where steps leave their bracket:
+    the voltage found is as near, and the time within sqrt(2 d/|u''|) of the peak, or so."""
+    p = lif(tau_mem=tau_mem, tau_syn=tau_syn)
+    s, tolerance, peak = crossing.first_crossing(p, u, i, False)
+    with mpmath.workdps(60):
+        m, c, y, t = (mpmath.mpf(x) for x in (tau_mem, tau_syn, i, s))
+        slow, fast = mpmath.exp(-t / m), mpmath.exp(-t / c)
+        off = abs(u * slow + y * c / (m - c) * (slow - fast) - 1)
+    d = crossing.DOUBT * crossing.EPS * (2.0 + abs(u))
+    width = math.sqrt(2.0 * d * tau_mem * tau_syn)  # the current is at threshold there: u'' too
+    assert off <= d and 0.0 <= peak - s <= 2.0 * width
+    assert tolerance <= 100.0 * width < 1e-3 * s
 
 
 def test_only_at_the_threshold_does_a_rising_voltage_cross_at_once():

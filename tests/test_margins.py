@@ -10,6 +10,7 @@ import pytest
 
 import evsim
 from evsim import trust
+from evsim.delivery import Current
 from reference import passage
 
 pytestmark = pytest.mark.skipif(
@@ -147,6 +148,28 @@ def test_a_release_at_the_end_bounds_how_far_the_rest_may_rise():
     assert margin / at_peak < (8.0 / 4 - 1.0) / 0.25  # which is where the spike is lost
     most = margin / at_peak
     assert margin / moved.max() / trust.BETWEEN <= 2.0 * radius <= most * (1.0 + 1e-9)
+
+
+def test_a_current_counts_until_it_changes_in_how_far_a_peak_may_rise():
+    """A peak above what the current holds, which changes long before it, and behind another
+    arrival; once more after the last change of all. In one part and in several."""
+    w, level, later = 1.2, 0.5, 0.2
+    for gap, current in ((40.0, level), (400.0, later)):
+        net = network({"in", "late"}, ("p", 1, {}, [("in", w, 0.0), ("late", 0.0, 0.0)]))
+        at = 60.0 if current == level else 240.0
+        record = evsim.simulate(
+            net,
+            {"in": evsim.Spikes([at], [0]), "late": evsim.Spikes([at + gap], [0]),
+             "p": Current([0.0, 120.0], [level, later])},
+            700.0,
+        )  # fmt: skip
+        left = -level * math.exp(-at / TAU) if current == level else (level - later) * math.exp(-12)
+        y = np.linspace(0.0, 1.0, 100001)
+        v = current + left * y + w * (y - y * y)
+        margin = 1.0 - v.max()
+        assert not len(record.spikes["p"])
+        found = [evsim.gradient(record, {}, room=room).trust for room in (1, 2, 100)]
+        assert holds(found[0], margin / 0.25) and found == [found[0]] * 3
 
 
 def test_a_neighbour_behind_a_spike_bounds_how_far_that_may_move():

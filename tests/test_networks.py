@@ -175,6 +175,34 @@ def test_all_paths_where_there_is_no_cycle(kind, sparse):
             assert same(sweep, simulate(net, inputs, UNTIL, tie=tie, path=path)), path
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_arrivals_at_one_instant_come_in_the_order_of_their_synapses(monkeypatch, threads):
+    """Several synapses of one pair, of delays that make arrivals of several spikes coincide: what
+    was sent first need not come first. By windows and by the queue, to the bit; and the order of
+    the synapses is seen in the bits."""
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    monkeypatch.setattr(sys.modules["evsim.simulate"], "LARGE", 1)
+    rng, many, found = np.random.default_rng(1), 6, set()
+    weight, delay = rng.normal(size=many), np.arange(1.0, many + 1.0)
+    for order in (np.arange(many), np.arange(many)[::-1], rng.permutation(many)):
+        net = Network()
+        net.add_input("in", 1)
+        net.add_population("a", 2, DeltaLIF(tau_mem=10.0))
+        net.add_population("b", 3, LIF(tau_mem=10.0, tau_syn=4.0, v_th=1e9))
+        net.connect("in", "a", [[2.0, 0.0]], 1.0)
+        pairs = {"pre_units": [0] * many, "post_units": [1] * many}
+        net.connect("a", "b", weight[order], delay[order], **pairs)
+        net.connect("b", "a", np.zeros((3, 2)), 1.0, name="back")
+        inputs = {"in": Spikes(np.arange(float(many)), [0] * many)}
+        ends = [
+            simulate(net, inputs, 2.0 * many - 0.5, path=path, threads=count).final["b"].state[1][1]
+            for path, count in (("window", threads), ("queue", 1))
+        ]
+        assert ends[0] == ends[1]
+        found.add(ends[0])
+    assert len(found) == 3
+
+
 def test_logs_and_queues_grow():
     """More spikes of one neuron, and more arrivals at one time, than there is room at first."""
     net = Network()

@@ -81,6 +81,19 @@ def test_enclosures_of_layers_hold_the_truth(name, alone):
         assert (train.times_lo == record.spikes[name_of].times_lo).all()
 
 
+@pytest.mark.parametrize("before, count", [(0.5, 0), (1e-3, 0), (-1e-3, 1)])
+def test_a_layer_is_proved_up_to_the_end_of_its_run(before, count, alone):
+    """Which is not long before a neuron fires, or after."""
+    net = evsim.Network()
+    net.add_input("in", 1)
+    net.add_population("p", 2, evsim.LIF(tau_mem=10.0, tau_syn=4.0))
+    net.connect("in", "p", [[9.0, 1.0]])
+    inputs = {"in": Spikes([0.5], [0])}
+    (first, *_) = evsim.simulate(net, inputs, 5.0).spikes["p"].times
+    found = evsim.simulate(net, inputs, float(first) - before, certify=True).certificate
+    assert found.status == "PROVED" and found.count == count
+
+
 def test_a_silent_layer_is_proved_by_its_flags_alone(alone):
     net, inputs = layers("plain", sizes=(30,), mean=-1.0)
     found = evsim.simulate(net, inputs, 60.0, certify=True).certificate

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.linalg import expm
 
 import evsim
 from evsim.models import verbs
@@ -79,6 +80,22 @@ def test_a_silent_gap_of_a_layer_is_silent_for_all_that_may_be_true(theta, theta
         if most + 2.0 * (e_u + e_i + shift) + abs(theta_lo) < 0.8 * theta:
             answers.append(found)
     assert np.mean(answers) > 0.9 and len(answers) > 50
+
+
+@pytest.mark.parametrize("scale", [2.0**-60, 2.0**-10, 2.0**60])
+def test_whether_a_gap_of_a_layer_is_silent_does_not_depend_on_the_unit_of_voltage(scale):
+    rng, answers = np.random.default_rng(5), []
+    for _ in range(300):
+        u, i = float(rng.uniform(-1.0, 1.1)), float(rng.uniform(-3.0, 9.0))
+        s, e_u, e_i = (float(x) for x in 10.0 ** rng.uniform([-2, -6, -6], [1, -1, -1]))
+        found = []
+        for k in (1.0, scale):
+            p, w = compiled(v_th=k), walk(k * u, k * i, k * e_u, k * e_i)
+            c = verbs.interval(p, s)
+            found.append(layer.quiet(p, w, layer.flowed(p, w, c, s), c, s, k * 1e-3))
+        assert found[0] == found[1]
+        answers.append(found[0])
+    assert 0.2 < np.mean(answers) < 0.9
 
 
 def test_the_radius_of_a_spike_of_a_layer_holds_the_crossings_of_all_that_may_be_true():
@@ -402,6 +419,30 @@ def test_newton_finds_a_crossing_and_says_where_there_is_none():
     assert not crossing.candidate(p, SINGLE, q, 3.0, 0.0, work, 0.0).found
 
 
+def test_a_crossing_is_not_looked_for_on_the_other_side_of_a_peak():
+    """Where the voltage has sunk below threshold again, no zero of the parabola lies ahead."""
+    p, q = neuron(LIF)
+    q.x.hi[:2] = 0.0, 4.62  # there is a crossing from 4.605 on
+    s = np.linspace(0.0, 20.0, 20001)
+    above = s[voltage(0.0, 4.62, s)[0] >= 1.0]
+    assert 5.0 < above[0] < above[-1] < 7.0
+    for d in (0.01, 0.05, 0.1):
+        for claim, found in ((above[0] - d, True), (above[-1] + d, False)):
+            c = crossing.candidate(p, SINGLE, q, float(claim), 0.0, records(WORK, 1)[0], 0.0)
+            assert c.found == found
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_a_candidate_is_as_far_off_as_its_residual_says_whatever_steps_it_had(turns, monkeypatch):
+    monkeypatch.setattr(crossing, "MOST_TURNS", turns)
+    p, q = neuron(LIF)
+    q.x.hi[:2] = 0.0, 6.0
+    c = crossing.candidate(p, SINGLE, q, 3.0, 0.0, records(WORK, 1)[0], 0.0)
+    f = abs(voltage(0.0, 6.0, c.hi)[0] - 1.0)
+    assert c.found and f <= c.residual <= f + 1e-13
+    assert f < (math.inf, 0.05, 1e-6)[turns - 1] and (c.hi == 3.0) == (turns == 1)
+
+
 # ---------------------------------------------------------------------------- after a spike
 
 
@@ -451,6 +492,33 @@ def test_a_membrane_left_at_a_moving_threshold_keeps_its_second_order():
 
 
 # ------------------------------------------------------------------------------------- rows
+
+
+#: By model the matrix A of x' = A x, for the membrane and the components behind it.
+EQUATIONS = {
+    LIF: [[-0.1, 0.1], [0.0, -0.25]],
+    ADAPTIVE: [[-0.1, 0.1, 0.0], [0.0, -0.25, 0.0], [0.0, 0.0, -0.05]],
+    ALPHA: [[-0.1, 0.1, 0.0], [0.0, -1 / 3, 1.0], [0.0, 0.0, -1 / 3]],
+}
+
+
+@pytest.mark.parametrize("span", [0.01, 0.7, 30.0])
+@pytest.mark.parametrize("model", EQUATIONS)
+def test_folding_brings_rows_to_a_time_as_the_equations_bring_the_state(model, span):
+    """One symbol for each variable: the exponential of the matrix. And the radii hold the rows."""
+    whole = expm(np.array(EQUATIONS[model]) * span)
+    p, q = neuron(model)
+    size = len(whole)
+    table, row = rows.new_rows(1, 2, size), np.zeros(size)
+    table.z[0, :size], table.symbols[0], table.e[:] = np.eye(size), size, 1.0
+    q.z_length, q.held, q.z_radius[:size] = size, 1, 1.0
+    q.ref_hi, q.ref_off = 5.0, 0.5
+    lost = rows.fold_old(p, q, 0, table, 5.5 + span, 0.0, row)
+    assert row == pytest.approx(whole[0], rel=1e-12, abs=1e-15)
+    assert table.z[0, 1:size].ravel() == pytest.approx(whole[1:].ravel(), rel=1e-12, abs=1e-15)
+    sums = whole.sum(axis=1)
+    assert sums[0] * (1.0 - 1e-12) <= lost <= sums[0] * (1.0 + 1e-11)
+    assert (q.z_radius[1:size] >= sums[1:] * (1.0 - 1e-12)).all()
 
 
 def test_a_jump_at_the_true_time_of_a_spike_is_a_multiple_of_its_row():

@@ -83,3 +83,29 @@ def test_arrivals_at_one_instant_are_summed_whatever_wrote_them():
     late = np.nextafter(0.625, 1.0)
     found = evsim.certify_spikes(net, {"in": Spikes([0.5, late], [0, 1])}, {}, 1.0, 0.0)
     assert found.status == "WRONG" and found.first_wrong == ("p", 0, 0.75)
+
+
+RACES = [(0.004, 0.004, 0.5), (-0.002, 0.006, 0.5), (0.0, 0.008, 0.5), (0.002, 0.004, 1.0)]
+
+
+@pytest.mark.parametrize("early, late, weight", RACES)
+def test_claims_within_their_tolerance_but_in_the_wrong_order_prove_nothing(early, late, weight):
+    """`j` makes `i` fire at 1 + 1/1024; without that spike it fires at 1.004, or not at all. Claims
+    of both lie within 0.0099 of the truth, that of `i` before that of `j`."""
+    net = evsim.Network()
+    net.add_input("in", 2)
+    net.add_population("j", 1, evsim.IF(input="ramp", t_ref=50.0))
+    net.add_population("i", 1, evsim.IF(input="delta", t_ref=50.0))
+    net.connect("in", "j", [[1.0], [0.0]])
+    net.connect("in", "i", [[0.6], [0.5 if weight == 0.5 else 0.0]])
+    net.connect("j", "i", [[weight]], 2.0**-10)
+    inputs = {"in": Spikes([0.0, 1.004], [0, 1])}
+    train = evsim.simulate(net, inputs, 3.0).spikes
+    assert train["j"].times == [1.0] and train["i"].times == [1.0 + 2.0**-10]
+    claim = {"i": Spikes(train["i"].times - early, [0]), "j": Spikes([1.0 + late], [0])}
+    assert claim["i"].times < claim["j"].times
+    found = evsim.certify_spikes(net, inputs, claim, 3.0, 0.0099)
+    assert found.status == "UNDECIDED" and found.tier == "rational"
+    assert found.count == 0 or (found.spikes["i"].times == [] and found.proved_until < 1.004)
+    false = claim | {"j": Spikes([1.03], [0])}
+    assert evsim.certify_spikes(net, inputs, false, 3.0, 0.0099).status == "WRONG"

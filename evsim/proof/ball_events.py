@@ -95,13 +95,7 @@ def do_arrival(run: Pass, q: Cell, k: int, at: arb, state) -> None:
     source, weight, port = run.source[m], run.weight[m], run.port[m]
     r = run.radius[source]
     if q.last >= 0:
-        d = below(at - run.time[q.last])
-        both = r + run.radius[q.last]
-        if source != q.last and not d > both * UP:
-            both = difference(run, source, q.last, both)
-            if not d > both * UP:
-                raise Stop(ORDER, q.n, q.last, source, to_float(at), d, both, 0.0)
-        q.closest = min(q.closest, d)
+        after_spike(run, q, m, at)
         if q.dead > 0.0:
             beside_wake(run, q, m, at)
         if q.asleep and q.block and port >= VOLTAGE:
@@ -126,6 +120,24 @@ def do_arrival(run: Pass, q: Cell, k: int, at: arb, state) -> None:
             more = astray(q.gain_, driven, size, both)
             q.dev[0] += more
             q.rest[0] += more
+
+
+def after_spike(run: Pass, q: Cell, m: int, at: arb) -> None:
+    """Stop unless an arrival comes surely after the last spike of its neuron."""
+    source = run.source[m]
+    d, both = below(at - run.time[q.last]), run.radius[source] + run.radius[q.last]
+    if source != q.last and not d > both * UP:
+        both = difference(run, source, q.last, both)
+        if not d > both * UP:
+            raise Stop(ORDER, q.n, q.last, source, to_float(at), d, both, 0.0)
+    q.closest = min(q.closest, d)
+
+
+def after_end(run: Pass, q: Cell, k: int) -> None:
+    """As `evsim.proof.events.after_end`: stop unless an arrival comes after the last spike."""
+    m = q.next
+    if q.last >= 0 and m < q.end and known(run, m, k):
+        after_spike(run, q, m, run.time[run.source[m]] + run.delay[m])
 
 
 def beside_wake(run: Pass, q: Cell, m: int, at: arb) -> None:

@@ -16,6 +16,7 @@ from evsim.proof import ball_leap as leaps
 from evsim.proof.algebra import touch
 from evsim.proof.ball_crossing import candidate, code_of
 from evsim.proof.ball_events import (
+    after_end,
     difference,
     do_arrival,
     do_release,
@@ -26,10 +27,9 @@ from evsim.proof.ball_events import (
 from evsim.proof.ball_flow import Cell, Stop, Views, bend_of, ends_of, flow, halve
 from evsim.proof.ball_numbers import below, exact, fraction, size_of, to_float
 from evsim.proof.bounds import COEFFICIENT, NEAR, TINY, UNIT, UP
-from evsim.proof.doubles import Outcome, growth_of
+from evsim.proof.doubles import Outcome, growth_of, not_meant, open_claims
 from evsim.proof.events import (
     CROSSING,
-    LEVEL,
     MISSING,
     NO_SPIKE,
     ORDER,
@@ -86,13 +86,14 @@ class Pass:
         except Stop as stop:
             findings.append(stop.finding)
         k, whole = self.done, not findings
-        end = self.problem.until if whole else findings[0].time
+        end, others = self.problem.until if whole else findings[0].time, []
         for q in self.cells:
             try:
                 self.still(q, k, arb(end))
             except Stop as stop:
                 if whole or stop.finding.time < end:
-                    findings.append(stop.finding)
+                    others.append(stop.finding)
+        findings += not_meant(others, open_claims(self.problem, k, self.window))
         first = min(findings, key=lambda f: (f.time, not f.proved), default=None)
         times = [fraction(t) for t in self.time[:k]]
         gaps = np.array([q.closest for q in self.cells])
@@ -128,6 +129,8 @@ class Pass:
             if kind in ("release", "wake") and not last:
                 self.set_free(q, kind)
                 continue
+            if last:
+                after_end(self, q, k)
             if last and (q.busy or q.asleep):
                 return self.not_free_by(q, k, end)
             at = end if last else at
@@ -204,8 +207,14 @@ class Pass:
         if found is not None and to_float(at - found[0]) > 0.0:
             return self.settle(q, k, found)
         time = to_float(q.t) + where
-        code = code_of(proved, where)
+        code = self.code_near(k, proved, where, time)
         raise Stop(code, q.n, k, self.source[q.next], time, value, margin, time)
+
+    def code_near(self, k: int, proved: bool, where: float, time: float) -> int:
+        """The code for a gap that is not silent; what claim `k` may mean is not missing."""
+        code = code_of(proved, where)
+        near = time >= self.claim_float[k] - self.window
+        return CROSSING if code == MISSING and near else code
 
     def here(self, q: Cell, k: int, at: arb | None):
         """The claim lies in the gap before the next event: prove the spike, or that there is
@@ -236,8 +245,11 @@ class Pass:
         if open_ is not None:
             raise open_
         proved, where, value, margin = loud
-        missing = proved and where > 0.0 and to_float(q.t) + where < c - self.window
-        code = MISSING if missing else LEVEL if proved and where == 0.0 else CROSSING
+        code = self.code_near(k, proved, where, to_float(q.t) + where)
+        if code == CROSSING and proved:
+            found = candidate(q, self.bits, q.t + where)
+            if found is not None and (at is None or to_float(at - found[0]) > 0.0):
+                return self.settle(q, k, found)
         raise Stop(code, q.n, k, -1, c, value, margin, c)
 
     def nothing_by(self, q: Cell, k: int, time: arb, r: float) -> None:
@@ -315,7 +327,7 @@ class Pass:
         if loud is not None:
             proved, where, value, margin = loud
             time = to_float(q.t) + where
-            code = code_of(proved, where)
+            code = self.code_near(k, proved, where, time)
             raise Stop(code, q.n, k, -1, to_float(at), value, margin, time)
 
     def radius_of(self, q: Cell, k: int, at: arb, state, v: float, eps: float) -> float:

@@ -224,21 +224,31 @@ def _certificate(problem: Problem, spikes, outcome: Outcome, tolerance, network)
     finding = outcome.finding
     status = "PROVED" if finding is None else "WRONG" if finding.proved else "UNDECIDED"
     where = None if finding is None else (*problem.where(finding.neuron), finding.time)
+    proved = _proved(problem, outcome)
     return Certificate(
-        status, _enclosures(problem, spikes, outcome),
+        status, _enclosures(problem, spikes, outcome, proved),
         where if status == "WRONG" else None, _words(finding),
         where if status == "UNDECIDED" else None, outcome.tier, outcome.bits, finding,
-        problem.until if finding is None else finding.time, tolerance, outcome.proved, network,
+        problem.until if finding is None else finding.time, tolerance, int(proved.sum()), network,
         lambda: (problem, outcome),
     )  # fmt: skip
 
 
-def _enclosures(problem: Problem, spikes, outcome: Outcome) -> dict[str, Enclosures]:
+def _proved(problem: Problem, outcome: Outcome) -> np.ndarray:
+    """Which claims are proved: of those that the pass has taken, the spikes before its finding."""
+    proved = np.arange(problem.count) < outcome.proved
+    if outcome.finding is not None:
+        ends = np.array([float(t) for t in outcome.times]) + outcome.radius
+        proved[: outcome.proved] = ends < outcome.finding.time
+    return proved
+
+
+def _enclosures(problem: Problem, spikes, outcome: Outcome, proved) -> dict[str, Enclosures]:
     """The proved spikes of every population."""
     found = {}
     for name, place in problem.order.items():
-        mine = place[place < outcome.proved]
-        units = spikes[name].units[place < outcome.proved]
+        mine = place[proved[place]]
+        units = spikes[name].units[proved[place]]
         times = [outcome.times[k] for k in mine]
         found[name] = Enclosures(outcome.radius[mine], units, lambda times=times: times)  # type: ignore[misc]
     return found

@@ -42,7 +42,7 @@ class Candidate(NamedTuple):
 
 @kernel
 def candidate(p, b, q, hi, lo, work, like):
-    """Newton's steps from a claimed time."""
+    """Newton's steps from a claimed time; `work` is left with the state at what they find."""
     apart()
     nothing = Candidate(False, hi, lo, 0.0, 0.0, 0.0, 0.0, 0.0)
     for turn in range(MOST_TURNS):

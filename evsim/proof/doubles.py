@@ -112,12 +112,24 @@ def growth_of(rows, k: int) -> np.ndarray:
 
 def _silences(problem: Problem, task: Task, k: int, end: float, whole: bool, like):
     """Neurons that are not silent from their last event up to `end`."""
-    found = []
+    found, since = [], open_claims(problem, k, task.window)
     for n in range(problem.size):
         code = still(task, n, k, end, 0.0, True, like)
         if code != DONE and (whole or task.report.time < end):
             found.append(_finding(problem, task.report))
-    return found
+    return not_meant(found, since)
+
+
+def open_claims(problem: Problem, k: int, window: float) -> np.ndarray:
+    """By neuron the time from which a spike may be what its first claim from `k` on means."""
+    since, claims = np.full(problem.size, np.inf), problem.sources[k : problem.count]
+    since[claims.neuron[::-1]] = claims.claim_hi[::-1] - window  # the first one is written last
+    return since
+
+
+def not_meant(found: list[Finding], since: np.ndarray) -> list[Finding]:
+    """Without the spikes that a claim still open may mean: they are not missing."""
+    return [f for f in found if not (f.proved and f.time >= since[f.neuron])]
 
 
 def _finding(problem: Problem, report) -> Finding:

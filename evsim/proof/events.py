@@ -13,7 +13,7 @@ from evsim.proof.numbers import number, upper
 from evsim.proof.problem import VOLTAGE
 from evsim.proof.rows import between
 from evsim.proof.silence import ABOVE, CROSSES, SILENT, Verdict, quiet
-from evsim.proof.state import astray, receive, release, take
+from evsim.proof.state import astray, exchange, receive, release, take
 
 #: Why a pass stops.
 (
@@ -128,16 +128,6 @@ def may_come_by(t, n, k, hi, lo, off, r):
     return -1
 
 
-@inline_kernel
-def exchange(arr, i, j):
-    """Swap two arrivals."""
-    a, b = arr[i], arr[j]
-    a.source, b.source = b.source, a.source
-    a.delay, b.delay = b.delay, a.delay
-    a.weight, b.weight = b.weight, a.weight
-    a.port, b.port = b.port, a.port
-
-
 @kernel
 def flow_to(t, n, hi, lo, off, like):
     """The state of neuron `n` at a time, in `t.work`; how long that takes, and its error."""
@@ -191,15 +181,8 @@ def do_arrival(t, n, k, hi, lo, off, like):
     p, q, event = t.net[n], t.st[n], t.arr[t.st[n].next]
     source = t.src[event.source]
     if q.last >= 0:
-        last = t.src[q.last]
-        d, error = interval(hi, lo, off, last.hi, last.lo, 0.0)
-        together = source.radius + last.radius
-        if event.source != q.last and not d[0] > together * UP + error:
-            if t.symbols and source.slot >= 0 and last.slot >= 0:
-                together = difference(t, source.slot, last.slot)
-            if not d[0] > together * UP + error:
-                return stop(t, ORDER, n, q.last, event.source, hi + off, d[0], together, 0.0)
-        q.gap = min(q.gap, d[0])
+        if after_spike(t, n, event, hi, lo, off) != DONE:
+            return ORDER
         if p.dead > 0.0 and beside_wake(t, n, event, hi, lo, off) != DONE:
             return ORDER
         if q.asleep and p.block and event.port >= VOLTAGE:
@@ -222,6 +205,34 @@ def do_arrival(t, n, k, hi, lo, off, like):
     if q.last >= 0 and p.dead == 0.0:
         return beside_release(t, n, event, size, source.radius, hi, lo, off)
     return DONE
+
+
+@kernel
+def after_spike(t, n, event, hi, lo, off):
+    """Whether an arrival comes surely after the last spike of its neuron: a code."""
+    q, source = t.st[n], t.src[event.source]
+    last = t.src[q.last]
+    d, error = interval(hi, lo, off, last.hi, last.lo, 0.0)
+    together = source.radius + last.radius
+    if event.source != q.last and not d[0] > together * UP + error:
+        if t.symbols and source.slot >= 0 and last.slot >= 0:
+            together = difference(t, source.slot, last.slot)
+        if not d[0] > together * UP + error:
+            return stop(t, ORDER, n, q.last, event.source, hi + off, d[0], together, 0.0)
+    q.gap = min(q.gap, d[0])
+    return DONE
+
+
+@inline_kernel
+def after_end(t, n, k):
+    """Whether an arrival at the end of a run, or behind it, comes surely after the neuron's last
+    spike, which it could have prevented: a code."""
+    q = t.st[n]
+    if q.last < 0 or q.next >= q.end or not known(t, q.next, k):
+        return DONE
+    event = t.arr[q.next]
+    source = t.src[event.source]
+    return after_spike(t, n, event, source.hi, source.lo, event.delay)
 
 
 @inline_kernel
@@ -330,6 +341,8 @@ def still(t, n, k, hi, lo, to_end, like):
         if last:
             if not to_end:
                 return DONE
+            if after_end(t, n, k) != DONE:
+                return ORDER
             if q.busy or q.asleep:
                 return not_free_by(t, n, k, hi, lo, like)
             e_hi, e_lo, e_off = hi, lo, 0.0

@@ -37,7 +37,7 @@ from evsim.proof.events import (
 from evsim.proof.flow import DEVIATION, REST, ROUNDING, interval
 from evsim.proof.numbers import dropped, lower, number, upper
 from evsim.proof.rows import add_row, enter_row, jump_row, keep_row, next_row
-from evsim.proof.silence import SILENT
+from evsim.proof.silence import CROSSES, SILENT
 from evsim.proof.state import raise_by, take
 
 
@@ -104,15 +104,31 @@ def refractory(t, n, k, kind, hi, lo, off, like):
 @kernel
 def early(t, n, k, hi, lo, off, verdict, like):
     """The gap before an arrival is not silent, although the claim lies behind it."""
-    apart()
     q = t.st[n]
     time = (q.hi + q.off) + verdict.at
-    c = candidate(t.net[n], t.b, q, time, 0.0, t.work, like)
-    d, _ = interval(hi, lo, off, c.hi, c.lo, 0.0)
-    if c.found and d[0] > 0.0:
-        return settle(t, n, k, c, like)
+    code = settle_near(t, n, k, ARRIVAL, hi, lo, off, time, 0.0, like)
+    if code != GO_ON:
+        return code
+    code, source = code_near(t, k, verdict, time), t.arr[q.next].source
+    return stop(t, code, n, k, source, time, verdict.value, verdict.margin, time)
+
+
+@inline_kernel
+def code_near(t, k, verdict, time):
+    """The code for a gap that is not silent, at a time; what claim `k` may mean is not missing."""
     code = code_of(verdict)
-    return stop(t, code, n, k, t.arr[q.next].source, time, verdict.value, verdict.margin, time)
+    return CROSSING if code == MISSING and time >= t.src[k].claim_hi - t.window else code
+
+
+@kernel
+def settle_near(t, n, k, kind, hi, lo, off, time_hi, time_lo, like):
+    """Settle the crossing before the next event that is found from a time; `GO_ON`: none."""
+    apart()
+    c = candidate(t.net[n], t.b, t.st[n], time_hi, time_lo, t.work, like)
+    d, _ = interval(hi, lo, off, c.hi, c.lo, 0.0)
+    if c.found and (kind == NOTHING or d[0] > 0.0):
+        return settle(t, n, k, c, like)
+    return GO_ON
 
 
 @kernel
@@ -121,11 +137,9 @@ def here(t, n, k, kind, hi, lo, off, like):
     apart()
     q, claim = t.st[n], t.src[k]
     c_hi, c_lo = claim.claim_hi, claim.claim_lo
-    c = candidate(t.net[n], t.b, q, c_hi, c_lo, t.work, like)
-    if c.found:
-        d, _ = interval(hi, lo, off, c.hi, c.lo, 0.0)
-        if kind == NOTHING or d[0] > 0.0:
-            return settle(t, n, k, c, like)
+    code = settle_near(t, n, k, kind, hi, lo, off, c_hi, c_lo, like)
+    if code != GO_ON:
+        return code
     d, error = interval(hi, lo, off, c_hi, c_lo, t.window)
     rho = t.src[t.arr[q.next].source].radius if kind == ARRIVAL else 0.0
     close = kind == ARRIVAL and not d[0] > rho * UP + error
@@ -143,26 +157,28 @@ def here(t, n, k, kind, hi, lo, off, like):
             return GO_ON
         return stop(t, NO_SPIKE, n, k, -1, c_hi, t.window, 0.0, np.inf)
     time = (q.hi + q.off) + verdict.at
-    code = code_of(verdict)
-    if code == MISSING and time >= c_hi - t.window:
-        code = CROSSING
+    code = code_near(t, k, verdict, time)
+    if code == CROSSING and verdict.answer == CROSSES:
+        near = settle_near(t, n, k, kind, hi, lo, off, time, 0.0, like)
+        if near != GO_ON:
+            return near
     return stop(t, code, n, k, -1, c_hi, verdict.value, verdict.margin, time)
 
 
 @kernel
 def settle(t, n, k, found, like):
-    """A crossing: prove it, its time and its place among the arrivals, and take it."""
+    """A crossing, with the state there in `t.work`: prove it, its time and its place among the
+    arrivals, and take it."""
     apart()
     p, q, claim = t.net[n], t.st[n], t.src[k]
-    # At the candidate itself, which the steps before may have left.
-    flow_to(t, n, found.hi, found.lo, 0.0, like)
     c = confirm(p, found, t.work, t.symbols)
     if not c.found:
         return stop(t, CROSSING, n, k, -1, c.hi, c.slope, c.residual, c.hi)
     verdict = first_one(p, t.b, q, c, q.rho, t.work, t.probe, like)
     if verdict.answer != SILENT:
         time = (q.hi + q.off) + verdict.at
-        return stop(t, code_of(verdict), n, k, -1, c.hi, verdict.value, verdict.margin, time)
+        code = code_near(t, k, verdict, time)
+        return stop(t, code, n, k, -1, c.hi, verdict.value, verdict.margin, time)
     r = radius_of(t, n, k, c)
     d, _ = interval(c.hi, c.lo, 0.0, claim.claim_hi, claim.claim_lo, 0.0)
     far = abs(d[0])

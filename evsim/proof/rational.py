@@ -19,7 +19,7 @@ from flint import fmpq
 
 from evsim.models.linear import CURRENT
 from evsim.proof.ball_numbers import rational
-from evsim.proof.doubles import Finding, Outcome
+from evsim.proof.doubles import Finding, Outcome, not_meant, open_claims
 from evsim.proof.events import MISSING, NO_SPIKE, ORDER, OTHER_TIME, REFRACTORY
 from evsim.proof.problem import EDGE, STEP, VOLTAGE, Problem
 
@@ -156,6 +156,9 @@ class Pass:
                 return due
             if not group or group[0][0] > end:
                 return None
+            t, source = group[0][0], self.source[group[0][1]]
+            if t < q.t:  # what has been found without it may not be true
+                raise Stop(ORDER, q.n, _float(t), k, source, _float(q.t - t), _float(q.t))
             self.take(q, group)
 
     def spike(self, k: int) -> None:
@@ -166,6 +169,7 @@ class Pass:
             raise Stop(REFRACTORY, q.n, _float(claim), k, -1, _float(q.free - claim), math.inf)
         due = self.until(q, k, claim + near)
         if due is None:
+            self.awaits(q, k)
             raise Stop(NO_SPIKE, q.n, _float(claim), k, -1, 0.0, math.inf)
         off = abs(due - claim)
         if due < claim - near:
@@ -179,6 +183,23 @@ class Pass:
                 raise Stop(ORDER, q.n, _float(claim), k, source, 0.0, _float(due))
         self.time[k] = due
         q.fire(due)
+
+    def awaits(self, q: Cell, k: int) -> None:
+        """Stop if an arrival that is not yet known may come while claim `k` may still be true."""
+        claim, near = self.claim[k], number(self.window)
+        for m in range(q.next, q.end):
+            source = self.source[m]
+            claimed = self.claim[source] + self.wait[m]
+            if claimed > claim + 4 * near:
+                return
+            if claimed <= claim + 2 * near and k <= source and self.owner[source] >= 0:
+                raise Stop(ORDER, q.n, _float(claim), k, source, 0.0, _float(claim))
+
+    def rest(self, q: Cell, k: int, end) -> None:
+        """From its last spike up to a time, without another."""
+        due = self.until(q, k, end)
+        if due is not None:
+            raise Stop(MISSING, q.n, _float(due), k, -1, 0.0, _float(due))
 
 
 def _float(x) -> float:
@@ -195,11 +216,15 @@ def run(problem: Problem, window: float, tolerance: float) -> Outcome:
             done = k + 1
     except Stop as stop:
         findings.append(stop.finding)
-    end = problem.until if not findings else findings[0].time
+    whole, others = not findings, []
+    end = problem.until if whole else findings[0].time
     for q in found.cells:
-        due = found.until(q, done, number(end))
-        if due is not None and (not findings or _float(due) < end):
-            findings.append(Stop(MISSING, q.n, _float(due), done, -1, 0.0, _float(due)).finding)
+        try:
+            found.rest(q, done, number(end))
+        except Stop as stop:
+            if whole or stop.finding.time < end:
+                others.append(stop.finding)
+    findings += not_meant(others, open_claims(problem, done, window))
     first = min(findings, key=lambda f: (f.time, not f.proved), default=None)
     times = [Fraction(int(t.p), int(t.q)) for t in found.time[:done]]
     none = np.full(done, np.nan)

@@ -129,6 +129,16 @@ def shape_of(net, n, st, ahead):
 
 
 @inline_kernel
+def exchange(arr, i, j):
+    """Swap two arrivals."""
+    a, b = arr[i], arr[j]
+    a.source, b.source = b.source, a.source
+    a.delay, b.delay = b.delay, a.delay
+    a.weight, b.weight = b.weight, a.weight
+    a.port, b.port = b.port, a.port
+
+
+@inline_kernel
 def take(p, q, x, hi, lo, off, rho):
     """Make the values `x` those of a neuron, at the time hi + lo + off."""
     q.hi, q.lo, q.off, q.rho = hi, lo, off, rho
