@@ -121,7 +121,7 @@ def test_synapses_of_a_part_come_in_one_piece_in_their_order():
         new = parts.Columns(np.zeros(size, np.int64), np.zeros(size), np.zeros(size * delayed),
                             np.zeros(size * delayed, np.int64))  # fmt: skip
         starts = np.full((4, 4), -1)
-        parts._divide(start, bounds, old, starts, new)
+        parts._divide(start, 0, counts.size, bounds, old, starts, new)
         for r in range(4):
             assert starts[r, 0] == start[r] and starts[r, -1] == start[r + 1]
             row = np.arange(start[r], start[r + 1])
