@@ -6,6 +6,7 @@ constant that somebody halves fails here, whether or not an adversarial argument
 
 import math
 from fractions import Fraction
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from flint import arb, ctx
 
 from evsim.models.linear import CURRENT, DRIVEN, DRIVER
 from evsim.proof import condense
+from evsim.proof.ball_leap import crowd as crowd_of_balls
 from evsim.proof.bounds import (
     COEFFICIENT,
     DOUBLE,
@@ -275,6 +277,30 @@ def test_arrivals_still_to_come_are_bounded_as_far_as_their_order_is_open(form):
         assert (1.0 + GROWN_2) / 2.0 / GROWN_2 < done / q.crowd
     crowd(p, q, late, 3.0 * late)  # far enough
     assert q.crowd == 0.0
+
+
+@pytest.mark.parametrize("balls", [False, True])
+def test_nothing_whose_order_is_open_is_forgotten(balls):
+    """Arrivals of all radii allowed, at random gaps: against a list of all of them."""
+    rng, widest, found = np.random.default_rng(9), NEAR * 4.0, [0, 0]
+    p = neuron(*FORMS[0])
+    for _ in range(300):
+        q = SimpleNamespace(shortest=p.shortest) if balls else records(STATE, 1)[0]
+        q.near = q.reach = q.kick = q.kept = q.lapse = 0.0
+        q.origin = -1
+        now, past, scale = 0.0, [], widest * rng.choice([0.02, 0.3, 1.0])
+        for _ in range(60):
+            s, r = scale * rng.exponential(), widest * rng.choice([0.0, rng.uniform(), 1.0])
+            now += s
+            crowd_of_balls(q, r, arb(s)) if balls else crowd(p, q, r, s)
+            near = [w for a, own, w in past if now - a < (own + r) * (1.0 - 1e-9)]
+            both = max((own + r - now + a for a, own, _ in past), default=0.0)
+            assert q.crowd >= both * sum(near)
+            found[bool(near)] += 1
+            q.reach, q.near, q.origin = max(q.reach, q.near) - s, r, 0
+            q.kick += (w := rng.exponential())
+            past.append((now, r, w))
+    assert min(found) > 1000
 
 
 @pytest.mark.parametrize("form", range(len(RISING)))
