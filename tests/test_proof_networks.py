@@ -193,18 +193,25 @@ def test_a_chaotic_network_in_double_double_and_at_80_bits():
 
 @pytest.mark.slow
 def test_the_truth_goes_on_where_a_run_goes_wrong():
-    """The proof can make no more of a float64 run from 1583.6 on, whose order of spikes breaks at
-    1528.6; the true run agrees with 512 bits to the end."""
-    net, inputs, spikes = chaotic()
-    found = evsim.certify(evsim.simulate(net, inputs, 1600.0), precision=160, follow=True)
-    assert found.status != "PROVED" and 1578.0 < found.proved_until < 1588.0
+    """The order of a float64 run's spikes breaks at 1528.6, and it is proved next to the true one
+    until a neuron of it fires 0.15 too late, at 1602.36; the true run agrees with 512 bits as far
+    as those go."""
+    net, inputs, _ = chaotic(1620.0)
+    record, true = evsim.simulate(net, inputs, 1620.0), chaotic()[2]["p"]
+    found = evsim.certify(record, precision=160, follow=True)
+    assert found.status == "WRONG" and found.first_wrong[:2] == ("p", 6)
+    assert found.proved_until == pytest.approx(1602.2063731, abs=1e-6)
+    own = record.spikes["p"].times[record.spikes["p"].units == 6]
+    assert np.abs(own - 1602.2063731).min() > 0.1
     truth = found.truth
-    assert truth.certificate.status == "PROVED" and truth.until == 1600.0
-    train, true = truth.spikes["p"], spikes["p"]
-    assert (train.units == true.units).all()
-    assert np.abs(train.times - true.times).max() < 1e-4
-    middle = truth.certificate.spikes["p"].times
+    assert truth.certificate.status == "PROVED" and truth.until == 1620.0
+    train, count = truth.spikes["p"], true.times.size
+    assert (train.units[:count] == true.units).all() and train.times[count] > 1600.0
+    assert np.abs(train.times[:count] - true.times).max() < 1e-4
+    middle = truth.certificate.spikes["p"].times[:count]
     assert max(abs(float(t) - s) for t, s in zip(middle, true.times, strict=True)) < 1e-12
+    wide = np.flatnonzero(train.units == 6)
+    assert np.abs(train.times[wide] - found.first_wrong[2]).min() < 1e-6
 
 
 def test_only_what_can_go_on_is_followed():
