@@ -201,7 +201,7 @@ def lay_out(lists, safe, end, final, progress):
                 arrivals = room[at]
                 room[at] = total
                 total += arrivals
-                size += flag[at]
+                size += int(flag[at])
     start[size] = total
     progress.sizes[2] = size
     return DONE if total <= lists.arrival.shape[0] else wait_for(progress, LISTS, total)

@@ -11,7 +11,7 @@ import pytest
 from scipy.integrate import quad
 
 import evsim
-from evsim import flight, mail, parts, sweep, windows
+from evsim import advance, flight, mail, parts, sweep, windows
 from evsim.bench import dense
 from evsim.models import adjoint, crossing, isolate, moments, summit, ttfs, verbs
 from evsim.neuron import APART
@@ -377,3 +377,12 @@ def test_roundings_of_every_part_of_a_distance_add_up():
     x = SimpleNamespace(hi=np.array([0.5, 0.25, 9.0]), lo=np.zeros(3), bound=bound)
     f, error = state.excess(p, b, q, x, 0.0)
     assert f == -0.75 and error == pytest.approx(3e-3, rel=1e-9)
+
+
+@pytest.mark.parametrize("sizes", [[1] * 700, [511, 1, 1], [512, 1], [513, 2], [0, 0, 600], [3]])
+def test_lists_that_go_together_are_as_many_as_have_room(sizes):
+    start = np.concatenate([[0], np.cumsum(sizes)])
+    lists, last = SimpleNamespace(start=start), len(sizes)
+    for a in range(last):
+        fit = [b for b in range(a + 1, last + 1) if start[b] - start[a] <= advance.TOGETHER]
+        assert advance.as_many(lists, a, last) == max(fit, default=a + 1)

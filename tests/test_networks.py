@@ -216,3 +216,18 @@ def test_logs_and_queues_grow():
     windows = simulate(net, inputs, 0.12, path="window")
     assert len(windows.spikes["a"]) > 256
     assert same(windows, simulate(net, inputs, 0.12, path="queue"))
+
+
+def test_a_row_that_takes_more_room_than_a_ring_has_at_first():
+    """Every target fires, a delay of its own after the source."""
+    many = 8400
+    net = Network()
+    net.add_population("a", 1, LIF(tau_mem=2.0**-6, tau_syn=2.0**-8, bias=1.5, t_ref=1.0))
+    net.add_population("b", many, LIF(tau_mem=2.0**-6, tau_syn=2.0**-8, t_ref=1.0))
+    net.connect("a", "b", np.full(many, 50.0), np.linspace(1e-3, 9e-3, many),
+                pre_units=np.zeros(many, int), post_units=np.arange(many))  # fmt: skip
+    net.connect("b", "a", [0.0], [1e-3], pre_units=[0], post_units=[0])  # by windows, or a queue
+    spikes = simulate(net, {}, 0.05, path="window").spikes
+    late = spikes["b"].times - spikes["a"].times[0] - np.linspace(1e-3, 9e-3, many)
+    assert spikes["b"].units.tolist() == list(range(many))
+    assert late.min() > 0.0 and np.ptp(late) < 1e-15

@@ -122,3 +122,37 @@ def test_a_crossing_is_confirmed_up_to_a_slope_that_changes_by_a_quarter(tier):
     loose = current * v / weight
     bend = GROWN * (v + loose) / tau
     assert (loose + bend * 1.5 * deviation / v) / v == pytest.approx(0.25, rel=0.01)
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_a_missing_spike_is_found_before_what_ends_its_gap(tier):
+    """That is an inhibition, on its way for longer than the spike takes."""
+    net = evsim.Network()
+    net.add_input("in", 1)
+    net.add_population("p", 1, evsim.LIF(tau_mem=10.0, tau_syn=4.0, t_ref=99.0, bias=1.2))
+    net.connect("in", "p", [[-5.0]], delay=18.5)
+    found = finding(tier, net, [1.0], [], 30.0, {}, 1e-3)
+    assert found is not None and found.proved
+    assert found.found == pytest.approx(10.0 * math.log(1.2 / 0.2), abs=1e-6)
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize("before, proved", [(0.02, False), (1.0, True)])
+def test_a_claim_is_not_refuted_while_a_later_spike_may_arrive_within_its_window(
+    tier, before, proved
+):
+    """The second neuron does not fire; the first does at once when its input comes."""
+    net, window = evsim.Network(), 0.04
+    net.add_input("in", 1)
+    net.add_population("p", 2, evsim.LIF(tau_mem=10.0, tau_syn=4.0, t_ref=99.0))
+    net.connect("in", "p", [[900.0, 0.0]])
+    net.connect("p", "p", [1.0], pre_units=[0], post_units=[1])
+    inputs = {"in": Spikes([5.0], [0])}
+    (true,) = evsim.simulate(net, inputs, 20.0).spikes["p"].times.tolist()
+    claims = {"p": Spikes([true - before, true], [1, 0])}
+    problem = evsim.certify_spikes(net, inputs, claims, 20.0, window).problem
+    if tier == "balls":
+        found = balls.Pass(problem, 64, window, window).outcome().finding
+    else:
+        found = doubles.run(problem, tier, window, window, False).finding
+    assert found is not None and found.proved == proved and found.neuron == 1

@@ -33,8 +33,8 @@ def yinyang_task(hidden: int = 200, *, short: bool = False) -> Task:
 
 
 DIGITS = Task(
-    hidden=300, classes=10, until=40e-3, encode=pixels, readout=True, jitter=8e-3,
-    first=(0.1, 0.3), last=(0.13, 0.25), lr=1e-2, decay=0.9, batch=16,
+    hidden=300, classes=10, until=40e-3, encode=pixels, readout=True, jitter=6e-3,
+    first=(0.06, 0.23), last=(0.13, 0.25), lr=1e-2, decay=0.9, batch=16,
 )  # fmt: skip
 
 
@@ -47,7 +47,7 @@ def trained(run: Run, what: str) -> list[Trained]:
             task, given = yinyang_task(short=run.quick), yinyang(3000) if run.quick else yinyang()
             epochs = 12 if run.quick else 100
         else:
-            task, given, epochs = DIGITS, data.digits(seed), 6 if run.quick else 40
+            task, given, epochs = DIGITS, data.digits(seed), 6 if run.quick else 30
 
         def tell(fraction: float) -> None:
             with lock:

@@ -135,8 +135,9 @@ def coordinates(x: np.ndarray) -> np.ndarray:
     return np.hstack([times, np.full((len(x), 1), 20e-3)])
 
 
-#: Of brightness. By latency alone a dark pixel counts as much as a bright one, later.
-LEVELS = (0.1, 0.4, 0.7)
+#: Of brightness. By latency alone a dark pixel counts as much as a bright one, later; with three
+#: levels instead of five 4.3 % are wrong at the end instead of 3 % (one seed).
+LEVELS = (0.05, 0.2, 0.4, 0.6, 0.8)
 
 
 def pixels(x: np.ndarray) -> np.ndarray:
