@@ -227,7 +227,7 @@ def test_a_row_that_takes_more_room_than_a_ring_has_at_first():
     net.connect("a", "b", np.full(many, 50.0), np.linspace(1e-3, 9e-3, many),
                 pre_units=np.zeros(many, int), post_units=np.arange(many))  # fmt: skip
     net.connect("b", "a", [0.0], [1e-3], pre_units=[0], post_units=[0])  # by windows, or a queue
-    spikes = simulate(net, {}, 0.05, path="window").spikes
+    spikes = simulate(net, {}, 0.05, path="window", threads=1).spikes
     late = spikes["b"].times - spikes["a"].times[0] - np.linspace(1e-3, 9e-3, many)
     assert spikes["b"].units.tolist() == list(range(many))
     assert late.min() > 0.0 and np.ptp(late) < 1e-15

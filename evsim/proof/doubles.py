@@ -122,7 +122,8 @@ def _silences(problem: Problem, task: Task, k: int, end: float, whole: bool, lik
 
 def open_claims(problem: Problem, k: int, window: float) -> np.ndarray:
     """By neuron the time from which a spike may be what its first claim from `k` on means."""
-    since, claims = np.full(problem.size, np.inf), problem.sources[k : problem.count]
+    claims: Any = problem.sources[k : problem.count]
+    since = np.full(problem.size, np.inf)
     since[claims.neuron[::-1]] = claims.claim_hi[::-1] - window  # the first one is written last
     return since
 
