@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from evsim.fibres import Arrival, earlier
-from evsim.flight import kind_of, plain
+from evsim.flight import LAUNCH, kind_of, launch_of, plain
 from evsim.gather import when_of
 from evsim.jit import inner_inline_kernel, inner_kernel
 from evsim.models import verbs
@@ -30,10 +30,13 @@ from evsim.neuron import (
     stop_at,
 )
 from evsim.numerics import elapsed
-from evsim.order import HI, LO, index
+from evsim.order import HI, LO, fetch, index
 
 #: Arrivals whose coefficients are computed together: they stay in the nearest cache.
 TOGETHER = 512
+#: With more launches on their way than this the table of them is far: its lines are brought near
+#: for so many arrivals ahead.
+FAR, AHEAD = 2**13, 16
 
 
 class Block(NamedTuple):
@@ -68,7 +71,11 @@ def look_up(block, fibres, part, flight, lists, a, b, mend):
     begin, shift, books = lists.start[a], part.first[0] - block.first, block.books
     last_hi = last_lo = 0.0
     if not mend:
-        for k in range(lists.start[b] - begin):  # as if of one neuron: no loop of a few turns each
+        size, far = lists.start[b] - begin, flight.launches.entry.shape[0] > FAR
+        for k in range(size):  # as if of one neuron: no loop of a few turns each
+            if far:
+                code = lists.code[index(begin + min(k + AHEAD, size - 1)), 1]
+                fetch(flight.launches.entry, launch_of(code) * LAUNCH)
             hi, lo = when_of(flight, lists, begin + k, False)
             lists.since[index(k)] = elapsed(hi, lo, last_hi, last_lo)
             last_hi, last_lo = hi, lo

@@ -46,6 +46,11 @@ from evsim.order import HI, LO, fetch, fetch_all, index, sort_by_time
 ORDER, LISTS, FLIGHT, LOGS, MAIL = range(1, 6)
 
 
+#: With more neurons than this what a row leads to lies far apart: it is brought near for so many
+#: synapses ahead.
+FAR, AHEAD = 2**16, 16
+
+
 class Lists(NamedTuple):
     """Arrivals of a window by target."""
 
@@ -162,6 +167,7 @@ def rows_in_order(pool, lists, rows, progress):
 def count(fibres, part, flight, lists, progress):
     """Arrivals of every neuron."""
     first, room, target = part.first[0], lists.room, fibres.target
+    far = room.size > FAR
     room[:] = 0
     for k in range(progress.sizes[0]):
         r = flight.launches.word[lists.order[k], ROW]
@@ -169,6 +175,8 @@ def count(fibres, part, flight, lists, progress):
             after = flight.launches.word[lists.order[k + 1], ROW]
             fetch_all(target, part.start[after], part.stop[after])
         for s in range(part.start[r], part.stop[r]):
+            if far:
+                fetch(room, target[index(min(s + AHEAD, part.stop[r] - 1))] - first)
             room[index(target[index(s)] - first)] += 1
     pool, slot = flight.singles, slot_in(flight, progress.window[0])
     at = first_of(pool, slot)
@@ -207,12 +215,20 @@ def lay_out(lists, safe, end, final, progress):
     return DONE if total <= lists.arrival.shape[0] else wait_for(progress, LISTS, total)
 
 
+@inner_inline_kernel
+def fetch_place(lists, target, first, s, last):
+    """Have brought near where the synapses soon behind `s` lead to, up to the last of a row."""
+    then, soon = index(min(s + 2 * AHEAD, last)), index(min(s + AHEAD, last))
+    fetch(lists.room, target[then] - first)
+    fetch(lists.arrival, 2 * lists.room[index(target[soon] - first)])
+
+
 @inner_kernel
 def fill(fibres, part, flight, lists, progress):
     """Write the arrivals of a window into its lists: rows, each in order of time, then singles."""
     first, room, arrival, when = part.first[0], lists.room, lists.arrival, lists.when
     mixed, entry, word = progress.sizes[1] > 0, flight.launches.entry, flight.launches.word
-    target, weight = fibres.target, fibres.weight
+    target, weight, far = fibres.target, fibres.weight, room.size > FAR
     for k in range(progress.sizes[0]):
         at = lists.order[k]
         r, code = word[at, ROW], code_of(at, word[at, WHAT], False)
@@ -221,6 +237,8 @@ def fill(fibres, part, flight, lists, progress):
             fetch_all(weight, part.start[after], part.stop[after])
             fetch_all(target, part.start[after], part.stop[after])
         for s in range(part.start[r], part.stop[r]):
+            if far:
+                fetch_place(lists, target, first, s, part.stop[r] - 1)
             n = index(target[index(s)] - first)
             x = room[n]
             arrival[index(x), 0], lists.code[index(x), 1] = weight[index(s)], code

@@ -11,7 +11,7 @@ import pytest
 from scipy.integrate import quad
 
 import evsim
-from evsim import advance, flight, mail, parts, sweep, windows
+from evsim import advance, flight, gather, mail, parts, sweep, windows
 from evsim.bench import dense
 from evsim.models import adjoint, crossing, isolate, moments, summit, ttfs, verbs
 from evsim.neuron import APART
@@ -386,3 +386,20 @@ def test_lists_that_go_together_are_as_many_as_have_room(sizes):
     for a in range(last):
         fit = [b for b in range(a + 1, last + 1) if start[b] - start[a] <= advance.TOGETHER]
         assert advance.as_many(lists, a, last) == max(fit, default=a + 1)
+
+
+def test_what_is_brought_near_lies_within_its_row_and_changes_nothing(monkeypatch):
+    """As if a small network were a large one; an index behind an array would raise here."""
+    net, rng = evsim.Network(), np.random.default_rng(3)
+    net.add_population("p", 10, evsim.LIF(tau_mem=10.0, tau_syn=4.0, t_ref=1.0, bias=1.5))
+    pre, post = rng.integers(0, 10, (2, 100))
+    net.connect("p", "p", rng.normal(0.0, 0.3, 100), 1.5, pre_units=pre, post_units=post)
+
+    def spikes():
+        train = evsim.simulate(net, {}, 18.0, path="window", threads=1).spikes["p"]
+        return train.times.tolist(), train.times_lo.tolist(), train.units.tolist()
+
+    small = spikes()
+    monkeypatch.setattr(gather, "FAR", -1)
+    monkeypatch.setattr(advance, "FAR", -1)
+    assert len(small[0]) > 10 and spikes() == small
