@@ -34,9 +34,8 @@ from evsim.order import HI, LO, fetch, index
 
 #: Arrivals whose coefficients are computed together: they stay in the nearest cache.
 TOGETHER = 512
-#: With more launches on their way than this the table of them is far: its lines are brought near
-#: for so many arrivals ahead.
-FAR, AHEAD = 2**13, 16
+#: For so many arrivals ahead the times of their launches are brought near.
+AHEAD = 16
 
 
 class Block(NamedTuple):
@@ -71,11 +70,10 @@ def look_up(block, fibres, part, flight, lists, a, b, mend):
     begin, shift, books = lists.start[a], part.first[0] - block.first, block.books
     last_hi = last_lo = 0.0
     if not mend:
-        size, far = lists.start[b] - begin, flight.launches.entry.shape[0] > FAR
+        size = lists.start[b] - begin
         for k in range(size):  # as if of one neuron: no loop of a few turns each
-            if far:
-                code = lists.code[index(begin + min(k + AHEAD, size - 1)), 1]
-                fetch(flight.launches.entry, launch_of(code) * LAUNCH)
+            code = lists.code[index(begin + min(k + AHEAD, size - 1)), 1]
+            fetch(flight.launches.entry, launch_of(code) * LAUNCH)
             hi, lo = when_of(flight, lists, begin + k, False)
             lists.since[index(k)] = elapsed(hi, lo, last_hi, last_lo)
             last_hi, last_lo = hi, lo

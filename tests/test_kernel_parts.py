@@ -401,5 +401,4 @@ def test_what_is_brought_near_lies_within_its_row_and_changes_nothing(monkeypatc
 
     small = spikes()
     monkeypatch.setattr(gather, "FAR", -1)
-    monkeypatch.setattr(advance, "FAR", -1)
     assert len(small[0]) > 10 and spikes() == small

@@ -136,7 +136,7 @@ def coordinates(x: np.ndarray) -> np.ndarray:
 
 
 #: Of brightness. By latency alone a dark pixel counts as much as a bright one, later; with three
-#: levels instead of five 4.3 % are wrong at the end instead of 3 % (one seed).
+#: levels 4.3 % are wrong after 40 epochs, with five 3.6 % after 30 (three seeds each).
 LEVELS = (0.05, 0.2, 0.4, 0.6, 0.8)
 
 
