@@ -56,10 +56,11 @@ class Flight(NamedTuple):
 
 def new_flight(slots: int) -> Flight:
     """An empty ring of `slots` (a power of two)."""
-    return Flight(_new_pool(2 * slots, LAUNCH), _new_pool(slots, SINGLE))
+    return Flight(new_pool(2 * slots, LAUNCH), new_pool(slots, SINGLE))
 
 
-def _new_pool(lists: int, columns: int, chunks: int = 256) -> Pool:
+def new_pool(lists: int, columns: int, chunks: int = 256) -> Pool:
+    """So many empty lists."""
     after = np.arange(1, chunks + 1, dtype=np.int64)
     after[-1] = -1
     entry = np.empty((chunks * CHUNK, columns))
@@ -69,10 +70,10 @@ def _new_pool(lists: int, columns: int, chunks: int = 256) -> Pool:
 
 def more_chunks(flight: Flight, needed: int) -> Flight:
     """The same ring with at least so many free chunks in each pool."""
-    return Flight(*(p if p.free[1] >= needed else _larger(p, needed) for p in flight))
+    return Flight(*(p if p.free[1] >= needed else larger_pool(p, needed) for p in flight))
 
 
-def _larger(pool: Pool, needed: int) -> Pool:
+def larger_pool(pool: Pool, needed: int) -> Pool:
     """The same pool with at least `needed` more free chunks, and twice as many in all."""
     old = pool.after.size
     new = max(2 * old, old + needed)

@@ -43,12 +43,7 @@ from evsim.numerics import not_before
 from evsim.order import HI, LO, fetch, fetch_all, index, sort_by_time
 
 #: What a run of windows waits for when it stops with `FULL`.
-ORDER, LISTS, FLIGHT, LOGS, MAIL = range(1, 6)
-
-
-#: With more neurons than this what a row leads to lies far apart: it is brought near for so many
-#: synapses ahead.
-FAR, AHEAD = 2**16, 16
+ORDER, LISTS, FLIGHT, LOGS, MAIL, SHELVES = range(1, 7)
 
 
 class Lists(NamedTuple):
@@ -64,6 +59,7 @@ class Lists(NamedTuple):
     since: Any  # (capacity,) from the own event before to some arrivals, neuron by neuron
     order: Any  # rows, or spikes, in order of time
     spare: Any
+    shelves: Any  # pool of arrivals by shelf, see `evsim.shelves`; without lists for few neurons
 
 
 class External(NamedTuple):
@@ -95,6 +91,7 @@ class Progress(NamedTuple):
     waits: Any  # (2,) what a stop waits for, and how much of it
     safe: Any  # (n,) no neuron's own spike or release comes before
     late: Any  # (1,) late neurons done
+    shelf: Any  # (1,) shelves done; or -1, before they are filled
 
 
 @inner_inline_kernel
@@ -167,7 +164,6 @@ def rows_in_order(pool, lists, rows, progress):
 def count(fibres, part, flight, lists, progress):
     """Arrivals of every neuron."""
     first, room, target = part.first[0], lists.room, fibres.target
-    far = room.size > FAR
     room[:] = 0
     for k in range(progress.sizes[0]):
         r = flight.launches.word[lists.order[k], ROW]
@@ -175,8 +171,6 @@ def count(fibres, part, flight, lists, progress):
             after = flight.launches.word[lists.order[k + 1], ROW]
             fetch_all(target, part.start[after], part.stop[after])
         for s in range(part.start[r], part.stop[r]):
-            if far:
-                fetch(room, target[index(min(s + AHEAD, part.stop[r] - 1))] - first)
             room[index(target[index(s)] - first)] += 1
     pool, slot = flight.singles, slot_in(flight, progress.window[0])
     at = first_of(pool, slot)
@@ -191,19 +185,19 @@ def count(fibres, part, flight, lists, progress):
 
 
 @inner_kernel
-def lay_out(lists, safe, end, final, progress):
-    """Starts of the lists of all to whom something happens before `end`; a status.
+def lay_out(lists, safe, end, final, a, b, progress):
+    """Starts of the lists of those neurons `a` to `b` to whom something happens before `end`; a
+    status.
 
     At the end of the run something happens to all.
     """
     room, flag, place, start = lists.room, lists.flag, lists.place, lists.start
-    n = room.size
-    for m in range(n):
+    for m in range(a, b):
         flag[m] = (room[m] > 0) | (safe[m] < end) | final
     words, size, total = flag.view(np.uint64), 0, 0
-    for w in range(words.size):
+    for w in range(a // 8, (b + 7) // 8):
         if words[w] != 0:
-            for m in range(8 * w, min(8 * w + 8, n)):
+            for m in range(8 * w, min(8 * w + 8, b)):
                 at, k = index(m), index(size)
                 place[k], start[k] = m, total
                 arrivals = room[at]
@@ -215,20 +209,12 @@ def lay_out(lists, safe, end, final, progress):
     return DONE if total <= lists.arrival.shape[0] else wait_for(progress, LISTS, total)
 
 
-@inner_inline_kernel
-def fetch_place(lists, target, first, s, last):
-    """Have brought near where the synapses soon behind `s` lead to, up to the last of a row."""
-    then, soon = index(min(s + 2 * AHEAD, last)), index(min(s + AHEAD, last))
-    fetch(lists.room, target[then] - first)
-    fetch(lists.arrival, 2 * lists.room[index(target[soon] - first)])
-
-
 @inner_kernel
 def fill(fibres, part, flight, lists, progress):
     """Write the arrivals of a window into its lists: rows, each in order of time, then singles."""
     first, room, arrival, when = part.first[0], lists.room, lists.arrival, lists.when
     mixed, entry, word = progress.sizes[1] > 0, flight.launches.entry, flight.launches.word
-    target, weight, far = fibres.target, fibres.weight, room.size > FAR
+    target, weight = fibres.target, fibres.weight
     for k in range(progress.sizes[0]):
         at = lists.order[k]
         r, code = word[at, ROW], code_of(at, word[at, WHAT], False)
@@ -237,8 +223,6 @@ def fill(fibres, part, flight, lists, progress):
             fetch_all(weight, part.start[after], part.stop[after])
             fetch_all(target, part.start[after], part.stop[after])
         for s in range(part.start[r], part.stop[r]):
-            if far:
-                fetch_place(lists, target, first, s, part.stop[r] - 1)
             n = index(target[index(s)] - first)
             x = room[n]
             arrival[index(x), 0], lists.code[index(x), 1] = weight[index(s)], code

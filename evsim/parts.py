@@ -13,13 +13,14 @@ import numpy as np
 from evsim.advance import Frame
 from evsim.blocks import with_table
 from evsim.fibres import Fibres, Part
-from evsim.flight import more_chunks, new_flight
-from evsim.gather import FLIGHT, LISTS, MAIL, ORDER, External, Lists, Progress
+from evsim.flight import larger_pool, more_chunks, new_flight
+from evsim.gather import FLIGHT, LISTS, MAIL, ORDER, SHELVES, External, Lists, Progress
 from evsim.jit import inner_inline_kernel, kernel
 from evsim.mail import Mail
 from evsim.neuron import DONE, FULL, lone, more_room, new_flags, new_log, new_place
+from evsim.shelves import new_shelves
 from evsim.short import late_of
-from evsim.windows import COLLECT, GOING, WAITING, Late, run_windows
+from evsim.windows import ADVANCE, COLLECT, GOING, WAITING, Late, run_windows
 
 #: Bounds of parts are multiples of this where parts are large: no line of the cache for two.
 ALIGNED = 64
@@ -107,7 +108,7 @@ def _part(m, bounds, start, stop) -> Part:
     return Part(number, first, last, start, stop)
 
 
-def _lists(n: int, room: int, order: int) -> Lists:
+def _lists(n: int, room: int, order: int, shelved: int = 0) -> Lists:
     arrival = np.empty((room, 2))
     return Lists(
         np.zeros(n, np.int32),
@@ -120,13 +121,14 @@ def _lists(n: int, room: int, order: int) -> Lists:
         np.empty(room),
         np.empty(order, np.int64),
         np.empty(order, np.int64),
+        new_shelves(shelved),
     )
 
 
 def _progress(n: int, window: int) -> Progress:
     return Progress(
         lone([window, window - 1]), lone([COLLECT]), lone([0]), lone([0, 0]), lone([0, 0]),
-        lone([0, 0, 0]), lone([0, 0]), lone([0]), lone([0, 0]), np.zeros(n), lone([0]),
+        lone([0, 0, 0]), lone([0, 0]), lone([0]), lone([0, 0]), np.zeros(n), lone([0]), lone([-1]),
     )  # fmt: skip
 
 
@@ -140,7 +142,8 @@ class Worker:
         self.blocks = tuple(with_table(b, 1024) for b in blocks)
         self.fibres, self.part, self.frame = fibres, part, frame
         self.late = late_of(late, part.first[0], part.last[0])
-        self.flight, self.lists = new_flight(slots), _lists(n, 1024, 256)
+        shelved = 0 if late.phases[0] > 0 else n  # late neurons need the lists of all
+        self.flight, self.lists = new_flight(slots), _lists(n, 1024, 256, shelved)
         self.progress, self.place = _progress(n, window), new_place()
         self.spikes, self.doubts = new_log(max(256, n)), new_log(64)
         self.status = FULL
@@ -180,13 +183,17 @@ class Worker:
         elif what == ORDER:
             order, spare = np.empty((2, room), np.int64)
             self.lists = self.lists._replace(order=order, spare=spare)
+        elif what == SHELVES:
+            shelves = larger_pool(self.lists.shelves, amount)
+            self.lists = self.lists._replace(shelves=shelves)
         elif what == LISTS:
             if amount > MOST_ARRIVALS:
                 raise MemoryError(f"{amount} arrivals in a window; at most {MOST_ARRIVALS}")
             old, n = self.lists, self.lists.room.size
             new = _lists(n, room, 1)
-            new.arrival[: old.arrival.shape[0]] = old.arrival
-            new.when[: old.arrival.shape[0]] = old.when
+            if self.progress.stage[0] == ADVANCE:  # before, there is nothing in them yet
+                new.arrival[: old.arrival.shape[0]] = old.arrival
+                new.when[: old.arrival.shape[0]] = old.when
             self.lists = old._replace(
                 arrival=new.arrival, code=new.code, when=new.when, since=new.since
             )

@@ -46,6 +46,7 @@ from evsim.mail import all_done, parts_of, post, read, region_of, write
 from evsim.neuron import APART, DONE
 from evsim.numerics import add_time, not_before
 from evsim.order import HI, KEY, LO, nearly_sort, sort_by_time
+from evsim.shelves import SHELF, has_shelves, next_shelf
 
 #: Stages of a window.
 SEND, COLLECT, LIST, ADVANCE, POST, MEET = range(6)
@@ -272,11 +273,20 @@ def open_window(fibres, part, flight, external, lists, mail, frame, progress):
     elif stage == COLLECT:
         status = collect(fibres, part, flight, external, lists, end, progress)
     else:
-        count(fibres, part, flight, lists, progress)
         final = progress.window[0] == frame.last
-        status = lay_out(lists, progress.safe, end, final, progress)
-        if status == DONE:
-            fill(fibres, part, flight, lists, progress)
+        status = make_lists(fibres, part, flight, lists, end, final, progress)
+    return status
+
+
+@inner_inline_kernel
+def make_lists(fibres, part, flight, lists, end, final, progress):
+    """The lists of a window, or of its next shelf; a status."""
+    if has_shelves(lists) and progress.sizes[1] == 0:
+        return next_shelf(fibres, part, flight, lists, end, final, progress)
+    count(fibres, part, flight, lists, progress)
+    status = lay_out(lists, progress.safe, end, final, 0, lists.room.size, progress)
+    if status == DONE:
+        fill(fibres, part, flight, lists, progress)
     return status
 
 
@@ -313,6 +323,7 @@ def next_window(part, mail, progress):
     progress.turn[0] = 1 - turn
     mail.count[((1 - turn) * parts + part.number[0]) * APART] = 0
     progress.phase[0] = progress.late[0] = 0
+    progress.shelf[0] = -1
 
 
 @kernel
@@ -339,6 +350,8 @@ def run_windows(
                 )  # fmt: skip
             if status == DONE and more_lists(late, progress, place):
                 continue
+            if status == DONE and 0 <= progress.shelf[0] < lists.shelves.head.size:
+                stage[0] = LIST - 1
         elif stage[0] == POST:
             status = post_window(part, flight, external, late, mail, frame, progress, spikes)
         elif not all_done(mail, phase[1]):
@@ -355,5 +368,6 @@ def run_windows(
         if status != DONE:
             return status
         stage[0] += 1
-        work += 300.0 + lists.start[progress.sizes[2]] + lists.room.size
+        neurons = lists.room.size if progress.shelf[0] < 0 else SHELF
+        work += 300.0 + lists.start[progress.sizes[2]] + neurons
     return GOING

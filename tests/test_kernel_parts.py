@@ -11,7 +11,7 @@ import pytest
 from scipy.integrate import quad
 
 import evsim
-from evsim import advance, flight, gather, mail, parts, sweep, windows
+from evsim import advance, flight, mail, parts, shelves, sweep, windows
 from evsim.bench import dense
 from evsim.models import adjoint, crossing, isolate, moments, summit, ttfs, verbs
 from evsim.neuron import APART
@@ -80,8 +80,9 @@ def test_marked_bytes_are_found():
 def two_parts(room=2):
     box = mail.new_mail(2, room)
     return box, SimpleNamespace(
-        window=np.array([3, 2]), turn=np.array([1]), phase=np.array([5, 7]), late=np.array([4])
-    )
+        window=np.array([3, 2]), turn=np.array([1]), phase=np.array([5, 7]), late=np.array([4]),
+        shelf=np.array([2]),
+    )  # fmt: skip
 
 
 def test_the_next_window_is_the_soonest_of_any_part():
@@ -92,7 +93,7 @@ def test_the_next_window_is_the_soonest_of_any_part():
     box.count[:] = 1
     windows.next_window(SimpleNamespace(number=np.array([1])), box, progress)
     assert list(progress.window) == [6, 3] and list(progress.turn) == [0]
-    assert progress.phase[0] == progress.late[0] == 0
+    assert progress.phase[0] == progress.late[0] == 0 and progress.shelf[0] == -1
     assert list(np.flatnonzero(box.count == 0)) == [APART]
 
 
@@ -388,17 +389,27 @@ def test_lists_that_go_together_are_as_many_as_have_room(sizes):
         assert advance.as_many(lists, a, last) == max(fit, default=a + 1)
 
 
-def test_what_is_brought_near_lies_within_its_row_and_changes_nothing(monkeypatch):
-    """As if a small network were a large one; an index behind an array would raise here."""
+@pytest.mark.parametrize("current", [False, True])
+def test_shelves_change_nothing(monkeypatch, current):
+    """As if a small network were a large one; a current makes windows without shelves between
+    those with, and the log of spikes becomes full in the middle of them."""
     net, rng = evsim.Network(), np.random.default_rng(3)
-    net.add_population("p", 10, evsim.LIF(tau_mem=10.0, tau_syn=4.0, t_ref=1.0, bias=1.5))
-    pre, post = rng.integers(0, 10, (2, 100))
-    net.connect("p", "p", rng.normal(0.0, 0.3, 100), 1.5, pre_units=pre, post_units=post)
+    net.add_population("p", 30, evsim.LIF(tau_mem=10.0, tau_syn=4.0, t_ref=1.0, bias=1.5))
+    pre, post = rng.integers(0, 30, (2, 300))
+    net.connect("p", "p", rng.normal(0.0, 0.3, 300), 1.5, pre_units=pre, post_units=post)
+    inputs = {"p": evsim.Current([4.0, 9.5], np.array([0.25, -0.125]))} if current else {}
 
-    def spikes():
-        train = evsim.simulate(net, {}, 18.0, path="window", threads=1).spikes["p"]
+    def run():
+        train = evsim.simulate(net, inputs, 120.0, path="window", threads=1).spikes["p"]
         return train.times.tolist(), train.times_lo.tolist(), train.units.tolist()
 
-    small = spikes()
-    monkeypatch.setattr(gather, "FAR", -1)
-    assert len(small[0]) > 10 and spikes() == small
+    def counted(*args):
+        filled.append(args[1])
+        return fill_shelf(*args)
+
+    plain, filled, fill_shelf = run(), [], shelves.fill_shelf
+    monkeypatch.setattr(shelves, "fill_shelf", counted)
+    for name, value in (("FAR", 0), ("SHELF_BITS", 3), ("SHELF", 8)):
+        monkeypatch.setattr(shelves, name, value)
+    assert len(plain[0]) > 256 and run() == plain
+    assert set(filled) == {0, 1, 2, 3}
