@@ -16,7 +16,9 @@ from evsim.models import adjoint, verbs
 from evsim.models.adjoint import add_to, plus, scaled
 from evsim.models.tuples import dot, sum_abs
 from evsim.neuron import CURRENT, PULSE_ON
-from evsim.replay import RELEASE, at_start, drive_as_then, lay_out, start_of
+from evsim.order import fetch_all, index
+from evsim.replay import arrival_at, at_start, drive_as_then, lay_out, start_of
+from evsim.tape import bring_near, delay_of, kind_of, source_of, synapse_of
 
 
 class Sums(NamedTuple):
@@ -28,8 +30,7 @@ class Sums(NamedTuple):
     theta: Any  # (n,)
     t_ref: Any
     weight: Any  # (synapses,)
-    delay: Any  # (synapses,), or (projections,) where all synapses of each have one delay
-    bounds: Any  # (projections,) the first synapse of each; else empty
+    delay: Any  # see `evsim.replay.Feed`
     level: Any  # (n,) of what is read besides the state: by the level that it is counted from
     drive: Any  # (currents,) by the values of external currents
     edge: Any  # (currents,) and by their times
@@ -45,54 +46,54 @@ def pull_coefficients(q, d, pull):
 
 
 @kernel
-def unwind(p, n, m, lam, delta, owner, now, tape, train, way, sums, totals):
-    """The costate of neuron `n` from after event `m` of its way back to after its start.
+def unwind(p, n, course, lam, delta, owner, now, tape, train, way, sums, totals):
+    """The costate of neuron `n` from after the last event of its way back to after its start.
 
-    `delta` belongs to event `m`; `owner` is the spike of this neuron before, `now` the external
-    current after event `m`. Returns the costate and what of `delta` belongs to the start.
+    `delta` belongs to that event; `owner` is the spike of this neuron before, `now` the external
+    current after the event. Returns the costate and what of `delta` belongs to the start.
     """
-    q, flow = verbs.pick(p, n), verbs.load(sums.flow, n)
+    q, flow, m = verbs.pick(p, n), verbs.load(sums.flow, n), course.size
     pull_coefficients(q, way.d[1 : m + 1], verbs.cut(way.pull, 1, m + 1))
-    for e in range(m, 0, -1):
-        a, y, x = way.what[e], verbs.load(way.x, e), verbs.load(way.x, e - 1)
-        busy = way.busy[e]
-        if a == RELEASE:
+    for e in range(m, course.held, -1):
+        q, now = leave(p, q, n, e, False, lam, delta, now, course, flow, tape, way, sums, totals)
+        delta = 0.0
+        x = verbs.load(way.x, index(e - 1))
+        lam, by_flow = adjoint.pull_own(q, verbs.load(way.pull, index(e)), x, lam)
+        flow = plus(flow, by_flow)
+    for e in range(course.held, 0, -1):
+        if e == course.release:
+            y = verbs.load(way.x, e)
             delta += dot(lam, plus(adjoint.held(q, y), scaled(adjoint.drift(q, y), -1.0)))
             sums.t_ref[n] += delta
             totals[train.number[owner]] += delta
-        elif tape.kind[a] >= 0:
-            if busy:
-                gift, late = arrival_held(q, tape.kind[a], tape.value[a], y, lam)
-            else:
-                gift, late = adjoint.arrival(q, tape.kind[a], tape.value[a], y, lam)
-            delta += late
-            sums.weight[tape.synapse[a]] += gift
-            sums.delay[delay_of(sums, tape.synapse[a])] += delta
-            totals[tape.source[a]] += delta
         else:
-            pulsed, then = tape.kind[a] != CURRENT, way.drive[e]
-            gift, late = step_of_level(p, n, y, lam, busy, pulsed, now, then, flow, sums)
-            give_edge(n, a, gift, delta + late, tape, sums, totals)
-            q, now = verbs.pick(p, n), then
+            q, now = leave(p, q, n, e, True, lam, delta, now, course, flow, tape, way, sums, totals)
         delta = 0.0
-        if busy:
-            lam, by_flow = adjoint.pull_held(q, way.d[e], x, lam)
-        else:
-            lam, by_flow = adjoint.pull_own(q, verbs.load(way.pull, e), x, lam)
+        lam, by_flow = adjoint.pull_held(q, way.d[e], verbs.load(way.x, e - 1), lam)
         flow = plus(flow, by_flow)
     verbs.store(sums.flow, n, flow)
     return lam, delta
 
 
 @inline_kernel
-def delay_of(sums, synapse):
-    """Where the derivative by the delay of a synapse is added."""
-    if sums.bounds.size == 0:
-        return synapse
-    k = 0
-    while k + 1 < sums.bounds.size and sums.bounds[k + 1] <= synapse:
-        k += 1
-    return k
+def leave(p, q, n, e, busy, lam, delta, now, course, flow, tape, way, sums, totals):
+    """Hand out the derivatives by the arrival that is event `e`, and `delta` of it; (parameters,
+    external current) before it."""
+    a, y = arrival_at(course, e), verbs.load(way.x, index(e))
+    kind, s = kind_of(tape, a), synapse_of(tape, a)
+    if kind < 0:
+        pulsed, then = kind != CURRENT, way.drive[e]
+        gift, late = step_of_level(p, n, y, lam, busy, pulsed, now, then, flow, sums)
+        give_edge(n, a, gift, delta + late, tape, sums, totals)
+        return verbs.pick(p, n), then
+    if busy:
+        gift, late = arrival_held(q, kind, tape.value[s], y, lam)
+    else:
+        gift, late = adjoint.arrival(q, kind, tape.value[s], y, lam)
+    sums.weight[s] += gift
+    sums.delay[delay_of(tape, a)] += delta + late
+    totals[source_of(tape, a)] += delta + late
+    return q, now
 
 
 @inline_kernel
@@ -123,16 +124,16 @@ def step_of_level(p, n, y, lam, busy, pulsed, now, then, flow, sums):
 @kernel
 def give_edge(n, a, gift, late, tape, sums, totals):
     """Hand out what `step_of_level` has answered for arrival `a` of neuron `n`."""
-    s = tape.synapse[a]
-    if tape.kind[a] == CURRENT:  # and the value before ends here
-        sums.drive[s] += gift
-        if s >= sums.theta.size:
-            sums.drive[s - sums.theta.size] -= gift
-        sums.edge[s] += late
+    s, kind, place = synapse_of(tape, a), kind_of(tape, a), delay_of(tape, a)
+    if kind == CURRENT:  # and the value before ends here
+        sums.drive[place] += gift
+        if place >= sums.theta.size:
+            sums.drive[place - sums.theta.size] -= gift
+        sums.edge[place] += late
     else:
-        sums.weight[s] += gift if tape.kind[a] == PULSE_ON else -gift
-        sums.delay[delay_of(sums, s)] += late
-        totals[tape.source[a]] += late
+        sums.weight[s] += gift if kind == PULSE_ON else -gift
+        sums.delay[place] += late
+        totals[source_of(tape, a)] += late
 
 
 @inline_kernel
@@ -157,12 +158,12 @@ def ends(p, state, start, books, tape, train, low, until, final, way, notes, sum
         if tape.driven:
             drive_as_then(p, n, k, low, x, clock, start, books, notes)
         limit = (until[n], 0.0) if final else (-np.inf, 0.0)
-        m, clock, d, _ = lay_out(
+        course, clock, d, _ = lay_out(
             p, n, x, clock, a, tape.start[n + 1], limit, books, tape, way, np.nan
         )
         lam = verbs.load(sums.costate, n)
         if final:
-            q, x = verbs.pick(p, n), verbs.load(way.x, m)
+            q, x = verbs.pick(p, n), verbs.load(way.x, course.size)
             c = verbs.interval(q, d)
             if clock.busy:
                 y = verbs.clamp(q, c, x)
@@ -175,7 +176,7 @@ def ends(p, state, start, books, tape, train, low, until, final, way, notes, sum
             verbs.store(sums.last, n, y)
             add_to(sums.flow, n, by_flow)
         now = at_start(books, n)
-        lam, _ = unwind(p, n, m, lam, 0.0, k - 1, now, tape, train, way, sums, totals)
+        lam, _ = unwind(p, n, course, lam, 0.0, k - 1, now, tape, train, way, sums, totals)
         verbs.store(sums.costate, n, lam)
 
 
@@ -186,14 +187,18 @@ def backward(p, order, state, start, books, tape, train, low, way, notes, sums, 
     `low` (n,) is each neuron's first spike in this part of the run; `state` and `start` are
     the states and books at its beginning.
     """
-    for k in order:
-        n = train.unit[k]
+    for i in range(order.size):
+        k, then = order[i], order[min(i + 1, order.size - 1)]
+        n, ahead = train.unit[k], train.unit[then]
+        first = notes.stop[then - 1] if then > low[ahead] else tape.start[ahead]
+        bring_near(tape, ahead, first, notes.stop[then])
+        fetch_all(sums.weight, tape.own[ahead], tape.own[ahead + 1])
         x, clock, a = start_of(p, n, k, low, state, start, tape, train, notes)
         if tape.driven:
             drive_as_then(p, n, k, low, x, clock, start, books, notes)
         at = (train.hi[k], train.lo[k])
-        m, clock, d, _ = lay_out(p, n, x, clock, a, notes.stop[k], at, books, tape, way, np.nan)
-        q, x, z = verbs.pick(p, n), verbs.load(way.x, m), verbs.load(notes.after, k)
+        course, _, d, _ = lay_out(p, n, x, clock, a, notes.stop[k], at, books, tape, way, np.nan)
+        q, x, z = verbs.pick(p, n), verbs.load(way.x, course.size), verbs.load(notes.after, k)
         lam = verbs.load(sums.costate, n)
         if q.t_ref == 0.0:  # by making it positive
             waits = plus(adjoint.held(q, z), scaled(adjoint.drift(q, z), -1.0))
@@ -206,7 +211,7 @@ def backward(p, order, state, start, books, tape, train, low, way, notes, sums, 
         add_to(sums.reset, n, by_reset)
         sums.theta[n] += by_theta
         now = at_start(books, n)
-        lam, delta = unwind(p, n, m, lam, delta, k - 1, now, tape, train, way, sums, totals)
+        lam, delta = unwind(p, n, course, lam, delta, k - 1, now, tape, train, way, sums, totals)
         verbs.store(sums.costate, n, lam)
         if k > low[n]:
             totals[train.number[k - 1]] += delta

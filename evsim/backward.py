@@ -8,48 +8,77 @@ from typing import Any
 import numpy as np
 
 from evsim.adjoint import Sums, backward, ends
+from evsim.delivery import between, incoming
 from evsim.models import adjoint, verbs
 from evsim.network import Network
 from evsim.neuron import Books, new_books
 from evsim.record import Record
-from evsim.replay import Notes, Tape, Way, replay
-from evsim.tape import Feed, Shelf, feeds_of, parts_of, tape_of, train_of
+from evsim.replay import Notes, Way, go_on, replay
+from evsim.sent import (
+    links_of,
+    parts_of,
+    rows_in_time,
+    sent_to,
+    span_of,
+    train_of,
+    with_current,
+)
+from evsim.tape import Feed, Links, Rows, Shelf, Tape, columns_of, tape_of
 
 
 class Synaptic:
     """Derivatives by the weights and delays onto one population, gathered over a whole batch.
 
-    Those by delays that all synapses of a projection share are `common`, one per projection; where
-    others have one per synapse, room for these is made when first asked for.
+    Kernels add them up in the order of `links`: what a neuron hears lies together. Those by delays
+    that all synapses of a projection share come first, one per projection; where others have one
+    per synapse, these lie behind.
     """
 
     def __init__(self, network: Network, name: str) -> None:
-        mine = [p for p in network.projections.values() if p.post == name]
+        self.network, self.name = network, name
+        mine = incoming(network, name)
         ends = np.cumsum([0, *(p.weight.size for p in mine)])
         self.places = {
             p.name: slice(int(start), int(stop))
             for p, start, stop in zip(mine, ends[:-1], ends[1:], strict=True)
         }
+        self.rank = {p.name: k for k, p in enumerate(mine)}
+        own = any(np.ndim(p.delay) for p in mine)
+        #: of layers that have one row of weights after another
         self.weight = np.zeros(int(ends[-1]))
-        self.common = np.zeros(len(mine))
-        each = any(np.ndim(p.delay) for p in mine)
-        #: the first synapse of every projection, where all of each have one delay
-        self.bounds = np.zeros(0, np.int64) if each else ends[:-1].astype(np.int64)
-        self._delay: np.ndarray | None = None
+        self.delay = np.zeros(len(mine) + own * self.weight.size)
+        self.shelf = Shelf()
 
-    @property
-    def delay(self) -> np.ndarray:
-        """By the delay of each synapse, or of each projection where `bounds` are given."""
-        if self.bounds.size:
-            return self.common
-        if self._delay is None:
-            self._delay = np.zeros(self.weight.size)
-        return self._delay
+    @cached_property
+    def links(self) -> Links:
+        """The synapses."""
+        return links_of(self.network, self.name)
 
-    def by_common_delay(self, name: str) -> float:
-        """By the one delay of a projection."""
-        each = 0.0 if self._delay is None else self._delay[self.places[name]].sum()
-        return float(each + self.common[list(self.places).index(name)])
+    @cached_property
+    def value(self) -> np.ndarray:
+        """Their weights, in order of target."""
+        given = [p.weight.ravel() for p in incoming(self.network, self.name)]
+        found = np.empty(self.links.n_synapses)
+        found[self.links.number] = np.concatenate([np.zeros(0), *given])
+        return found
+
+    @cached_property
+    def by_weight(self) -> np.ndarray:
+        """Derivatives by the weights, in order of target."""
+        return np.zeros(self.links.n_synapses)
+
+    def of_weight(self, name: str) -> np.ndarray:
+        """By the weights of a projection, in its own order."""
+        mine, found = self.places[name], self.weight[self.places[name]]
+        if "by_weight" in vars(self):
+            found = found + self.by_weight[self.links.number[mine]]
+        return found
+
+    def of_delay(self, name: str, each: bool) -> Any:
+        """By the delay of a projection: one number, or one for each synapse in its own order."""
+        if not each:
+            return float(self.delay[self.rank[name]])
+        return self.delay[len(self.rank) :][self.links.number[self.places[name]]]
 
 
 #: By population.
@@ -81,7 +110,6 @@ def new_sums(variables: int, flow: int, reset: int, n: int, by_synapse, currents
         t_ref=np.zeros(n),
         weight=by_synapse[0],
         delay=by_synapse[1],
-        bounds=np.zeros(0, np.int64),
         level=np.zeros(n),
         drive=np.zeros(currents),
         edge=np.zeros(currents),
@@ -94,12 +122,12 @@ def way_through(tape: Tape, variables: int, p) -> Way:
     """Room for the own events of any one neuron of a tape, with parameters like `p`."""
     room = int(np.diff(tape.start).max(initial=0)) + 3
     q = verbs.pick(p, 0)
-    return Way(
-        tuple(np.empty(room) for _ in range(variables)), np.zeros(room),
-        np.zeros(room, np.int64), np.zeros(room, np.bool_), np.zeros(room),
-        tuple(np.empty(room) for _ in verbs.interval(q, 0.0)),
-        tuple(np.empty(room) for _ in adjoint.prepare(q, 0.0)),
-    )  # fmt: skip
+    hi, lo, d, drive = np.zeros((4, room))
+    x, flow, pull = (
+        tuple(np.empty(room) for _ in range(size))
+        for size in (variables, len(verbs.interval(q, 0.0)), len(adjoint.prepare(q, 0.0)))
+    )
+    return Way(x, hi, lo, d, drive, flow, pull)
 
 
 def flow_of(model, kernel) -> tuple[str, ...]:
@@ -160,11 +188,11 @@ class Leg:
         self.synaptic = shared[name]
         self.sums = new_sums(
             len(self.state), len(self.flow), len(self.kernel.RESET), n,
-            (self.synaptic.weight, np.zeros(0)), 0 if current is None else current.times.size * n,
+            (np.zeros(0), self.synaptic.delay), 0 if current is None else current.times.size * n,
         )  # fmt: skip
         self.by_rest = self.sums.level  # of voltages that are read from the resting level
-        self.shelf = Shelf()
         self.starts: list[tuple[Any, Books, np.ndarray]] = []
+        self.opened: tuple[float | None, float] | None = None
         self.tape: Any = None
         self.way: Any = None
 
@@ -179,27 +207,54 @@ class Leg:
         return type(self.p)
 
     @cached_property
-    def feeds(self) -> list[Feed]:
+    def sent(self) -> tuple[Rows, Feed]:
         """Everything that reaches it."""
         record = self.record
         current = record.inputs.get(self.name)
-        return feeds_of(record.network, self.name, record._trains(), self.bases, current)
+        return rows_in_time(
+            sent_to(record.network, self.name, record._trains(), self.bases, current)
+        )
 
-    def open(self, since, until) -> None:
-        """Lay out the arrivals of a part of the run."""
-        self.tape = tape_of(self.feeds, self.n, since, until, self.shelf)
-        self.sums = self.sums._replace(delay=self.synaptic.delay, bounds=self.synaptic.bounds)
+    @cached_property
+    def links(self) -> tuple[Links, np.ndarray]:
+        """Its synapses with their weights; behind them the values of its current."""
+        links, value = self.synaptic.links, self.synaptic.value
+        current = self.record.inputs.get(self.name)
+        if current is None:
+            return links, value
+        values = current.rows(self.n, self.name)
+        return with_current(links, len(values), self.n), np.concatenate([value, values.ravel()])
+
+    def open(self, since: float | None, until: float) -> None:
+        """Lay out the arrivals of a part of the run, if they are not."""
+        if self.opened == (since, until):
+            return
+        (rows, feed), (links, value) = self.sent, self.links
+        span = span_of(rows, since, until)
+        self.tape = tape_of(rows, feed, links, value, self.n, span, self.synaptic.shelf)
+        self.sums = self.sums._replace(weight=self.synaptic.by_weight)
         self.way = way_through(self.tape, len(self.state), self.p)
+        self.opened = since, until
 
-    def forward(self, until: float, arrival_first: bool) -> None:
+    def close(self) -> None:
+        """Give back what others lay out their arrivals in."""
+        self.tape = self.way = self.opened = None
+
+    def forward(self, until: float, arrival_first: bool, final: bool) -> None:
         """Replay the part that is open, and remember where it started."""
         books = Books(*(column.copy() for column in self.books))
-        at = tuple(values.copy() for values in self.state)
-        self.starts.append((at, books, self.train.next.copy()))
-        replay(
-            self.p, self.state, self.books, self.tape, self.train, (until, 0.0), arrival_first,
-            True, self.way, self.notes,
-        )  # fmt: skip
+        at, low = tuple(values.copy() for values in self.state), self.train.next.copy()
+        self.starts.append((at, books, low))
+        run = self.p, self.state, self.books, self.tape, self.train, low, (until, 0.0)
+        replay(run[0], self.spikes_up_to(until), *run[1:], arrival_first, self.way, self.notes)
+        go_on(*run, final, self.way, self.notes)
+
+    def spikes_up_to(self, until: float) -> np.ndarray:
+        """Those of the part that begins, in order of time."""
+        spikes, in_time = self.record.spikes[self.name], np.empty_like(self.train.number)
+        in_time[self.train.number - self.base] = np.arange(in_time.size)
+        done = int((self.train.next - self.train.first[:-1]).sum())
+        return in_time[done : int(between(spikes.times, spikes.times_lo, None, until).sum())]
 
     def from_end(self, part: int, final: bool, totals: np.ndarray) -> None:
         """From the end of the part that is open back to the last spikes in it."""
@@ -231,7 +286,7 @@ class Leg:
 
 def parts(legs: list[Leg], until: float, room: int) -> list[tuple[float | None, float]]:
     """(beginning, end) of the parts in which a run is gone through; None: from the start."""
-    ends_of_parts = parts_of([leg.feeds for leg in legs], until, room)
+    ends_of_parts = parts_of([leg.sent[0] for leg in legs], until, room)
     return list(zip([None, *ends_of_parts[:-1]], ends_of_parts, strict=True))
 
 
@@ -251,7 +306,7 @@ def go_forward(legs: list[Leg], record: Record, room: int):
         for since, end in pieces:
             for leg in legs:
                 leg.open(since, end)
-                leg.forward(end, first)
+                leg.forward(end, first, end == record.until)
     return pieces
 
 
@@ -261,8 +316,7 @@ def go_back(network: Network, legs: list[Leg], record: Record, totals, room: int
     shortest = shortest_within(network, [leg.name for leg in legs])
     for part, (since, end) in reversed(list(enumerate(pieces))):
         for leg in legs:
-            if len(pieces) > 1:
-                leg.open(since, end)
+            leg.open(since, end)
             leg.from_end(part, part == len(pieces) - 1, totals)
         order = list(runs(legs, [spikes_of_part(leg, part) for leg in legs], shortest))
         for which, spikes in order:
@@ -283,9 +337,9 @@ def ranks(legs: list[Leg], spikes: list[np.ndarray]) -> list[np.ndarray]:
     for leg, mine in zip(legs, spikes, strict=True):
         train, tape, stop = leg.train, leg.tape, leg.notes.stop
         some = mine[stop[mine] > tape.start[train.unit[mine]]]
-        last = stop[some] - 1
-        tied = (tape.hi[last] == train.hi[some]) & (tape.lo[last] == train.lo[some])
-        sources = tape.source[last[tied]]
+        last = columns_of(tape._replace(code=tape.code[stop[some] - 1]))
+        tied = (last.hi == train.hi[some]) & (last.lo == train.lo[some])
+        sources = last.source[tied]
         cause |= dict(zip(train.number[some[tied]].tolist(), sources.tolist(), strict=True))
 
     def rank(number: int) -> int:
@@ -308,6 +362,9 @@ def runs(legs: list[Leg], spikes: list[np.ndarray], shortest: float):
 
     Within the smallest delay nobody has caused anything, so populations need not alternate.
     """
+    if len(legs) == 1 and shortest > 0.0:
+        yield 0, spikes[0][np.argsort(legs[0].train.number[spikes[0]])[::-1]]
+        return
     hi = np.concatenate([leg.train.hi[mine] for leg, mine in zip(legs, spikes, strict=True)])
     lo = np.concatenate([leg.train.lo[mine] for leg, mine in zip(legs, spikes, strict=True)])
     which = np.repeat(np.arange(len(legs)), [mine.size for mine in spikes])

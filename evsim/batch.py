@@ -16,17 +16,29 @@ import numpy as np
 from evsim.adjoint import backward, ends
 from evsim.arrivals import rows_of
 from evsim.backward import flow_of, initial_of, new_notes, new_sums, params_of, way_through
-from evsim.delivery import add_delay, incoming
-from evsim.jit import kernel
+from evsim.delivery import add_delay, between, incoming
 from evsim.lists import Arrivals, walk
 from evsim.network import Network
 from evsim.neuron import DONE, FULL, more_room, new_books, new_log, new_place
 from evsim.outcome import runaway
 from evsim.readings import Readings, readings
 from evsim.readout_leg import moves_with_arrivals, up_to_maximum
-from evsim.replay import Tape, Train, replay
+from evsim.replay import Train, replay
+from evsim.sent import Sent, rows_in_time
 from evsim.start import initial_states
-from evsim.tape import Senders, blank, in_order, lay
+from evsim.tape import (
+    FEED,
+    HI,
+    LO,
+    SOURCE,
+    Links,
+    Shelf,
+    Tape,
+    columns_of,
+    events_of,
+    starts_of,
+    tape_of,
+)
 
 
 class Fired(NamedTuple):
@@ -36,16 +48,6 @@ class Fired(NamedTuple):
     lo: Any
     cell: Any  # sample times the size of the population, plus the unit
     number: Any  # among all of the batch
-
-
-@kernel
-def count(cell, n_pre, n, indptr, targets, counts):
-    """Count the arrivals per neuron of the batch that these spikes cause."""
-    for k in range(cell.size):
-        sample = cell[k] // n_pre
-        unit = cell[k] - sample * n_pre
-        for s in range(indptr[unit], indptr[unit + 1]):
-            counts[sample * n + targets[s]] += 1
 
 
 @dataclass
@@ -62,12 +64,16 @@ class Layer:
         self.p: Any = self.model.compile(self.n, True)
         self.flow = flow_of(self.model, type(self.p))
         self.state = initial_states(network, None)[name].state
-        self.rows = []
-        self.synapses = 0
-        for projection in incoming(network, name):
-            indptr, targets, _ = rows_of(projection, self.n)
-            self.rows.append((projection, indptr, targets, np.int64(self.synapses)))
-            self.synapses += projection.weight.size
+        projections = incoming(network, name)
+        rows = [rows_of(projection, self.n) for projection in projections]
+        ends = np.cumsum([0, *(weight.size for *_, weight in rows)]).tolist()
+        self.synapses = ends.pop()
+        #: of every projection, where its rows and its synapses begin
+        self.sources = [
+            (p, indptr + k, k) for p, (indptr, *_), k in zip(projections, rows, ends, strict=True)
+        ]
+        target = np.concatenate([np.zeros(0, np.int32), *(targets for _, targets, _ in rows)])
+        self.number = target, np.arange(self.synapses)
         self._tiled: dict[int, Any] = {}
 
     def parameters(self, samples: int):
@@ -79,44 +85,55 @@ class Layer:
 
     def tape(self, fired: dict[str, Fired], weights: dict[str, np.ndarray], samples: int, until):
         """All arrivals of a batch."""
-        counts = np.zeros(samples * self.n, np.int64)
-        sent = []
-        for projection, indptr, targets, offset in self.rows:
-            spikes, n_pre = fired[projection.pre], np.int64(projection.n_pre)
-            hi, lo = spikes.hi, spikes.lo
-            common = float(projection.delay) if np.ndim(projection.delay) == 0 else 0.0
-            if common:
-                hi, lo = add_delay(hi, lo, common)
-            # What comes after the end is on the tape too where delays differ, and cut off below.
-            keep = (hi < until) | ((hi == until) & (lo <= 0.0))
-            columns = [c if keep.all() else c[keep] for c in (hi, lo, spikes.cell, spikes.number)]
-            count(columns[2], n_pre, np.int64(self.n), indptr, targets, counts)
-            sample, row = np.divmod(columns[2], n_pre)
-            senders = Senders(columns[0], columns[1], row, sample * self.n, columns[3])
-            sent.append((senders, projection, indptr, targets, offset))
-        tape = blank(np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), 0)
-        place = tape.start[:-1].copy()
-        for senders, projection, indptr, targets, offset in sent:
-            weight = weights[projection.name].reshape(-1)
-            lay(senders, indptr, targets, weight, np.int64(projection.port), offset, place, tape)
-        if any(np.ndim(projection.delay) for projection, *_ in self.rows):
-            return self._delayed(tape, until)
-        return in_order(tape) if len(sent) > 1 else tape
+        sent = [self._sent(fired[p.pre], p, indptr, until) for p, indptr, _ in self.sources]
+        value = np.concatenate([np.zeros(0), *(weights[p.name].ravel() for p, *_ in self.sources)])
+        rows, feed = rows_in_time(sent)
+        span, cells = (0, rows.first.size), samples * self.n
+        links = Links(*self.number, np.zeros(cells + 1, np.int64), self.synapses)
+        tape = tape_of(rows, feed, links, value, cells, span, Shelf())
+        own = any(np.ndim(projection.delay) for projection, *_ in self.sources)
+        return self._delayed(tape, until) if own else tape
+
+    def _sent(self, spikes: Fired, projection, indptr, until: float) -> Sent:
+        """What spikes send along a projection; `_delayed` adds delays that synapses have of their
+        own."""
+        hi, lo, keep = spikes.hi, spikes.lo, np.ones(spikes.hi.size, bool)
+        if np.ndim(projection.delay) == 0:
+            if projection.delay:
+                hi, lo = add_delay(hi, lo, float(projection.delay))
+            keep = between(hi, lo, None, until)
+        hi, lo, cell, number = (
+            c if keep.all() else c[keep] for c in (hi, lo, spikes.cell, spikes.number)
+        )
+        sample, unit = np.divmod(cell, projection.n_pre)
+        first, last = indptr[unit], indptr[unit + 1]
+        return Sent(projection.port, 0, 1, hi, lo, number, first, last, sample * self.n)
 
     def _delayed(self, tape: Tape, until: float) -> Tape:
-        """With the delays of those synapses that have their own; none after the end."""
-        for projection, _, _, offset in self.rows:
+        """With the delays of those synapses that have their own, each arrival a row; none after
+        the end."""
+        columns = columns_of(tape)
+        hi, lo = columns.hi, columns.lo
+        for projection, _, offset in self.sources:
             if np.ndim(projection.delay):
-                here = tape.synapse - offset
+                here = columns.synapse - offset
                 mine = (here >= 0) & (here < projection.weight.size)
                 delay = np.ravel(projection.delay)[here[mine]]
-                tape.hi[mine], tape.lo[mine] = add_delay(tape.hi[mine], tape.lo[mine], delay)
-        keep = (tape.hi < until) | ((tape.hi == until) & (tape.lo <= 0.0))
-        target = np.repeat(np.arange(tape.start.size - 1), np.diff(tape.start))[keep]
-        counts = np.bincount(target, minlength=tape.start.size - 1)
-        columns = {name: getattr(tape, name)[keep] for name in tape._fields[1:-1]}
-        start = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        return in_order(tape._replace(start=start, **columns))
+                hi[mine], lo[mine] = add_delay(hi[mine], lo[mine], delay)
+        target = np.repeat(np.arange(tape.start.size - 1), np.diff(tape.start))
+        order = np.lexsort((lo, hi, target))
+        order = order[between(hi, lo, None, until)[order]]
+        time = np.empty((order.size, 4))
+        word, bits = time.view(np.int64), max(1, order.size.bit_length())
+        time[:, HI], time[:, LO] = hi[order], lo[order]
+        word[:, SOURCE] = columns.source[order]
+        rows = tape.code[order] & ((1 << tape.bits) - 1)
+        word[:, FEED] = tape.word.reshape(-1, 4)[rows, FEED]
+        code = np.arange(order.size) | (columns.synapse[order] << bits)
+        start = starts_of(np.bincount(target[order], minlength=tape.start.size - 1))
+        return tape._replace(
+            start=start, code=code, bits=bits, time=time.ravel(), word=word.ravel()
+        )
 
 
 class Leg:
@@ -135,10 +152,10 @@ class Leg:
         if layer.model.spiking:
             self.spikes = self._walk()
 
-    @property
+    @cached_property
     def arrivals(self) -> Arrivals:
         """The tape as the kernels of `evsim.lists` know it."""
-        return Arrivals(*self.tape[:5])
+        return Arrivals(self.tape.start, *events_of(self.tape))
 
     def _walk(self) -> Fired:
         """Forward: the spikes, each with its number."""
@@ -207,12 +224,12 @@ class Leg:
         way = way_through(tape, len(state), self.p)
         notes = new_notes(len(state), self.cells, train.hi.size)
         notes.silent[:] = np.nan  # margins are not asked for
-        replay(self.p, state, books, tape, train, (self.until, 0.0), False, False, way, notes)
+        order = np.arange(train.hi.size)  # by neuron: none hears another
+        replay(self.p, order, state, books, tape, train, low, (self.until, 0.0), False, way, notes)
         if until is not None:
             ends(self.p, self.start, start, books, tape, train, low, until, True, way, notes, sums,
                  totals)  # fmt: skip
-        order = np.arange(train.hi.size)[::-1].copy()  # by neuron: none hears another
-        backward(self.p, order, self.start, start, books, tape, train, low, way, notes, sums,
+        backward(self.p, order[::-1], self.start, start, books, tape, train, low, way, notes, sums,
                  totals)  # fmt: skip
 
 

@@ -151,7 +151,7 @@ class DenseLeg(Leg):
         stacked = weights[0] if len(weights) == 1 else np.vstack(weights)
         self.stacked = stacked.view()
         self.stacked.setflags(write=False)
-        grads = self.sums.weight.reshape(stacked.shape)
+        grads = self.synaptic.weight.reshape(stacked.shape)
         by_event = np.zeros(lay.hi.size)
         self.linear = hasattr(self.kernel, "LINEAR")
         kept = self.kept = self._kept(lay, not self.linear)
@@ -171,7 +171,7 @@ class DenseLeg(Leg):
             unsweep(*start, grads, kept, spare, totals, by_event, self.sums)
         np.add.at(totals, lay.source, by_event)
         by_rank = np.bincount(self.rank, by_event, len(weights))
-        self.synaptic.common += by_rank
+        self.synaptic.delay[: by_rank.size] += by_rank
 
     def _measure(self, kept: Kept) -> None:
         """Forward through all events, with margins."""

@@ -305,7 +305,7 @@ class FeedForward:
             by_weight, by_delay = (
                 sum((one[k] for one in every), np.zeros(layer.synapses)) for k in (0, 1)
             )
-            for projection, _, _, offset in layer.rows:
+            for projection, _, offset in layer.sources:
                 mine = slice(offset, offset + projection.weight.size)
                 shape = projection.weight.shape
                 weight[projection.name] = by_weight[mine].reshape(shape)

@@ -14,7 +14,7 @@ from evsim.margins import STATUS
 from evsim.network import Network, Projection
 from evsim.record import Record
 from evsim.sample import Sample, together
-from evsim.tape import ROOM
+from evsim.sent import ROOM
 
 
 class Gradient:
@@ -109,7 +109,9 @@ def gradient(record, cotangents, *, room: int = ROOM) -> Gradient:
         `record.spikes[name]`, or an object of `evsim.losses`, or a list of both. Populations
         left out count as zero.
     room : int, optional
-        Arrivals that are held in memory at a time.
+        Arrivals that are held in memory at a time, eight bytes each. Longer runs are gone through
+        in parts, the arrivals of each being laid out twice; `gap` and `peak_margin` then see those
+        of a spike's own part.
 
     Returns
     -------
@@ -132,18 +134,17 @@ def gradient(record, cotangents, *, room: int = ROOM) -> Gradient:
     samples = [Sample(one, seeds, room, shared) for one, seeds in zip(records, given, strict=True)]
     for sample in samples:
         sample.run()
+    for onto in shared.values():
+        onto.shelf.clear()
     network = records[0].network
     weight: dict[str, Any] = {}
     delay: dict[str, Any] = {}
     for name, projection in network.projections.items():
         onto = shared[projection.post]
-        mine = onto.places[name]
-        weight[name] = shaped(network, projection, onto.weight[mine])
-        delay[name] = (
-            onto.by_common_delay(name)
-            if np.ndim(projection.delay) == 0
-            else shaped(network, projection, onto.delay[mine])
-        )
+        weight[name] = shaped(network, projection, onto.of_weight(name))
+        each = np.ndim(projection.delay) > 0
+        by_delay = onto.of_delay(name, each)
+        delay[name] = shaped(network, projection, by_delay) if each else by_delay
     return Gradient(samples, single, weight, delay)
 
 

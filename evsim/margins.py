@@ -94,8 +94,7 @@ def _widen_group(network: Network, legs: list[Leg], record: Record, room: int, s
     shortest = shortest_within(network, [leg.name for leg in legs])
     for part, (since, end) in enumerate(pieces):
         for leg in legs:
-            if len(pieces) > 1 or leg.tape is None:
-                leg.open(since, end)
+            leg.open(since, end)
             last = part == len(pieces) - 1
             leg.train.next[:] = leg.train.first[1:] if last else leg.starts[part + 1][2]
         order = list(runs(legs, [spikes_of_part(leg, part) for leg in legs], shortest))

@@ -22,7 +22,7 @@ from evsim.backward import Leg, go_back
 from evsim.losses import Integral, Maximum
 from evsim.neuron import CURRENT, PULSE_OFF
 from evsim.record import Record
-from evsim.replay import Tape
+from evsim.tape import Columns, Tape, columns_of, starts_of
 
 
 class ReadoutLeg(Leg):
@@ -47,16 +47,18 @@ class ReadoutLeg(Leg):
 
     def open(self, since, until) -> None:
         """As of any leg; what comes after a maximum is left out."""
-        super().open(since, until)
-        if self.kind is not Maximum:
+        if self.opened == (since, until):
             return
-        self.tape, self.at_end = up_to_maximum(self.model, self.tape, self.until)
+        super().open(since, until)
+        if self.kind is Maximum:
+            self.tape, self.at_end = up_to_maximum(self.model, self.tape, self.until)
 
     def go(self, totals: np.ndarray, room: int) -> None:
         """The backward pass of this loss alone."""
         if self.kind is Integral:
             self._source()
-        size = 1 + sum(int(feed.counts().sum()) for feed in self.feeds)
+        rows = self.sent[0]
+        size = 1 + int((rows.last - rows.first).sum())
         go_back(self.record.network, [self], self.record, totals, size)
         if self.kind is Integral:
             self._constant_part(totals)
@@ -78,11 +80,12 @@ class ReadoutLeg(Leg):
         delta = self.model.tau_syn is None
         per_weight = self.c * (mem if delta else syn)
         target = np.repeat(np.arange(self.n), np.diff(self.tape.start))
-        real = self.tape.kind >= 0
+        columns = columns_of(self.tape)
+        real = columns.kind >= 0
         self.sums.weight[:] += np.bincount(
-            self.tape.synapse[real], per_weight[target[real]], self.sums.weight.size
+            columns.synapse[real], per_weight[target[real]], self.sums.weight.size
         )
-        arrived = np.bincount(target[real], self.tape.value[real], self.n)
+        arrived = np.bincount(target[real], columns.value[real], self.n)
         u, i = self.record.initial[self.name]
         rise = self.sums.last[0] - u
         if self.tape.driven:  # it is counted from where an external current would hold it
@@ -95,21 +98,21 @@ class ReadoutLeg(Leg):
             self.sums.flow[1][:] += self.c * x
         self.sums.costate[0][:] += self.c * mem
         self.sums.costate[1][:] += self.c * syn
-        self._constant_part_of_steps(target[~real], totals)
+        steps = Columns(*(column[~real] for column in columns))
+        self._constant_part_of_steps(target[~real], steps, totals)
 
-    def _constant_part_of_steps(self, target: np.ndarray, totals: np.ndarray) -> None:
+    def _constant_part_of_steps(self, target: np.ndarray, steps: Columns, totals) -> None:
         """By heights and times of steps of the external current of these neurons."""
-        tape, sums, n = self.tape, self.sums, self.n
-        columns = tape.kind, tape.synapse, tape.hi, tape.value, tape.source
-        kind, at, t, value, source = (column[tape.kind < 0] for column in columns)
+        sums, n = self.sums, self.n
+        kind, t, value, source = steps.kind, steps.hi, steps.value, steps.source
         mem, syn = self._taus()
         pulsed, c = kind != CURRENT, self.c[target]
         by_height = -c * (mem[target] + np.where(pulsed, syn[target], 0.0) + t)
         sign = np.where(kind == PULSE_OFF, -1.0, 1.0)
-        np.add.at(sums.weight, at[pulsed], (sign * by_height)[pulsed])
-        np.add.at(sums.delay, delays_of(sums, at[pulsed]), (-sign * c * value)[pulsed])
+        np.add.at(sums.weight, steps.synapse[pulsed], (sign * by_height)[pulsed])
+        np.add.at(sums.delay, steps.delay[pulsed], (-sign * c * value)[pulsed])
         np.add.at(totals, source[pulsed], (-sign * c * value)[pulsed])
-        at, by_height, c = at[~pulsed], by_height[~pulsed], c[~pulsed]
+        at, by_height, c = steps.delay[~pulsed], by_height[~pulsed], c[~pulsed]
         np.add.at(sums.drive, at, by_height)
         later = at >= n
         np.add.at(sums.drive, at[later] - n, -by_height[later])
@@ -121,34 +124,26 @@ class ReadoutLeg(Leg):
 def up_to_maximum(model, tape: Tape, until: np.ndarray):
     """The arrivals of every neuron up to its maximum at `until` (n,), and those at its very time.
 
-    The latter as (target, source, synapse, kind), one of each target.
+    The latter as (target, source, where their derivatives by time go, kind), one of each target.
     """
-    n = until.size
+    n, columns = until.size, columns_of(tape)
     target = np.repeat(np.arange(n), np.diff(tape.start))
     t = until[target]
     # At its very time: a jump up is what has made it, anything else comes after it.
-    jumps = (model.tau_syn is None) & (tape.value > 0.0) & (tape.kind >= 0)
-    keep = (tape.hi < t) | ((tape.hi == t) & jumps)
-    with_it = np.flatnonzero((tape.hi == t) & ((tape.source >= 0) | (tape.kind < 0)))
+    jumps = (model.tau_syn is None) & (columns.value > 0.0) & (columns.kind >= 0)
+    keep = (columns.hi < t) | ((columns.hi == t) & jumps)
+    with_it = np.flatnonzero((columns.hi == t) & ((columns.source >= 0) | (columns.kind < 0)))
     who, where = np.unique(target[with_it], return_index=True)
     first = with_it[where]
-    at_end = who, tape.source[first], tape.synapse[first], tape.kind[first]
-    start = np.concatenate([[0], np.cumsum(np.bincount(target[keep], minlength=n))])
-    columns = {f: getattr(tape, f)[keep] for f in tape._fields[1:-1]}
-    return tape._replace(start=start.astype(np.int64), **columns), at_end
+    at_end = who, columns.source[first], columns.delay[first], columns.kind[first]
+    start = starts_of(np.bincount(target[keep], minlength=n))
+    return tape._replace(start=start, code=tape.code[keep]), at_end
 
 
 def moves_with_arrivals(at_end, sums: Sums, totals: np.ndarray) -> None:
     """A maximum that an arrival makes, or cuts short, moves with it."""
-    who, source, synapse, kind = at_end
+    who, source, place, kind = at_end
     rate, step = sums.rate[who], kind == CURRENT
-    np.add.at(sums.edge, synapse[step], rate[step])
+    np.add.at(sums.edge, place[step], rate[step])
     np.add.at(totals, source[~step], rate[~step])
-    np.add.at(sums.delay, delays_of(sums, synapse[~step]), rate[~step])
-
-
-def delays_of(sums: Sums, synapse: np.ndarray) -> np.ndarray:
-    """Where the derivatives by the delays of these synapses are added."""
-    if not sums.bounds.size:
-        return synapse
-    return np.searchsorted(sums.bounds, synapse, side="right") - 1
+    np.add.at(sums.delay, place[~step], rate[~step])

@@ -95,12 +95,15 @@ class Sample:
         """The backward pass, group by group."""
         for leg in self.readouts:
             leg.go(self.totals, self.room)
+            leg.close()
         for names in reversed(self.record.network.stages()):
             legs = [self.legs[name] for name in names]
             if isinstance(legs[0], DenseLeg) and (lay := legs[0].lay()) is not None:
                 legs[0].sweep_back(lay, self.totals)
                 continue
             go_back(self.record.network, legs, self.record, self.totals, self.room)
+            for leg in legs:
+                leg.close()
 
     def of(self, name: str) -> list[Leg]:
         """Every leg of a population: one for its spikes, one per reading."""

@@ -23,7 +23,16 @@ from evsim.models import adjoint, verbs
 from evsim.models.adjoint import plus, scaled
 from evsim.models.tuples import dot_abs, replaced
 from evsim.numerics import elapsed
-from evsim.replay import RELEASE, at_start, drive_as_then, lay_out, start_of, to_end_of
+from evsim.replay import (
+    RELEASE,
+    arrival_at,
+    at_start,
+    drive_as_then,
+    lay_out,
+    start_of,
+    to_end_of,
+)
+from evsim.tape import kind_of, source_of, synapse_of, time_of
 
 
 @inline_kernel
@@ -62,42 +71,51 @@ def room(margin, motion):
     return margin / motion if motion > 0.0 else np.inf
 
 
+@inline_kernel
+def steps(tape, course, e):
+    """Whether event `e` is a step of the external current."""
+    return e != course.release and kind_of(tape, arrival_at(course, e)) < 0
+
+
 @kernel
-def along(p, n, m, sigma, own, books, tape, way, shift):
-    """(1) along a way of `m` events; `own`, `shift`: of the neuron's last spike and of all.
+def along(p, n, course, sigma, own, books, tape, way, shift):
+    """(1) along a way; `own`, `shift`: of the neuron's last spike and of all.
 
     Returns what there is after it, and the least that a margin on it allows.
     """
-    least = np.inf
+    least, m = np.inf, course.size
     for e in range(1, m + 1):
+        busy, a = e <= course.held, arrival_at(course, e)
         if tape.driven:
             k = e  # the current up to here is what the next change of it started from
-            while k <= m and (way.what[k] == RELEASE or tape.kind[way.what[k]] >= 0):
+            while k <= m and not steps(tape, course, k):
                 k += 1
             now = way.drive[k] if k <= m else at_start(books, n)
-            verbs.redrive(p, n, verbs.load(way.x, e - 1), way.busy[e], now, now)
+            verbs.redrive(p, n, verbs.load(way.x, e - 1), busy, now, now)
         q, x, y = verbs.pick(p, n), verbs.load(way.x, e - 1), verbs.load(way.x, e)
-        busy, a = way.busy[e], way.what[e]
         if not busy and way.d[e] > 0.0:
             margin = -adjoint.peak(q, x, way.d[e], -np.inf)
             if margin < np.inf:
                 least = min(least, room(margin, reach(q, way.d[e], x, sigma)))
         sigma = moved(q, way.d[e], x, sigma, busy)
-        before = shift[tape.source[way.what[e - 1]]] if e > 1 and way.what[e - 1] >= 0 else 0.0
+        freed_before = e - 1 == course.release
+        before = 0.0
+        if e > 1 and not freed_before:
+            before = shift[source_of(tape, arrival_at(course, e - 1))]
         if a == RELEASE:
             least = min(least, room(way.d[e], before + own) if e > 1 else np.inf)
             sigma = freed(q, y, sigma, own)
-        elif tape.kind[a] >= 0:
-            if e > 1 and way.what[e - 1] == RELEASE:
-                least = min(least, room(way.d[e], shift[tape.source[a]] + own))
-            kind, value, none = tape.kind[a], tape.value[a], scaled(y, 0.0)
+        elif kind_of(tape, a) >= 0:
+            if e > 1 and freed_before:
+                least = min(least, room(way.d[e], shift[source_of(tape, a)] + own))
+            kind, value, none = kind_of(tape, a), tape.value[synapse_of(tape, a)], scaled(y, 0.0)
             if busy:
                 one = verbs.receive_clamped(q, none, kind, 1.0)
                 jump = adjoint.lag_held(q, y, scaled(one, value))
             else:
                 one = verbs.receive(q, none, kind, 1.0)
                 jump = adjoint.lag(q, y, scaled(one, value))
-            sigma = plus(plus(sigma, spread(one, 1.0)), spread(jump, shift[tape.source[a]]))
+            sigma = plus(plus(sigma, spread(one, 1.0)), spread(jump, shift[source_of(tape, a)]))
     if tape.driven:
         now = at_start(books, n)
         verbs.redrive(p, n, verbs.load(way.x, m), False, now, now)
@@ -128,11 +146,11 @@ def released(q, d, x, sigma, own):
 
 
 @inline_kernel
-def of_event(m, own, tape, way, shift):
-    """How far the event `m` of a way moves."""
-    if m == 0 or way.what[m] == RELEASE:
+def of_event(course, own, tape, shift):
+    """How far the last event of a way moves."""
+    if course.size in (0, course.release):
         return own
-    return shift[tape.source[way.what[m]]]
+    return shift[source_of(tape, arrival_at(course, course.size))]
 
 
 @kernel
@@ -159,21 +177,23 @@ def widen(p, order, state, start, books, tape, train, low, until, way, notes, si
         if tape.driven:
             drive_as_then(p, n, k, low, x, clock, start, books, notes)
         at = (train.hi[k], train.lo[k])
-        m, clock, d, _ = lay_out(p, n, x, clock, a, notes.stop[k], at, books, tape, way, np.nan)
-        sigma, found = along(p, n, m, verbs.load(sigmas, n), own, books, tape, way, shift)
-        q, x, z = verbs.pick(p, n), verbs.load(way.x, m), verbs.load(notes.after, k)
+        course, clock, d, _ = lay_out(
+            p, n, x, clock, a, notes.stop[k], at, books, tape, way, np.nan
+        )
+        sigma, found = along(p, n, course, verbs.load(sigmas, n), own, books, tape, way, shift)
+        q, x, z = verbs.pick(p, n), verbs.load(way.x, course.size), verbs.load(notes.after, k)
         at_once = d == 0.0
         stop = notes.stop[k]
-        following = (tape.hi[stop], tape.lo[stop]) if stop < tape.start[n + 1] else until
+        following = time_of(tape, stop) if stop < tape.start[n + 1] else until
         far = d + elapsed(following[0], following[1], at[0], at[1])
         if notes.peak[k] < np.inf:
             found = min(found, room(notes.peak[k], reach(q, far, x, sigma)))
-        first = of_event(m, own, tape, way, shift)
+        first = of_event(course, own, tape, shift)
         sigma, mine = through(q, d, x, z, sigma, first, at_once)
-        if m > 0 and not at_once:
+        if course.size > 0 and not at_once:
             found = min(found, room(d, mine + first))
         if stop < tape.start[n + 1]:
-            found = min(found, room(far - d, mine + shift[tape.source[stop]]))
+            found = min(found, room(far - d, mine + shift[source_of(tape, stop)]))
         shift[train.number[k]] = mine
         verbs.store(sigmas, n, sigma)
         least[0] = min(least[0], found)
@@ -189,17 +209,17 @@ def widen_ends(p, state, start, books, tape, train, low, until, way, notes, sigm
         if tape.driven:
             drive_as_then(p, n, k, low, x, clock, start, books, notes)
         nowhere = (-np.inf, 0.0)
-        m, clock, _, _ = lay_out(
+        course, clock, _, _ = lay_out(
             p, n, x, clock, a, tape.start[n + 1], nowhere, books, tape, way, np.nan
         )
-        sigma, found = along(p, n, m, verbs.load(sigmas, n), own, books, tape, way, shift)
+        sigma, found = along(p, n, course, verbs.load(sigmas, n), own, books, tape, way, shift)
         verbs.store(sigmas, n, sigma)
-        q, x = verbs.pick(p, n), verbs.load(way.x, m)
+        q, x = verbs.pick(p, n), verbs.load(way.x, course.size)
         d, free, rest = to_end_of(until, clock)
         if rest >= 0.0:
             if free:
-                if m > 0:
-                    found = min(found, room(d, of_event(m, own, tape, way, shift) + own))
+                if course.size > 0:
+                    found = min(found, room(d, of_event(course, own, tape, shift) + own))
                 sigma, x = released(q, d, x, sigma, own)
             margin = -adjoint.peak(q, x, rest, -np.inf)
             if margin < np.inf:
