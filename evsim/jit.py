@@ -117,6 +117,8 @@ def inner_inline_kernel(function):
 @intrinsic
 def _apart(typingctx):
     def codegen(context, builder, signature, args):
+        # What an inlined function is the first to compile has been told to dissolve as well.
+        builder.function.attributes.discard("alwaysinline")
         builder.function.attributes.add("noinline")
         return context.get_dummy_value()
 

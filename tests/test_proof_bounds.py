@@ -25,6 +25,7 @@ from evsim.proof.bounds import (
     NOISE,
     QUOTIENT,
     READ,
+    ROUGH,
     SINGLE,
     SLACK,
     SPLIT,
@@ -33,7 +34,17 @@ from evsim.proof.bounds import (
     UP,
 )
 from evsim.proof.events import crowd
-from evsim.proof.flow import DEVIATION, REST, ROUNDING, flow, interval, moment
+from evsim.proof.flow import (
+    DEVIATION,
+    REST,
+    ROUNDING,
+    flow,
+    interval,
+    later,
+    moment,
+    roughly,
+    span_of,
+)
 from evsim.proof.layer import BUDGET, LOWERED
 from evsim.proof.layout import NEURON, STATE, WIDTH, WORK, records
 from evsim.proof.numbers import decay, pair_add, pair_div, pair_expm1, pair_mul, split
@@ -161,15 +172,17 @@ def derived_tests():
 DERIVED = {
     # Two sums of pairs of 3 each, the first also an argument of the second.
     "TIMES": (TIMES, 6.0),
+    # Differences, two sums, and what a comparison with it rounds on either side.
+    "ROUGH": (ROUGH, 1.0 + 2.0 + 2.0),
     "LEVELS": (LEVELS, 3.0),  # one
     "SPLIT": (SPLIT, 1.0),  # half a unit in the last place of a low part of half a unit
     # Low parts dropped, the sum of the components, gain and its product, difference, threshold.
     "NOISE": (NOISE, 1.0 + (WIDTH - 1.0) + 2.0 + 1.0 + 1.0),
     "SLACK": (SLACK, derived_tests()),
-    # Interval, rate and product, of at most 708; exponentials, phi, and some twenty products.
-    "COEFFICIENT": (COEFFICIENT, 3.0 * 708.0 + 2.0 * SINGLE.exp + SINGLE.phi + 20.0),
+    # Interval (three), rate and product, of at most 708; exponentials, phi, some twenty products.
+    "COEFFICIENT": (COEFFICIENT, 5.0 * 708.0 + 2.0 * SINGLE.exp + SINGLE.phi + 20.0),
     "TERM": (TERM, 1.0),  # a product, and a sum with each of the others
-    "QUOTIENT": (QUOTIENT, 1.0),
+    "QUOTIENT": (QUOTIENT, 2.0),  # a reciprocal and a product
     "READ": (READ, 1.0 + 1.0 + 2.0),  # of the middle, of the radius, and two sums
     # By how much e^(s/tau) exceeds 1 over one deviation of a time, and over two.
     "GROWN": (GROWN - 1.0, math.expm1(NEAR)),
@@ -198,9 +211,40 @@ def test_radii_of_long_rows_hold_terms_that_are_lost_one_by_one(length):
     row[0], e = 1.0, np.full(length, small)
     e[0] = 1.0
     exact = 1 + (length - 1) * Fraction(float(small))
-    for found in (weighted(row, e, length), between(row, 0.0 * row, e, length)):
+    part = np.zeros(length)
+    for found in (weighted(row, e, part, length), between(row, 0.0 * row, e, length)):
         assert Fraction(float(found)) >= exact
         assert found < 1.0 + 2.1e-12 + 3.0 * length * SINGLE.unit
+
+
+def test_the_radius_of_a_row_holds_every_term_once():
+    """Whatever its length, and whatever stands behind."""
+    rng = np.random.default_rng(16)
+    for length in range(70):
+        row, e, part = rng.normal(size=80), rng.uniform(size=80), np.full(80, 1e9)
+        exact = sum(Fraction(abs(a)) * Fraction(b) for a, b in zip(row[:length], e, strict=False))
+        found = Fraction(float(weighted(row, e, part, length)))
+        assert exact <= found <= exact * (1 + Fraction(2.1e-12))
+
+
+def test_orders_of_times_are_those_of_exact_sums():
+    """However close they are; and rough intervals keep their bound."""
+    rng = np.random.default_rng(17)
+    a, b = pairs(rng, 5000), pairs(rng, 5000)
+    for k, (x, y) in enumerate(zip(a, b, strict=True)):
+        off, off_0 = (float(v) for v in 10.0 ** rng.uniform(-9, 9, 2))
+        if k % 2:  # nearly, or quite, equal
+            y, off_0 = (x[0], x[1] + float(rng.integers(-1, 2)) * 2.0**-100 * x[0]), off
+        exact = Fraction(x[0]) + Fraction(x[1]) + Fraction(off)
+        exact -= Fraction(y[0]) + Fraction(y[1]) + Fraction(off_0)
+        d, error = roughly(*x, off, *y, off_0)
+        assert abs(Fraction(float(d)) - exact) <= Fraction(float(error)) * 3 / Fraction(ROUGH)
+        assert later(*x, off, *y, off_0) == (exact > 0)
+        span = Fraction(float(span_of(*x, *y, off_0)))
+        exact -= Fraction(off)
+        true = max(exact, Fraction(0))
+        least = Fraction(TIMES * DOUBLE.unit) * sum(Fraction(abs(v)) for v in (*x, *y, off_0))
+        assert abs(span - true) <= 3 * Fraction(SINGLE.unit) * true + 3 * least
 
 
 def test_differences_of_times_keep_their_bound():

@@ -95,10 +95,10 @@ class Pass:
                     others.append(stop.finding)
         findings += not_meant(others, open_claims(self.problem, k, self.window))
         first = min(findings, key=lambda f: (f.time, not f.proved), default=None)
-        times = [fraction(t) for t in self.time[:k]]
+        times = self.time[:k]
         gaps = np.array([q.closest for q in self.cells])
         return Outcome(
-            "balls", self.bits, first, k, times, np.array(self.radius[:k]),
+            "balls", self.bits, first, k, lambda: [fraction(t) for t in times], np.array(self.radius[:k]),
             growth_of(self.rows, k), gaps, ends_of(self.cells),
         )  # fmt: skip
 

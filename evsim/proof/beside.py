@@ -87,7 +87,7 @@ def _certificate(record: Record, radius: dict[str, np.ndarray]) -> Certificate:
         widths = np.concatenate([radius[name] for name in problem.order])
         back = np.argsort(rank)
         outcome = Outcome(
-            "float64", 53, None, rank.size, [times[k] for k in back], widths[back],
+            "float64", 53, None, rank.size, lambda: [times[k] for k in back], widths[back],
             np.full(rank.size, np.nan), np.full(problem.size, np.inf),
         )  # fmt: skip
         return problem, outcome

@@ -50,12 +50,14 @@ FADE, GAIN, ARG = 7.0, 13.0, 5.0
 #: In units of u^2: of the difference of two times of three doubles each, of a level less an
 #: external current, and of a rational number that a pair stands for.
 TIMES, LEVELS, SPLIT = 8.0, 4.0, 1.0
+#: In units of u: of such a difference in floats, of all its terms.
+ROUGH = 6.0
 #: In units of u, of all terms of the sum: of a slope in floats, and of the tests of silence.
 NOISE, SLACK = 16.0, 36.0
-#: In units of u: of a coefficient of a row, 3 of the argument of an exponential among it, which
+#: In units of u: of a coefficient of a row, 5 of the argument of an exponential among it, which
 #: is below 708 where the result is above zero; of a row or a product of matrices, for every
-#: term; and of a quotient.
-COEFFICIENT, TERM, QUOTIENT = 2700.0, 1.5, 1.5
+#: term; and of a quotient, as a product with a reciprocal.
+COEFFICIENT, TERM, QUOTIENT = 4000.0, 1.5, 2.5
 #: In units of u: of the ends of a ball, made of its middle and its radius read as floats.
 READ = 6.0
 

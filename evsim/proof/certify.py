@@ -249,8 +249,10 @@ def _enclosures(problem: Problem, spikes, outcome: Outcome, proved) -> dict[str,
     for name, place in problem.order.items():
         mine = place[proved[place]]
         units = spikes[name].units[proved[place]]
-        times = [outcome.times[k] for k in mine]
-        found[name] = Enclosures(outcome.radius[mine], units, lambda times=times: times)  # type: ignore[misc]
+        found[name] = Enclosures(
+            outcome.radius[mine], units,
+            lambda mine=mine: [outcome.times[k] for k in mine],  # type: ignore[misc]
+        )  # fmt: skip
     return found
 
 

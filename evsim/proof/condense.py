@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 
 from evsim.proof.bounds import TERM, UNIT
-from evsim.proof.events import DONE, Task, still
+from evsim.proof.events import DONE, Task, still_from
 from evsim.proof.flow import DEVIATION, REST
 from evsim.proof.rows import fold_all
 
@@ -28,10 +28,9 @@ def condense(t: Task, k: int, like) -> int:
     """Make room before claim `k`; a code of `evsim.proof.events`."""
     # All neurons up to now, so that few arrivals keep rows alive.
     now = t.src[k].claim_hi - 2.0 * t.window
-    for n in range(t.st.size):
-        code = still(t, n, k, now, 0.0, False, like)
-        if code != DONE:
-            return code
+    _, code = still_from(t, 0, k, now, False, like)
+    if code != DONE:
+        return code
     fold_all(t.net, t.st, t.src, t.arr, t.rows, t.row)
     rows, total = t.rows, int(t.rows.symbols[0])
     sources = _live(t, k)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from evsim.proof.bounds import DOUBLE, SINGLE
 from evsim.proof.condense import condense
-from evsim.proof.events import DONE, FULL, Task, still
-from evsim.proof.layout import REPORT, WORK, records
+from evsim.proof.events import DONE, FULL, Task, still_from
+from evsim.proof.layout import REPORT, WORK, bare, records
 from evsim.proof.problem import Problem
 from evsim.proof.prove import prove
 from evsim.proof.rows import new_rows
@@ -64,12 +66,17 @@ class Outcome:
     bits: int
     finding: Finding | None
     proved: int  # spikes, in the order of the claim
-    times: list[Fraction]
+    find: Callable[[], list[Fraction]] = field(repr=False)  # their times, if somebody asks
     radius: np.ndarray
     growth: np.ndarray  # log2 of the sum of the coefficients of every spike
     gap: np.ndarray  # smallest proved distance of an arrival from a spike, by neuron
     ends: Any = None  # the neurons at their last own events, `evsim.proof.layout.STATE`
     ties: list[tuple[int, float]] = field(default_factory=list)  # equal times, proved equal
+
+    @cached_property
+    def times(self) -> list[Fraction]:
+        """The exact numbers that stand for the times of the spikes."""
+        return self.find()
 
 
 def run(
@@ -98,26 +105,33 @@ def run(
     end = problem.until if code == DONE else findings[0].time
     findings += _silences(problem, task, k, end, code == DONE, like)
     first = min(findings, key=lambda f: (f.time, not f.proved), default=None)
-    times = [Fraction(a) + Fraction(b) for a, b in zip(src.hi[:k], src.lo[:k], strict=True)]
+    hi, lo, radius = src.hi[:k].copy(), src.lo[:k].copy(), src.radius[:k].copy()
     whole = symbols and not condensed
     growth = growth_of(task.rows, k) if whole else np.full(k, np.nan)
     bits = 106 if pair else 53
-    return Outcome(tier, bits, first, k, times, src.radius[:k].copy(), growth, st.gap.copy(), st)
+    return Outcome(tier, bits, first, k, lambda: exact_sums(hi, lo), radius, growth,
+                   st.gap.copy(), st)  # fmt: skip
+
+
+def exact_sums(hi: np.ndarray, lo: np.ndarray) -> list[Fraction]:
+    """The numbers that pairs of doubles are."""
+    return [Fraction(a) + Fraction(b) for a, b in zip(hi.tolist(), lo.tolist(), strict=True)]
 
 
 def growth_of(rows, k: int) -> np.ndarray:
     """log2 of the sum of the coefficients of every spike."""
-    return np.log2([np.abs(rows.c[j, : rows.length[j]]).sum() for j in range(k)])
+    return np.log2(rows.sums[:k])
 
 
 def _silences(problem: Problem, task: Task, k: int, end: float, whole: bool, like):
     """Neurons that are not silent from their last event up to `end`."""
-    found, since = [], open_claims(problem, k, task.window)
-    for n in range(problem.size):
-        code = still(task, n, k, end, 0.0, True, like)
-        if code != DONE and (whole or task.report.time < end):
+    found = []
+    n, code = still_from(task, 0, k, end, True, like)
+    while code != DONE:
+        if whole or task.report.time < end:
             found.append(_finding(problem, task.report))
-    return not_meant(found, since)
+        n, code = still_from(task, n + 1, k, end, True, like)
+    return not_meant(found, open_claims(problem, k, task.window)) if found else []
 
 
 def open_claims(problem: Problem, k: int, window: float) -> np.ndarray:

@@ -8,7 +8,16 @@ from evsim.jit import apart, inline_kernel, kernel
 from evsim.models.linear import DRIVER
 from evsim.proof.bounds import GROWN_2, NEAR, UP
 from evsim.proof.crossing import candidate
-from evsim.proof.flow import DEVIATION, REST, flow, interval, interval_as
+from evsim.proof.flow import (
+    DEVIATION,
+    REST,
+    exactly,
+    flow,
+    interval,
+    interval_as,
+    later,
+    roughly,
+)
 from evsim.proof.numbers import number, upper
 from evsim.proof.problem import VOLTAGE
 from evsim.proof.rows import between
@@ -75,13 +84,12 @@ def known(t, m, k):
     return source < k or t.src[source].neuron < 0
 
 
-@kernel
+@inline_kernel
 def next_event(t, n, k):
     """(kind, hi, lo, off) of what comes next to neuron `n`, as far as it is known.
 
     Arrivals of a noisy claim may be out of order: the earliest is put first.
     """
-    apart()
     q, arr = t.st[n], t.arr
     m = q.next
     hi = lo = off = 0.0
@@ -92,20 +100,18 @@ def next_event(t, n, k):
         other = m + 1
         while other < q.end and known(t, other, k):
             source = t.src[arr[other].source]
-            d, _ = interval(source.hi, source.lo, arr[other].delay, hi, lo, off)
-            if d[0] > 2.0 * t.window:
+            d, error = roughly(source.hi, source.lo, arr[other].delay, hi, lo, off)
+            if d - error > 2.0 * t.window:
                 break
-            if d[0] < 0.0:
+            if later(hi, lo, off, source.hi, source.lo, arr[other].delay):
                 hi, lo, off = source.hi, source.lo, arr[other].delay
                 exchange(arr, m, other)
             other += 1
     if q.busy:
-        d, _ = interval(q.free_hi, q.free_lo, q.free_off, hi, lo, off)
-        if kind == NOTHING or d[0] <= 0.0:
+        if kind == NOTHING or not later(q.free_hi, q.free_lo, q.free_off, hi, lo, off):
             return RELEASE, q.free_hi, q.free_lo, q.free_off
     elif q.asleep:
-        d, _ = interval(q.wake_hi, q.wake_lo, q.wake_off, hi, lo, off)
-        if kind == NOTHING or d[0] <= 0.0:
+        if kind == NOTHING or not later(q.wake_hi, q.wake_lo, q.wake_off, hi, lo, off):
             return WAKE, q.wake_hi, q.wake_lo, q.wake_off
     return kind, hi, lo, off
 
@@ -174,10 +180,11 @@ def do_wake(t, n, like):
     q.asleep = 0
 
 
-@kernel
-def do_arrival(t, n, k, hi, lo, off, like):
-    """The next arrival of neuron `n`, after the gap before it has been proved silent."""
-    apart()
+@inline_kernel
+def do_arrival(t, n, k, hi, lo, off, s, error, like):
+    """The next arrival of neuron `n`, after the gap before it has been proved silent. `t.work`
+    holds the state at its time, `s` after the last event; `error` bounds that of `s`.
+    """
     p, q, event = t.net[n], t.st[n], t.arr[t.st[n].next]
     source = t.src[event.source]
     if q.last >= 0:
@@ -192,11 +199,10 @@ def do_arrival(t, n, k, hi, lo, off, like):
     if not source.radius <= NEAR * p.shortest:
         r = source.radius
         return stop(t, TOO_WIDE, n, k, event.source, hi + off, NEAR * p.shortest, r, 0.0)
-    s, error = flow_to(t, n, hi, lo, off, like)
-    both = crowd(p, q, source.radius, upper(s) - error)
-    if crowded(t, n, event, source.radius, upper(s) - error, hi, lo, off):
-        return stop(t, ORDER, n, k, event.source, hi + off, upper(s), both, 0.0)
-    age(q, upper(s))
+    both = crowd(p, q, source.radius, s - error)
+    if crowded(t, n, event, source.radius, s - error, hi, lo, off):
+        return stop(t, ORDER, n, k, event.source, hi + off, s, both, 0.0)
+    age(q, s)
     q.near, q.origin = source.radius, event.source
     take(p, q, t.work.x, hi, lo, off, source.radius)
     loose = source.radius if source.slot < 0 else 0.0
@@ -207,23 +213,25 @@ def do_arrival(t, n, k, hi, lo, off, like):
     return DONE
 
 
-@kernel
+@inline_kernel
 def after_spike(t, n, event, hi, lo, off):
     """Whether an arrival comes surely after the last spike of its neuron: a code."""
     q, source = t.st[n], t.src[event.source]
     last = t.src[q.last]
-    d, error = interval(hi, lo, off, last.hi, last.lo, 0.0)
+    d, error = roughly(hi, lo, off, last.hi, last.lo, 0.0)
     together = source.radius + last.radius
-    if event.source != q.last and not d[0] > together * UP + error:
+    if not d > together * UP + error:
+        d, error = exactly(hi, lo, off, last.hi, last.lo, 0.0)
+    if event.source != q.last and not d > together * UP + error:
         if t.symbols and source.slot >= 0 and last.slot >= 0:
             together = difference(t, source.slot, last.slot)
-        if not d[0] > together * UP + error:
-            return stop(t, ORDER, n, q.last, event.source, hi + off, d[0], together, 0.0)
-    q.gap = min(q.gap, d[0])
+        if not d > together * UP + error:
+            return stop(t, ORDER, n, q.last, event.source, hi + off, d, together, 0.0)
+    q.gap = min(q.gap, d)
     return DONE
 
 
-@inline_kernel
+@kernel
 def after_end(t, n, k):
     """Whether an arrival at the end of a run, or behind it, comes surely after the neuron's last
     spike, which it could have prevented: a code."""
@@ -269,7 +277,7 @@ def crowd(p, q, r, s):
     return both
 
 
-@kernel
+@inline_kernel
 def crowded(t, n, event, r, s, hi, lo, off):
     """Whether an arrival at hi + lo + off and one before it since the last spike, a jump among the
     two, may come the other way round; `s` after the last event."""
@@ -297,10 +305,13 @@ def beside_release(t, n, event, size, r, hi, lo, off):
     """An arrival that may come on either side of a release: what that may matter."""
     p, q = t.net[n], t.st[n]
     both = r + t.src[q.last].radius
-    d, error = interval(hi, lo, off, q.free_hi, q.free_lo, q.free_off)
-    if abs(d[0]) <= both * UP + error:
+    d, error = roughly(hi, lo, off, q.free_hi, q.free_lo, q.free_off)
+    if abs(d) > both * UP + error:
+        return DONE
+    d, error = exactly(hi, lo, off, q.free_hi, q.free_lo, q.free_off)
+    if abs(d) <= both * UP + error:
         if event.port == VOLTAGE and event.source != q.last:
-            return stop(t, ORDER, n, q.last, event.source, hi + off, d[0], both, 0.0)
+            return stop(t, ORDER, n, q.last, event.source, hi + off, d, both, 0.0)
         driven = event.port >= 0 and p.kind[event.port] == DRIVER
         more = astray(p.gain_hi, driven, size, both + error)
         q.x.bound[DEVIATION, 0] += more
@@ -315,7 +326,7 @@ def difference(t, i, j):
     return between(t.rows.c[i], t.rows.c[j], t.rows.e, length)
 
 
-@kernel
+@inline_kernel
 def is_quiet(t, n, s, error, rho, like):
     """`quiet` from the state of neuron `n` on, where `t.work` holds the end."""
     q = t.st[n]
@@ -336,8 +347,7 @@ def still(t, n, k, hi, lo, to_end, like):
     while True:
         q = t.st[n]
         kind, e_hi, e_lo, e_off = next_event(t, n, k)
-        d, _ = interval(hi, lo, 0.0, e_hi, e_lo, e_off)
-        last = kind == NOTHING or d[0] <= 0.0
+        last = kind == NOTHING or not later(hi, lo, 0.0, e_hi, e_lo, e_off)
         if last:
             if not to_end:
                 return DONE
@@ -368,9 +378,20 @@ def still(t, n, k, hi, lo, to_end, like):
                 )
         if last:
             return DONE
-        code = do_arrival(t, n, k, e_hi, e_lo, e_off, like)
+        code = do_arrival(t, n, k, e_hi, e_lo, e_off, upper(s), error, like)
         if code != DONE:
             return code
+
+
+@kernel
+def still_from(t, n, k, time, to_end, like):
+    """`still` for the neurons from `n` on, up to the first that is not; it, and a code."""
+    while n < t.st.size:
+        code = still(t, n, k, time, 0.0, to_end, like)
+        if code != DONE:
+            return n, code
+        n += 1
+    return n, DONE
 
 
 @kernel

@@ -10,7 +10,7 @@ from __future__ import annotations
 from evsim.jit import apart, inline_kernel, kernel
 from evsim.models.linear import DRIVER, THRESHOLD
 from evsim.numerics import two_sum
-from evsim.proof.bounds import DOUBLE, TIMES, TINY, UP
+from evsim.proof.bounds import DOUBLE, ROUGH, TIMES, TINY, UNIT, UP
 from evsim.proof.numbers import (
     MOMENT,
     add,
@@ -38,6 +38,43 @@ def interval(hi, lo, off, hi_0, lo_0, off_0):
     return total, TIMES * DOUBLE.unit * (abs(s[0]) + abs(d[0]) + abs(low[0]))
 
 
+@kernel
+def exactly(hi, lo, off, hi_0, lo_0, off_0):
+    """`interval` rounded to a float, and its error besides."""
+    apart()
+    s, error = interval(hi, lo, off, hi_0, lo_0, off_0)
+    return s[0], error
+
+
+@inline_kernel
+def roughly(hi, lo, off, hi_0, lo_0, off_0):
+    """`interval` in floats, and a bound of all its error: most orders are as clear, and much
+    cheaper."""
+    s, d, low = hi - hi_0, off - off_0, lo - lo_0
+    return (s + d) + low, ROUGH * UNIT * (abs(s) + abs(d) + abs(low))
+
+
+@kernel
+def later(hi, lo, off, hi_0, lo_0, off_0):
+    """Whether the time hi + lo + off comes after the other one."""
+    d, error = roughly(hi, lo, off, hi_0, lo_0, off_0)
+    if abs(d) > error:
+        return d > 0.0
+    d, _ = exactly(hi, lo, off, hi_0, lo_0, off_0)
+    return d > 0.0
+
+
+@kernel
+def span_of(hi, lo, hi_0, lo_0, off_0):
+    """(hi + lo) - (hi_0 + lo_0 + off_0) within three roundings, or 0 where it is negative."""
+    s, e = two_sum(hi, -hi_0)
+    x = (s - off_0) + (e + (lo - lo_0))
+    # Where low parts matter as little as that, their roundings do not count.
+    if not x > 1e6 * (abs(e) + abs(lo) + abs(lo_0)):
+        x, _ = exactly(hi, lo, 0.0, hi_0, lo_0, off_0)
+    return max(x, 0.0)
+
+
 @inline_kernel
 def interval_as(hi, lo, off, hi_0, lo_0, off_0, like):
     """As `interval`, rounded to the type of `like`."""
@@ -46,10 +83,9 @@ def interval_as(hi, lo, off, hi_0, lo_0, off_0, like):
     return x, error + (abs(s[1]) if lower(x) == 0.0 else 0.0)
 
 
-@kernel
+@inline_kernel
 def responses(p, c, s, x_mem, em, scale, like):
     """What is left of component `c`, and what it adds to the membrane, per unit."""
-    apart()
     x_own = mul(s, number(p.decay_hi[c], p.decay_lo[c], like))
     if p.kind[c] == THRESHOLD:
         return decay(x_own)[0], number(0.0, 0.0, like)

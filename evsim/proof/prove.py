@@ -34,7 +34,7 @@ from evsim.proof.events import (
     next_event,
     stop,
 )
-from evsim.proof.flow import DEVIATION, REST, ROUNDING, interval
+from evsim.proof.flow import DEVIATION, REST, ROUNDING, exactly, interval, later, roughly
 from evsim.proof.numbers import dropped, lower, number, upper
 from evsim.proof.rows import add_row, enter_row, jump_row, keep_row, next_row
 from evsim.proof.silence import CROSSES, SILENT
@@ -53,10 +53,9 @@ def prove(t, first, last, like):
     return last, DONE
 
 
-@kernel
+@inline_kernel
 def prove_spike(t, k, like):
     """Bring the neuron of claim `k` to that spike; a code."""
-    apart()
     claim = t.src[k]
     n = claim.neuron
     while True:
@@ -66,39 +65,42 @@ def prove_spike(t, k, like):
             if code != DONE:
                 return code
             continue
-        d, _ = interval(claim.claim_hi, claim.claim_lo, 0.0, hi, lo, off)
-        if kind == ARRIVAL and d[0] >= 0.0:
+        c_hi, c_lo = claim.claim_hi, claim.claim_lo
+        if kind == ARRIVAL and not later(hi, lo, off, c_hi, c_lo, 0.0):
             s, error = flow_to(t, n, hi, lo, off, like)
             rho = t.src[t.arr[t.st[n].next].source].radius
             verdict = is_quiet(t, n, s, error, rho, like)
             if verdict.answer != SILENT:
                 return early(t, n, k, hi, lo, off, verdict, like)
         else:
-            code = here(t, n, k, kind, hi, lo, off, like)
+            s, error, code = here(t, n, k, kind, hi, lo, off, like)
             if code != GO_ON:
                 return code
-        code = do_arrival(t, n, k, hi, lo, off, like)
+        code = do_arrival(t, n, k, hi, lo, off, upper(s), error, like)
         if code != DONE:
             return code
 
 
-@kernel
+@inline_kernel
 def refractory(t, n, k, kind, hi, lo, off, like):
     """An event of a neuron that cannot fire, unless the claim is that it does."""
     q, claim = t.st[n], t.src[k]
     f_hi, f_lo, f_off = q.free_hi, q.free_lo, q.free_off
     if not q.busy:
         f_hi, f_lo, f_off = q.wake_hi, q.wake_lo, q.wake_off
-    d, error = interval(f_hi, f_lo, f_off, claim.claim_hi, claim.claim_lo, 0.0)
+    d, error = roughly(f_hi, f_lo, f_off, claim.claim_hi, claim.claim_lo, 0.0)
     r = t.src[q.last].radius
-    if d[0] - error > t.window + r:
-        return stop(t, REFRACTORY, n, k, q.last, claim.claim_hi, d[0], r, f_hi + f_off)
+    if d + error > t.window + r:
+        d, error = exactly(f_hi, f_lo, f_off, claim.claim_hi, claim.claim_lo, 0.0)
+        if d - error > t.window + r:
+            return stop(t, REFRACTORY, n, k, q.last, claim.claim_hi, d, r, f_hi + f_off)
     if kind == WAKE:
         do_wake(t, n, like)
         return DONE
     if kind == RELEASE:
         return do_release(t, n, k, like)
-    return do_arrival(t, n, k, hi, lo, off, like)
+    s, error = flow_to(t, n, hi, lo, off, like)
+    return do_arrival(t, n, k, hi, lo, off, upper(s), error, like)
 
 
 @kernel
@@ -125,21 +127,23 @@ def settle_near(t, n, k, kind, hi, lo, off, time_hi, time_lo, like):
     """Settle the crossing before the next event that is found from a time; `GO_ON`: none."""
     apart()
     c = candidate(t.net[n], t.b, t.st[n], time_hi, time_lo, t.work, like)
-    d, _ = interval(hi, lo, off, c.hi, c.lo, 0.0)
-    if c.found and (kind == NOTHING or d[0] > 0.0):
+    if c.found and (kind == NOTHING or later(hi, lo, off, c.hi, c.lo, 0.0)):
         return settle(t, n, k, c, like)
     return GO_ON
 
 
-@kernel
+@inline_kernel
 def here(t, n, k, kind, hi, lo, off, like):
-    """The claim lies in the gap before the next event: prove the spike, or that there is none."""
-    apart()
+    """The claim lies in the gap before the next event: prove the spike, or that there is none.
+
+    Returns how long it is to the next event and the error of that, with the state there in
+    `t.work`, and a code: `GO_ON` where the next event comes first.
+    """
     q, claim = t.st[n], t.src[k]
-    c_hi, c_lo = claim.claim_hi, claim.claim_lo
+    c_hi, c_lo, nothing = claim.claim_hi, claim.claim_lo, number(0.0, 0.0, like)
     code = settle_near(t, n, k, kind, hi, lo, off, c_hi, c_lo, like)
     if code != GO_ON:
-        return code
+        return nothing, 0.0, code
     d, error = interval(hi, lo, off, c_hi, c_lo, t.window)
     rho = t.src[t.arr[q.next].source].radius if kind == ARRIVAL else 0.0
     close = kind == ARRIVAL and not d[0] > rho * UP + error
@@ -149,27 +153,28 @@ def here(t, n, k, kind, hi, lo, off, like):
         rho = 0.0
         m = may_come_by(t, n, k, c_hi, c_lo, t.window, 0.0)
         if m >= 0:
-            return stop(t, ORDER, n, k, t.arr[m].source, c_hi, 0.0, t.window, 0.0)
+            code = stop(t, ORDER, n, k, t.arr[m].source, c_hi, 0.0, t.window, 0.0)
+            return nothing, 0.0, code
         s, error = flow_to(t, n, c_hi, c_lo, t.window, like)
     verdict = is_quiet(t, n, s, error, rho, like)
     if verdict.answer == SILENT:
         if close:
-            return GO_ON
-        return stop(t, NO_SPIKE, n, k, -1, c_hi, t.window, 0.0, np.inf)
+            return s, error, GO_ON
+        return nothing, 0.0, stop(t, NO_SPIKE, n, k, -1, c_hi, t.window, 0.0, np.inf)
     time = (q.hi + q.off) + verdict.at
     code = code_near(t, k, verdict, time)
     if code == CROSSING and verdict.answer == CROSSES:
         near = settle_near(t, n, k, kind, hi, lo, off, time, 0.0, like)
         if near != GO_ON:
-            return near
-    return stop(t, code, n, k, -1, c_hi, verdict.value, verdict.margin, time)
+            return nothing, 0.0, near
+    code = stop(t, code, n, k, -1, c_hi, verdict.value, verdict.margin, time)
+    return nothing, 0.0, code
 
 
-@kernel
+@inline_kernel
 def settle(t, n, k, found, like):
     """A crossing, with the state there in `t.work`: prove it, its time and its place among the
     arrivals, and take it."""
-    apart()
     p, q, claim = t.net[n], t.st[n], t.src[k]
     c = confirm(p, found, t.work, t.symbols)
     if not c.found:
@@ -222,7 +227,7 @@ def in_order(t, n, k, c, r):
     return DONE
 
 
-@kernel
+@inline_kernel
 def radius_of(t, n, k, c):
     """The radius of a spike; with symbols, its row and its error are entered."""
     if not t.symbols:
@@ -232,10 +237,9 @@ def radius_of(t, n, k, c):
                      c.slope, c.eps)  # fmt: skip
 
 
-@kernel
+@inline_kernel
 def take_spike(t, n, k, c, r, like):
     """The state right after a spike."""
-    apart()
     p, q, source = t.net[n], t.st[n], t.src[k]
     source.radius, source.hi, source.lo = r, c.hi, c.lo
     take(p, q, t.work.x, c.hi, c.lo, 0.0, r)

@@ -226,7 +226,11 @@ def run(problem: Problem, window: float, tolerance: float) -> Outcome:
                 others.append(stop.finding)
     findings += not_meant(others, open_claims(problem, done, window))
     first = min(findings, key=lambda f: (f.time, not f.proved), default=None)
-    times = [Fraction(int(t.p), int(t.q)) for t in found.time[:done]]
+    times = found.time[:done]
+
+    def exact() -> list[Fraction]:
+        return [Fraction(int(t.p), int(t.q)) for t in times]
+
     none = np.full(done, np.nan)
-    return Outcome("rational", 0, first, done, times, np.zeros(done), none,
+    return Outcome("rational", 0, first, done, exact, np.zeros(done), none,
                    np.full(problem.size, np.inf), None, found.ties)  # fmt: skip

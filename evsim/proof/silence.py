@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from evsim.jit import apart, kernel
+from evsim.jit import apart, inline_kernel, kernel
 from evsim.models.linear import DRIVER, THRESHOLD
 from evsim.proof.bounds import SLACK, UNIT
 from evsim.proof.flow import DEVIATION, ROUNDING, flow
@@ -38,10 +38,9 @@ class Verdict(NamedTuple):
     margin: float
 
 
-@kernel
+@inline_kernel
 def ends_tell(p, q, work, t, f, margin):
     """The first tests, where `work` holds the state at the end of the gap of length `t`."""
-    apart()
     x, gain, rate = q.x.hi, p.gain_hi, p.rate_hi
     push = least = rise = size = 0.0
     for c in range(1, p.count + 1):

@@ -11,30 +11,29 @@ from evsim.models.linear import DRIVER, THRESHOLD
 from evsim.numerics import two_sum
 from evsim.proof.bounds import DOUBLE, GROWN, GROWN_2, LEVELS, NEAR, NOISE, SPLIT, TINY, UNIT, UP
 from evsim.proof.flow import DEVIATION, REST, ROUNDING
-from evsim.proof.layout import STATE, records
+from evsim.proof.layout import STATE, bare, records
 from evsim.proof.numbers import add, dropped, lower, number, pair_add, sub, upper
 from evsim.proof.problem import EDGE, STEP, VOLTAGE, Problem
 
 
 def initial(problem: Problem) -> tuple[np.recarray, np.recarray]:
     """Neurons before their first event, and sources of which only the inputs are known."""
-    net, q = problem.neurons, records(STATE, problem.size)
-    q.x.hi[:], q.x.lo[:] = problem.start[:, :, 0], problem.start[:, :, 1]
+    net, st = bare(problem.neurons), records(STATE, problem.size)
+    q, x = bare(st), bare(st)["x"]
+    x["hi"], x["lo"] = problem.start[:, :, 0], problem.start[:, :, 1]
     for n in problem.membranes:
-        q.x.bound[n, ROUNDING, 0] = SPLIT * DOUBLE.unit * abs(q.x.hi[n, 0])
+        x["bound"][n, ROUNDING, 0] = SPLIT * DOUBLE.unit * abs(x["hi"][n, 0])
     for name in ("theta_hi", "theta_lo", "theta_err", "reset_hi", "reset_lo", "reset_err"):
         q[name] = net[name]
-    q.first[:] = q.next[:] = q.since[:] = problem.bounds[:-1]
-    q.end[:] = problem.bounds[1:]
-    q.last[:] = q.origin[:] = -1
-    q.gap[:] = np.inf
-    return q, problem.sources.copy()
+    q["first"] = q["next"] = q["since"] = problem.bounds[:-1]
+    q["end"], q["gap"] = problem.bounds[1:], np.inf
+    q["last"] = q["origin"] = -1
+    return st, problem.sources.copy()
 
 
-@kernel
+@inline_kernel
 def excess(p, b, q, x, like):
     """(F, error): the distance above threshold of a state, and a bound of its rounding."""
-    apart()
     f = number(x.hi[0], x.lo[0], like)
     error, size = x.bound[ROUNDING, 0], 0.0
     for c in range(1, p.count + 1):
@@ -74,10 +73,9 @@ class Shape(NamedTuple):
     fade: float
 
 
-@kernel
+@inline_kernel
 def shape(p, x, ahead):
     """`Shape` over the next `ahead`, and up to `NEAR` time constants back."""
-    apart()
     gain, rate = p.gain_hi, p.rate_hi
     drive = turn = size = move = loose = 0.0
     fade = fade_2 = sink = sink_2 = 0.0
@@ -158,13 +156,12 @@ def raise_by(b, q, c, value_hi, value_lo, like):
     ) * UP
 
 
-@kernel
+@inline_kernel
 def receive(p, b, q, port, weight, r, loose, like):
     """An arrival whose time has the radius `r`: the jump, and what carrying it back leaves.
 
     `loose` is what of the radius no row carries. Returns the size of the jump.
     """
-    apart()
     rate, gain = p.rate_hi, p.gain_hi
     bound, busy, size = q.x.bound, q.busy != 0, abs(weight)
     if port == STEP or port == EDGE:
