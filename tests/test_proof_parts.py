@@ -376,9 +376,9 @@ def test_every_part_of_the_rest_counts_at_a_crossing(model, symbols):
         assert found.found
         whole = 1.1e-5 / slope
         bend = state.shape(neuron(model)[0], records_of(values), 0.0).bend
-        eta = 1e-5 / 4.0 + bend * 1.5 * whole
-        assert whole <= found.eps <= whole + 1.6 * whole * eta / slope
-        assert found.eps >= whole + 1.4 * whole * bend * 1.5 * whole / slope
+        eta = 1e-5 / 4.0 + bend * 0.5 * whole
+        assert whole <= found.eps <= whole + 1.01 * whole * eta / slope
+        assert found.eps >= whole + 0.99 * whole * bend * 0.5 * whole / slope
     half = {(DEVIATION, 0): 1e-5}
     _, found = crossing_of(model, values, symbols, bounds=half)
     assert (found.eps < 1e-7) == symbols  # rows carry it, or nothing does

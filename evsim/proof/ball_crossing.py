@@ -9,33 +9,41 @@ from flint import arb
 from evsim.proof.ball_flow import Cell, bend_of, excess, flow, slope_of
 from evsim.proof.ball_numbers import to_float
 from evsim.proof.events import CROSSING, LEVEL, MISSING
+from evsim.proof.state import Shape
 
 
 def candidate(q: Cell, bits: int, guess: arb):
     """(time, state, residual, shape) after Newton's steps from a guess, or None."""
-    at = guess.mid()
-    for _ in range(2 + bits.bit_length() * 2):
+    at, close, rise, most = guess.mid(), False, 0.0, 2 + bits.bit_length() * 2
+    for turn in range(most):
         s = at - q.t
         if not to_float(s) >= 0.0:
             return None
         state = flow(q, s)
         f = excess(q, state.x)
         value, error = to_float(f), to_float(f.rad())
-        now = bend_of(q, state.x, state.dev, 0.0)
-        inside = now.slope * now.slope - 2.0 * value * now.curvature
-        if inside < 0.0 or now.slope + math.sqrt(inside) <= 0.0:
-            return None
         if abs(value) <= error:
-            return at, state, abs(value) + error, now
-        if abs(value) < 1e-5 * now.slope**2 / (abs(now.curvature) + 1e-300):
-            step = -f / slope_of(q, state.x)
-        else:
-            step = arb(-2.0 * value / (now.slope + math.sqrt(inside)))
+            break
+        if not close:  # else the next steps are Newton's, and short
+            now = bend_of(q, state.x, state.dev, 0.0)
+            rise = rise_of(now, value)
+            if not rise > 0.0:
+                return None
+            close = abs(value) < 1e-5 * now.slope**2 / (abs(now.curvature) + 1e-300)
+        step = -f / slope_of(q, state.x) if close else arb(-2.0 * value / rise)
         new = (at + step).mid()
-        if to_float(new - at) == 0.0:
-            return at, state, abs(value) + error, now
+        if to_float(new - at) == 0.0 or turn == most - 1:
+            break
         at = new
-    return at, state, abs(value) + error, now
+    now = bend_of(q, state.x, state.dev, 0.0)
+    return (at, state, abs(value) + error, now) if rise_of(now, value) > 0.0 else None
+
+
+def rise_of(now: Shape, value: float) -> float:
+    """The sum of the slopes at a state and at the zero of the parabola through it; 0 if that has
+    none."""
+    inside = now.slope * now.slope - 2.0 * value * now.curvature
+    return 0.0 if inside < 0.0 else now.slope + math.sqrt(inside)
 
 
 def code_of(proved: bool, where: float) -> int:

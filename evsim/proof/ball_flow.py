@@ -11,11 +11,12 @@ from flint import arb
 
 from evsim.models.linear import DRIVER, THRESHOLD
 from evsim.proof.ball_numbers import exact, fraction, to_float
-from evsim.proof.bounds import NEAR, SLACK, TINY, UNIT, UP
+from evsim.proof.bounds import NEAR, READ, SLACK, TINY, UNIT, UP
 from evsim.proof.doubles import PROVED_WRONG, Finding
 from evsim.proof.flow import DEVIATION
-from evsim.proof.layout import STATE, bare, records
+from evsim.proof.layout import STATE, WORK, bare, records
 from evsim.proof.problem import EDGE, STEP, VOLTAGE, Problem
+from evsim.proof.silence import calm
 from evsim.proof.state import Shape, shape_of
 
 MOST_STEPS = 4000
@@ -41,17 +42,27 @@ class Views(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """A state in floats, for what the compiled tiers have: the record, and columns of it."""
+    """A state in floats, and the end of a gap, for what the compiled tiers have: the records, and
+    columns of them."""
 
     state: np.ndarray
+    ends: np.ndarray
     hi: np.ndarray
     dev: np.ndarray
+    end: np.ndarray
+    fade: np.ndarray
+    theta: np.ndarray
+    theta_err: np.ndarray
+    crowd: np.ndarray
 
 
 def scratch() -> Scratch:
-    """A state of zeros."""
-    state = records(STATE, 1)
-    return Scratch(bare(state), state.x.hi[0], state.x.bound[0, DEVIATION])
+    """Zeros."""
+    state, ends = records(STATE, 1), records(WORK, 1)
+    return Scratch(
+        bare(state), bare(ends), state.x.hi[0], state.x.bound[0, DEVIATION], ends.x.hi[0],
+        ends.fade[0], state.theta_hi, state.theta_err, state.crowd,
+    )  # fmt: skip
 
 
 class Flowed(NamedTuple):
@@ -80,13 +91,14 @@ class Cell:
         decays = [Fraction(0) if c is None else 1 / c for c in taus]
         self.rate, self.gain = exact(rate), exact(rate) if self.leaky else arb(1)
         self.decay = [exact(d) for d in decays]
-        self.gap = [exact(abs(rate - d)) if d != rate else None for d in decays]
+        #: Less the distance of the rates, and gain over it.
+        self.gap = [exact(-abs(rate - d)) if d != rate else None for d in decays]
+        self.share = [None if g is None else self.gain / g for g in self.gap]
         self.slow = [d >= rate for d in decays]
         self.rate_, self.gain_ = float(rate), float(rate) if self.leaky else 1.0
         self.decay_ = [float(d) for d in decays]
         self.theta_0, self.reset_0 = exact(form.theta), exact(form.reset)
-        self.theta, self.reset = self.theta_0, self.reset_0
-        self.theta_ = to_float(self.theta)
+        self.set_levels(self.theta_0, self.reset_0)
         self.shortest, self.t_ref = float(p.shortest), float(p.t_ref)
         self.dead, self.block, self.lag = float(p.dead), bool(p.block), int(p.lag)
         self.drop = exact(form.theta - form.reset)
@@ -177,9 +189,13 @@ class Cell:
         else:
             self.x[0] -= change
             level = self.pulses + self.drive
-            self.theta, self.reset = self.theta_0 - level, self.reset_0 - level
-            self.theta_ = to_float(self.theta)
+            self.set_levels(self.theta_0 - level, self.reset_0 - level)
         return abs(to_float(change)) * UP
+
+    def set_levels(self, theta: arb, reset: arb) -> None:
+        """Threshold and reset relative to rest and external current."""
+        self.theta, self.reset, self.theta_ = theta, reset, to_float(theta)
+        self.theta_off = to_float(theta.rad()) + READ * UNIT * abs(self.theta_)
 
     def start_below(self, rho: float, span: float) -> tuple[float, float]:
         """F at the state, and how far the truth may lie above over both ends' radii."""
@@ -194,38 +210,15 @@ class Cell:
         return (dev[0] + sum(dev[c] for c in self.thresholds)) * UP
 
     def calm(self, state: Flowed, span: float, rho: float) -> bool:
-        """The tests of `evsim.proof.silence.ends_tell`."""
-        f, margin = self.start_below(rho, span)
-        if not f + margin < 0.0:
-            return False
-        push = least = rise = grown = size = 0.0
-        for c, kind in enumerate(self.kind, 1):
-            a, b = to_float(self.x[c]), to_float(state.x[c])
-            dev = self.dev[c] + to_float(self.x[c].rad()) + to_float(state.x[c].rad())
-            if kind == THRESHOLD:
-                rise += max(a - b, 0.0)
-                margin += dev - self.dev[c]
-            elif kind == DRIVER:
-                most = min(span, 1.0 / self.decay_[c - 1])
-                push += max(a, 0.0) * most
-                size += abs(a) * most
-                grown += dev * span
-            else:
-                push += max(a, 0.0)
-                least += min(a, b) - dev
-                grown += dev
-            size += abs(a)
-        u = to_float(self.x[0])
-        level = SLACK * UNIT * (abs(self.theta_) + abs(u) + size) + to_float(state.x[0].rad())
-        reach = self.gain_ * span
-        margin += grown * (min(reach, 1.0) if self.leaky else reach)
-        top = max(f, f + (push - u) * (1.0 - state.fade)) if self.leaky else f + reach * push
-        if top + rise + margin + level < 0.0:
-            return True
-        needed = self.theta_ if self.leaky else 0.0
-        if not self.plain or not least > needed + level:
-            return False
-        return to_float(state.x[0]) - self.theta_ + margin + level < 0.0
+        """The first tests of `evsim.proof.silence.quiet`, in floats."""
+        at = self.scratch
+        for c, (value, end) in enumerate(zip(self.x, state.x, strict=True)):
+            a, b = to_float(value), to_float(end)
+            off = to_float(value.rad()) + to_float(end.rad()) + READ * UNIT * (abs(a) + abs(b))
+            at.hi[c], at.end[c], at.dev[c] = a, b, self.dev[c] + off
+        at.theta[0], at.theta_err[0] = self.theta_, self.theta_off
+        at.fade[0], at.crowd[0] = state.fade, self.crowd
+        return calm(self.net, self.n, at.state, at.ends, span, rho)
 
     def holds(self, state: Flowed) -> bool:
         """Whether the currents, once it is above threshold, would have kept it there."""
@@ -255,31 +248,30 @@ def ends_of(cells: list[Cell]) -> np.recarray:
 
 def flow(q: Cell, s: arb) -> Flowed:
     """The state of a neuron an interval later."""
-    held = q.busy
+    held, old, was, lost = q.busy, q.x, q.dev, q.rest
     em = (-(s * q.rate)).exp() if q.leaky else arb(1)
     fade_ = to_float(em)
-    u = q.x[0] if held else q.x[0] * em
-    dev = [q.dev[0] if held else q.dev[0] * fade_]
-    rest = [q.rest[0] if held else q.rest[0] * fade_]
-    x = [u]
-    for c in range(q.count):
-        fade, kappa = response(q, c, s, em)
-        value = q.x[c + 1]
-        part = value * fade
-        f, g = to_float(fade), 0.0
+    u, off, more = old[0], was[0], lost[0]
+    if not held:
+        u, off, more = u * em, off * fade_, more * fade_
+    x, dev, rest = [u], [off], [more]
+    for c, kind in enumerate(q.kind, 1):
+        fade, kappa = response(q, c - 1, s, em)
+        value, off, more = old[c], was[c], lost[c]
+        part, f = value * fade, to_float(fade)
         x.append(part)
-        dev.append(q.dev[c + 1] * f * UP + TINY)
-        rest.append(q.rest[c + 1] * f * UP + TINY)
+        dev.append(off * f * UP + TINY)
+        rest.append(more * f * UP + TINY)
         if kappa is not None and not held:
             x[0] += value * kappa
             g = abs(to_float(kappa))
-            dev[0] += q.dev[c + 1] * g
-            rest[0] += q.rest[c + 1] * g
-        if q.kind[c] == DRIVER:
-            lag = abs(to_float(s)) * f
-            x[c] += s * part
-            dev[c] += q.dev[c + 1] * lag * UP
-            rest[c] += q.rest[c + 1] * lag * UP
+            dev[0] += off * g
+            rest[0] += more * g
+        if kind == DRIVER:
+            lag = abs(to_float(s)) * f * UP
+            x[c - 1] += s * part
+            dev[c - 1] += off * lag
+            rest[c - 1] += more * lag
     dev[0], rest[0] = dev[0] * UP + TINY, rest[0] * UP + TINY
     return Flowed(x, dev, rest, fade_)
 
@@ -288,21 +280,21 @@ def response(q: Cell, c: int, s: arb, em: arb) -> tuple[arb, arb | None]:
     """What is left of component `c`, and what it adds to the membrane, per unit."""
     if q.kind[c] == THRESHOLD:
         return (-(s * q.decay[c])).exp(), None
-    gap = q.gap[c]
+    gap, share = q.gap[c], q.share[c]
     slow = em if q.slow[c] else (-(s * q.decay[c])).exp()
-    if gap is None:
+    if gap is None or share is None:
         if q.kind[c] == DRIVER:
             return slow, q.gain * slow * s * s / 2
         return slow, q.gain * slow * s
     x = s * gap
-    less = (-x).expm1()
+    less = x.expm1()
     fade = em + em * less if q.slow[c] else slow
     if q.kind[c] == DRIVER:
         # (e^x - 1 - x)/x^2 is half of 1F1(1; 3; x).
-        shape = (-x if not q.slow[c] else x).hypgeom_1f1(1, 3) / 2
+        shape = (x if not q.slow[c] else -x).hypgeom_1f1(1, 3) / 2
         whole = fade * shape if q.slow[c] else slow * shape
         return fade, q.gain * s * s * whole
-    return fade, q.gain * slow * (-less) / gap
+    return fade, slow * less * share
 
 
 def excess(q: Cell, x: list[arb]) -> arb:
@@ -315,8 +307,9 @@ def excess(q: Cell, x: list[arb]) -> arb:
 
 def bend_of(q: Cell, x: list[arb], dev: list[float], ahead: float) -> Shape:
     """`evsim.proof.state.shape` of a state in balls."""
-    q.scratch.hi[: q.count + 1] = [to_float(value) for value in x]
-    q.scratch.dev[: q.count + 1] = [off + to_float(v.rad()) for off, v in zip(dev, x, strict=True)]
+    hi, off = q.scratch.hi, q.scratch.dev
+    for c, value in enumerate(x):
+        hi[c], off[c] = to_float(value), dev[c] + to_float(value.rad())
     return shape_of(q.net, q.n, q.scratch.state, ahead)
 
 

@@ -22,22 +22,28 @@ if TYPE_CHECKING:
 
 def since(run: Pass, cause: int, wait: float) -> tuple[int, Fraction]:
     """A time as an exact distance from a source that no other explains."""
-    root, off = run.root.get(cause, (int(run.src[cause]["root"]), Fraction(0)))
+    root, off = run.root[cause]
     return root, off + Fraction(wait)
+
+
+def together(run: Pass, a: int, wait: float, b: int, other: float) -> bool:
+    """Whether two times are, by construction, the very same."""
+    (root, off), (base, shift) = run.root[a], run.root[b]
+    if root != base or off is shift:
+        return root == base and wait == other
+    return off + Fraction(wait) == shift + Fraction(other)
 
 
 def at_once(run: Pass, q: Cell, m: int) -> bool:
     """Whether arrival `m` comes, by construction, at the very time of the last event."""
-    if q.cause < 0:
-        return False
-    return since(run, run.source[m], run.delay[m]) == since(run, q.cause, q.wait)
+    return q.cause >= 0 and together(run, run.source[m], run.delay[m], q.cause, q.wait)
 
 
 def woken_by(run: Pass, q: Cell, m: int) -> bool:
     """Whether arrival `m` comes, by construction, when its neuron can fire again."""
     if q.last < 0 or m >= q.end:
         return False
-    return since(run, run.source[m], run.delay[m]) == since(run, q.last, q.dead)
+    return together(run, run.source[m], run.delay[m], q.last, q.dead)
 
 
 def above(q: Cell) -> bool:
@@ -78,20 +84,24 @@ def crowded(run: Pass, q: Cell, k: int, m: int, at: arb) -> None:
         surely = other == source or d > both or (both == 0.0 and d == 0)
         if surely or run.weight[j] == 0.0 or VOLTAGE not in (port, run.port[j]):
             continue
-        if since(run, source, run.delay[m]) != since(run, other, run.delay[j]):
+        if not together(run, source, run.delay[m], other, run.delay[j]):
             raise Stop(ORDER, q.n, k, source, to_float(q.t), to_float(d), both, 0.0)
 
 
 def crowd(q: Cell, r: float, gap: arb) -> tuple[bool, float]:
     """As `evsim.proof.events.crowd`; whether all arrivals before are far, and how near is."""
     both = (r + max(q.near, q.reach)) * UP
-    far = q.origin < 0 or below(gap) > both or (both == 0.0 and gap == 0)
-    both, longest = (both + to_float(gap.rad())) * UP, 2.0 * NEAR * q.shortest * UP
-    q.lapse += max(below(gap), 0.0)
+    least, longest = below(gap), 2.0 * NEAR * q.shortest * UP
+    far = q.origin < 0 or least > both or (both == 0.0 and gap == 0)
+    q.lapse += max(least, 0.0)
     if q.lapse > longest:
-        q.kept = 0.0 if below(gap) > longest else q.kick
+        q.kept = 0.0 if least > longest else q.kick
         q.kick = q.lapse = 0.0
-    q.crowd = 0.0 if far else GROWN_2 * both * (q.kick + q.kept)
+    if far:
+        q.crowd = 0.0
+    else:
+        both = (both + to_float(gap.rad())) * UP
+        q.crowd = GROWN_2 * both * (q.kick + q.kept)
     return far, both
 
 

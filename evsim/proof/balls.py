@@ -27,6 +27,7 @@ from evsim.proof.ball_events import (
 from evsim.proof.ball_flow import Cell, Stop, Views, bend_of, ends_of, flow, halve
 from evsim.proof.ball_numbers import below, exact, fraction, size_of, to_float
 from evsim.proof.bounds import COEFFICIENT, NEAR, TINY, UNIT, UP
+from evsim.proof.crossing import left_over
 from evsim.proof.doubles import Outcome, growth_of, not_meant, open_claims
 from evsim.proof.events import (
     CROSSING,
@@ -71,8 +72,10 @@ class Pass:
         st, src = initial(problem)
         self.known_of = Views(st.next, st.owes, st.slope)
         self.net, self.arr, self.st, self.src = map(bare, (problem.neurons, arr.copy(), st, src))
-        self.rows = new_rows(problem.size, WIDTH, k + 1)
-        self.root: dict[int, tuple[int, Fraction]] = {}
+        width = int(problem.neurons["count"].max())
+        self.rows = new_rows(problem.size, width, k + 1)
+        never = Fraction(0)
+        self.root: list[tuple[int, Fraction]] = [(j, never) for j in problem.sources.root.tolist()]
         self.row, self.bound = np.zeros(k + 1), np.zeros((3, WIDTH + 1))
         self.done = 0
 
@@ -98,8 +101,8 @@ class Pass:
         times = self.time[:k]
         gaps = np.array([q.closest for q in self.cells])
         return Outcome(
-            "balls", self.bits, first, k, lambda: [fraction(t) for t in times], np.array(self.radius[:k]),
-            growth_of(self.rows, k), gaps, ends_of(self.cells),
+            "balls", self.bits, first, k, lambda: [fraction(t) for t in times],
+            np.array(self.radius[:k]), growth_of(self.rows, k), gaps, ends_of(self.cells),
         )  # fmt: skip
 
     def quiet(self, q: Cell, state, s: arb, rho: float):
@@ -280,7 +283,7 @@ class Pass:
         if not (eta <= 0.25 * v and r0 <= NEAR * q.shortest):
             raise Stop(CROSSING, q.n, k, -1, time, v, residual, time)
         self.first_one(q, k, at, state, v)
-        eps = ((residual + rest) / v + r0 * eta / v) * UP + TINY
+        eps = left_over(residual, whole, rest, v, eta, now.loose, now.bend)
         r = self.radius_of(q, k, at, state, v, eps)
         least, most = size_of(at - self.claim[k])
         limit, c = min(self.window, self.tolerance), self.claim_float[k]

@@ -6,9 +6,12 @@ within :math:`\eta \le v/4` of `v` on :math:`T \pm r_0`, there is exactly one ze
 
 .. math::
     d = -\frac{D}{v} + \epsilon, \qquad
-    |\epsilon| \le \frac{|F| + r_0 \eta}{v},                                     \tag{1}
+    |\epsilon| \le \frac{|F| + r_1 \eta_1}{v}, \qquad
+    r_1 = \frac{|F| + |D|}{v - \eta},                                            \tag{1}
 
-since :math:`d = -(F + D)/v'` with a mean slope `v'` within :math:`\eta` of `v`.
+since :math:`d = -(F + D)/v'` with a mean slope `v'`, so that :math:`|d| \le r_1`. Where the slope
+lies within :math:`a + b |s|` of `v` at :math:`T + s`, the mean one lies within
+:math:`\eta_1 = a + b r_1/2`.
 """
 
 from __future__ import annotations
@@ -83,8 +86,15 @@ def confirm(p, c, work, symbols):
     eta = (now.loose + now.bend * r0) * UP
     good = c.found and eta <= 0.25 * v and r0 <= NEAR * p.shortest
     own = rest if symbols else whole
-    eps = ((c.residual + own) / v + r0 * eta / v) * UP + TINY
+    eps = left_over(c.residual, whole, own, v, eta, now.loose, now.bend)
     return Candidate(good, c.hi, c.lo, c.span, c.error, c.residual, v, eps)
+
+
+@kernel
+def left_over(residual, whole, own, v, eta, loose, bend):
+    """The bound of epsilon in (1), and of the part `own` of the deviation that no row carries."""
+    most = (residual + whole) / (v - eta) * UP
+    return ((residual + own) / v + most * (loose + 0.5 * bend * most) / v) * UP + TINY
 
 
 @kernel

@@ -13,7 +13,7 @@ import numpy as np
 from evsim.proof.bounds import DOUBLE, SINGLE
 from evsim.proof.condense import condense
 from evsim.proof.events import DONE, FULL, Task, still_from
-from evsim.proof.layout import REPORT, WORK, bare, records
+from evsim.proof.layout import REPORT, WORK, records
 from evsim.proof.problem import Problem
 from evsim.proof.prove import prove
 from evsim.proof.rows import new_rows

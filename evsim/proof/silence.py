@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from evsim.jit import apart, inline_kernel, kernel
 from evsim.models.linear import DRIVER, THRESHOLD
-from evsim.proof.bounds import SLACK, UNIT
+from evsim.proof.bounds import SINGLE, SLACK, UNIT
 from evsim.proof.flow import DEVIATION, ROUNDING, flow
 from evsim.proof.numbers import add, number, sub, upper
 from evsim.proof.state import excess, shape, spread
@@ -78,25 +78,45 @@ def quiet(p, b, q, s, error, rho, work, probe, like):
     `work` holds the state at the end; `rho` bounds the deviations of the times of both ends.
     """
     apart()
-    t = upper(s)
-    bound = q.x.bound
-    now = shape(p, q.x, t)
-    f, f_error = excess(p, b, q, q.x, like)
-    start = upper(f)
-    margin = f_error + spread(p, q.x) + now.steep * (rho + error) + q.crowd
+    start, margin, now = start_of(p, b, q, upper(s), rho + error, like)
     if not start + margin < 0.0:
         answer = ABOVE if start - margin > 0.0 else UNCLEAR
         return Verdict(answer, 0.0, start, margin)
-    grown = 0.0
+    if ends_tell(p, q, work, upper(s), start, margin + grown(p, q, upper(s))):
+        return Verdict(SILENT, 0.0, 0.0, 0.0)
+    return halve(p, b, q, s, error, rho, now, start, margin, probe, like)
+
+
+@inline_kernel
+def start_of(p, b, q, t, rho, like):
+    """F at the start of a gap of length `t`; how far the truth may lie above over both ends'
+    deviations; and the shape there."""
+    now = shape(p, q.x, t)
+    f, f_error = excess(p, b, q, q.x, like)
+    return upper(f), f_error + spread(p, q.x) + now.steep * rho + q.crowd, now
+
+
+@inline_kernel
+def grown(p, q, t):
+    """What the uncertainty of its currents may bring the membrane within `t`."""
+    bound, total = q.x.bound, 0.0
     for c in range(1, p.count + 1):
         if p.kind[c - 1] != THRESHOLD:
             off = bound[ROUNDING, c] + bound[DEVIATION, c]
-            grown += off * (t if p.kind[c - 1] == DRIVER else 1.0)
+            total += off * (t if p.kind[c - 1] == DRIVER else 1.0)
     reach = p.gain_hi * t
-    grown *= min(reach, 1.0) if p.rate_hi > 0.0 else reach
-    if ends_tell(p, q, work, t, start, margin + grown):
-        return Verdict(SILENT, 0.0, 0.0, 0.0)
-    return halve(p, b, q, s, error, rho, now, start, margin, probe, like)
+    return total * (min(reach, 1.0) if p.rate_hi > 0.0 else reach)
+
+
+@kernel
+def calm(net, n, st, ends, t, rho):
+    """Whether the first tests of `quiet` tell of the one state of `st`, in floats, whose bounds
+    cover the rounding of the one at the end of the gap, in `ends`, too."""
+    p, q = net[n], st[0]
+    start, margin, _ = start_of(p, SINGLE, q, t, rho, 0.0)
+    if not start + margin < 0.0:
+        return False
+    return ends_tell(p, q, ends[0], t, start, margin + grown(p, q, t))
 
 
 @kernel
