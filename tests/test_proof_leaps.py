@@ -193,12 +193,12 @@ def test_a_step_between_two_jumps_does_not_hide_that_their_order_is_open():
 
 
 def test_a_claim_that_the_precision_rounds_is_not_refuted():
-    """One that lies 1e-25 before the end of the refractory time, of a tolerance of 1e-20."""
+    """One that lies 1e-25 before the end of the refractory time, of a tolerance of 1e-22."""
     net = evsim.Network()
     net.add_population("p", 1, evsim.LIF(tau_mem=10.0, tau_syn=5.0, v_reset=1.2, t_ref=2.0))
     claim = Spikes([0.0, 2.0, 4.0], [0, 0, 0], times_lo=[0.0, -1e-25, 0.0])
     for precision, status in ((53, "UNDECIDED"), (128, "PROVED")):
-        found = evsim.certify_spikes(net, {}, {"p": claim}, 5.0, 1e-20, precision=precision,
+        found = evsim.certify_spikes(net, {}, {"p": claim}, 5.0, 1e-22, precision=precision,
                                      initial={"p": {"v": [1.5]}})  # fmt: skip
         assert found.status == status
 

@@ -184,7 +184,7 @@ def test_an_arrival_that_may_come_after_a_spike_is_not_before_it(tier, monkeypat
     (true, *_), *_ = run_of(LIF, (6.0,), (0.5,), until, None)
     claim = [float(true)]
     lone = run_of(LIF, (6.0,), (0.5,), until, claim, tier=tier, radii={0: 1e-2})[1]
-    for part, code in ((0.95, ORDER), (1.05, None)):
+    for part, code in ((0.999, ORDER), (1.001, None)):
         close = float(true - part * lone.radius[0])
         outcome = run_of(LIF, weights, (*times, close), until, claim, tier=tier, radii=radii)[1]
         assert (outcome.finding and outcome.finding.code) == code

@@ -7,7 +7,7 @@ import math
 from flint import arb
 
 from evsim.proof.ball_flow import Cell, bend_of, excess, flow, slope_of
-from evsim.proof.ball_numbers import to_float
+from evsim.proof.ball_numbers import later, to_float
 from evsim.proof.events import CROSSING, LEVEL, MISSING
 from evsim.proof.state import Shape
 
@@ -24,14 +24,18 @@ def candidate(q: Cell, bits: int, guess: arb):
         value, error = to_float(f), to_float(f.rad())
         if abs(value) <= error:
             break
-        if not close:  # else the next steps are Newton's, and short
+        if not close:  # else the next steps are short, and Halley's
             now = bend_of(q, state.x, state.dev, 0.0)
             rise = rise_of(now, value)
             if not rise > 0.0:
                 return None
             close = abs(value) < 1e-5 * now.slope**2 / (abs(now.curvature) + 1e-300)
-        step = -f / slope_of(q, state.x) if close else arb(-2.0 * value / rise)
-        new = (at + step).mid()
+        if close:
+            slope = slope_of(q, state.x)
+            step = -f / (slope - 0.5 * now.curvature * (f / slope))
+        else:
+            step = arb(-2.0 * value / rise)
+        new = later(at, step).mid()
         if to_float(new - at) == 0.0 or turn == most - 1:
             break
         at = new

@@ -9,7 +9,7 @@ from flint import arb
 from evsim.models.linear import DRIVER
 from evsim.proof import ball_leap as leaps
 from evsim.proof.ball_flow import Cell, Stop, bend_of, flow
-from evsim.proof.ball_numbers import below, to_float
+from evsim.proof.ball_numbers import below, later, to_float
 from evsim.proof.bounds import NEAR, UP
 from evsim.proof.events import ORDER, TOO_WIDE
 from evsim.proof.problem import VOLTAGE
@@ -24,14 +24,13 @@ def next_event(run: Pass, q: Cell, k: int):
     """(kind, time): None, "arrival", "release" or "wake"; the earliest arrival is put first."""
     m, at = q.next, None
     if m < q.end and known(run, m, k):
-        at = run.time[run.source[m]] + run.delay[m]
-        j = m + 1
+        at = later(run.time[run.source[m]], run.delay[m])
+        j, far = m + 1, (to_float(at) + 2.0 * run.window) * (1.0 + 1e-12)
         while j < q.end and known(run, j, k):
-            other = run.time[run.source[j]] + run.delay[j]
-            d = to_float(other - at)
-            if d > 2.0 * run.window:
+            if run.time_float[run.source[j]] + run.delay[j] > far:
                 break
-            if d < 0.0:
+            other = later(run.time[run.source[j]], run.delay[j])
+            if to_float(other - at) < 0.0:
                 at = other
                 for column in (run.source, run.delay, run.weight, run.port):
                     column[m], column[j] = column[j], column[m]

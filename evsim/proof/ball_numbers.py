@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from flint import arb, fmpq
+from flint import arb, ctx, fmpq
 
 from evsim.proof.bounds import READ, UNIT
 
+#: Bits that a time has more than a state.
+TIME = 16
 #: The middle of a ball as a double.
 to_float = float
+
+
+def later(t: arb, d: arb | float) -> arb:
+    """t + d, for times: they are large beside what is left between two of them."""
+    ctx.prec += TIME
+    total = t + d
+    ctx.prec -= TIME
+    return total
 
 
 def exact(value: Fraction) -> arb:

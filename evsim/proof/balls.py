@@ -25,7 +25,7 @@ from evsim.proof.ball_events import (
     next_event,
 )
 from evsim.proof.ball_flow import Cell, Stop, Views, bend_of, ends_of, flow, halve
-from evsim.proof.ball_numbers import below, exact, fraction, size_of, to_float
+from evsim.proof.ball_numbers import below, exact, fraction, later, size_of, to_float
 from evsim.proof.bounds import COEFFICIENT, NEAR, TINY, UNIT, UP
 from evsim.proof.crossing import left_over
 from evsim.proof.doubles import Outcome, growth_of, not_meant, open_claims
@@ -59,11 +59,12 @@ class Pass:
         self.window, self.tolerance = window, tolerance
         k = problem.count
         src, arr = problem.sources, problem.arrivals
-        self.claim = [arb(a) + arb(b) for a, b in zip(src.claim_hi, src.claim_lo, strict=True)]
+        self.claim = [later(arb(a), b) for a, b in zip(src.claim_hi, src.claim_lo, strict=True)]
         self.claim_float = src.claim_hi.tolist()
         self.time = list(self.claim)
         for j, value in problem.exact.items():
             self.time[j] = exact(value)
+        self.time_float = [to_float(t) for t in self.time]
         self.radius = [0.0] * src.size
         self.owner = src.neuron.tolist()
         self.source, self.port = arr.source.tolist(), arr.port.tolist()
@@ -358,7 +359,7 @@ class Pass:
     def take_spike(self, q: Cell, k: int, at: arb, state, r: float, leap: bool = False) -> None:
         """The state right after a spike."""
         count_row_of(self.net, self.st, q.n, k, self.src, self.rows)
-        self.time[k], self.radius[k] = at, r
+        self.time[k], self.time_float[k], self.radius[k] = at, to_float(at), r
         q.take(state, at, r)
         q.rational = None
         q.x[0], q.dev[0], q.rest[0] = q.reset, 0.0, 0.0
@@ -371,8 +372,8 @@ class Pass:
                 second = linear * q.decay_[c - 1] * r
                 q.dev[c] += linear + second
                 q.rest[c] += second + COEFFICIENT * UNIT * linear
-        q.free, q.last, q.origin, q.busy, q.owes = at + q.t_ref, k, -1, True, False
-        q.wake, q.asleep = at + q.dead, q.dead > 0.0
+        q.free, q.last, q.origin, q.busy, q.owes = later(at, q.t_ref), k, -1, True, False
+        q.wake, q.asleep = later(at, q.dead), q.dead > 0.0
         q.reach = q.near = q.crowd = 0.0
         q.kick = q.kept = q.lapse = 0.0
         q.since = q.next

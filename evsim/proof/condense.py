@@ -16,9 +16,10 @@ from __future__ import annotations
 import numpy as np
 
 from evsim.proof.bounds import TERM, UNIT
-from evsim.proof.events import DONE, Task, still_from
+from evsim.proof.events import DONE, Task
 from evsim.proof.flow import DEVIATION, REST
 from evsim.proof.rows import fold_all
+from evsim.proof.still import still_from
 
 #: For sums of some thousand products: far more than they need, and nothing beside their sizes.
 UP = 1.0 + 1e-9

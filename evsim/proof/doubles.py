@@ -12,12 +12,13 @@ import numpy as np
 
 from evsim.proof.bounds import DOUBLE, SINGLE
 from evsim.proof.condense import condense
-from evsim.proof.events import DONE, FULL, Task, still_from
-from evsim.proof.layout import REPORT, WORK, records
+from evsim.proof.events import DONE, FULL, Task
+from evsim.proof.layout import REPORT, WORK, bare, records
 from evsim.proof.problem import Problem
 from evsim.proof.prove import prove
 from evsim.proof.rows import new_rows
 from evsim.proof.state import initial
+from evsim.proof.still import still_from
 
 #: Rows of symbols at one time: 128 MB.
 CAPACITY = 4000
@@ -88,12 +89,11 @@ def run(
     like = (0.0, 0.0) if pair else 0.0
     st, src = initial(problem)
     capacity = min(problem.count + 1, capacity) if symbols else 0
-    width = int(problem.neurons["count"].max())
+    width, (work, probe) = int(problem.neurons["count"].max()), records(WORK, 2)
     task = Task(
         problem.neurons, st, src, problem.arrivals.copy(),
         new_rows(problem.size, width, capacity), DOUBLE if pair else SINGLE,
-        window, tolerance, symbols, records(WORK, 1)[0], records(WORK, 1)[0],
-        np.zeros(capacity), records(REPORT, 1)[0],
+        window, tolerance, symbols, work, probe, np.zeros(capacity), records(REPORT, 1)[0],
     )  # fmt: skip
     k, code = prove(task, 0, problem.count, like)
     condensed = code == FULL
@@ -105,7 +105,7 @@ def run(
     end = problem.until if code == DONE else findings[0].time
     findings += _silences(problem, task, k, end, code == DONE, like)
     first = min(findings, key=lambda f: (f.time, not f.proved), default=None)
-    hi, lo, radius = src.hi[:k].copy(), src.lo[:k].copy(), src.radius[:k].copy()
+    hi, lo, radius = (bare(src)[name][:k].copy() for name in ("hi", "lo", "radius"))
     whole = symbols and not condensed
     growth = growth_of(task.rows, k) if whole else np.full(k, np.nan)
     bits = 106 if pair else 53
