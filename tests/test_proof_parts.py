@@ -325,6 +325,18 @@ def few_steps(monkeypatch):
     monkeypatch.setattr(silence, "MOST_STEPS", 30)
 
 
+@pytest.mark.parametrize("crowd, answer", [(0.0, silence.SILENT), (1e-3, silence.UNCLEAR)])
+def test_what_an_open_order_may_bring_counts_at_a_peak_between_two_ends(crowd, answer, few_steps):
+    """A peak 5e-4 below threshold, far above both ends of the gap."""
+    p, q = neuron(LIF)
+    work, probe = records(WORK, 2)
+    peak = (4.0 / 10.0) ** (10.0 / 6.0)  # of the voltage that a unit of current makes
+    q.x.hi[1], q.crowd = (1.0 - 5e-4) / peak, crowd
+    flow.flow(p, SINGLE, q.x, False, 40.0, 0.0, work, 0.0)
+    assert work.x.hi[0] < 0.1
+    assert silence.quiet(p, SINGLE, q, 40.0, 0.0, 0.0, work, probe, 0.0).answer == answer
+
+
 @pytest.mark.parametrize("rounding, deviation, answer", [
     (0.0, 0.02, silence.SILENT), (0.0, 0.06, silence.UNCLEAR), (0.06, 0.0, silence.UNCLEAR),
     (0.03, 0.03, silence.UNCLEAR),
@@ -382,6 +394,29 @@ def test_every_part_of_the_rest_counts_at_a_crossing(model, symbols):
     half = {(DEVIATION, 0): 1e-5}
     _, found = crossing_of(model, values, symbols, bounds=half)
     assert (found.eps < 1e-7) == symbols  # rows carry it, or nothing does
+
+
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_what_a_crossing_leaves_over_is_what_the_worst_slope_makes_of_it(sign):
+    """One that goes away from v on either side, by all that is allowed: F + D is what it covers."""
+    rng = np.random.default_rng(18)
+    for _ in range(300):
+        v, whole = 10.0 ** rng.uniform(-3, 3), 10.0 ** rng.uniform(-9, 0)
+        residual, own = whole * rng.uniform(0.0, 1.0, 2)
+        r0 = 1.5 * (residual + whole) / v
+        part = rng.uniform(0.0, 1.0)
+        loose, bend = 0.25 * v * part, 0.25 * v * (1.0 - part) / r0
+        # v d + sign (a d + b d^2/2) = F + D, by bisection
+        low, high = 0.0, r0
+        for _ in range(200):
+            d = 0.5 * (low + high)
+            covers = v * d + sign * (loose * d + 0.5 * bend * d * d)
+            low, high = (d, high) if covers < residual + whole else (low, d)
+        bent, straight = abs(d - (residual + whole) / v), (residual + own) / v
+        found = crossing.left_over(residual, whole, own, v, 0.25 * v, loose, bend)
+        most = ((4 / 3) if sign < 0.0 else (5 / 3)) ** 2
+        slack = 1e-9 * (straight + d)
+        assert straight + bent <= found + slack and found <= straight + most * bent + slack
 
 
 def records_of(values):
