@@ -233,18 +233,30 @@ def test_orders_of_times_are_those_of_exact_sums():
     a, b = pairs(rng, 5000), pairs(rng, 5000)
     for k, (x, y) in enumerate(zip(a, b, strict=True)):
         off, off_0 = (float(v) for v in 10.0 ** rng.uniform(-9, 9, 2))
-        if k % 2:  # nearly, or quite, equal
-            y, off_0 = (x[0], x[1] + float(rng.integers(-1, 2)) * 2.0**-100 * x[0]), off
+        if k % 2:  # nearly, or quite, equal: with off_0 in place of off, or as a part of y
+            off_0 = off if k % 4 == 1 else 0.0
+            y = split(sum(map(Fraction, (*x, off, -off_0))))
+            y = (y[0], y[1] + float(rng.integers(-1, 2)) * 2.0**-104 * y[0])
         exact = Fraction(x[0]) + Fraction(x[1]) + Fraction(off)
         exact -= Fraction(y[0]) + Fraction(y[1]) + Fraction(off_0)
         d, error = roughly(*x, off, *y, off_0)
         assert abs(Fraction(float(d)) - exact) <= Fraction(float(error)) * 3 / Fraction(ROUGH)
         assert later(*x, off, *y, off_0) == (exact > 0)
-        span = Fraction(float(span_of(*x, *y, off_0)))
-        exact -= Fraction(off)
-        true = max(exact, Fraction(0))
-        least = Fraction(TIMES * DOUBLE.unit) * sum(Fraction(abs(v)) for v in (*x, *y, off_0))
-        assert abs(span - true) <= 3 * Fraction(SINGLE.unit) * true + 3 * least
+
+
+def test_the_time_since_an_arrival_keeps_three_roundings_however_short():
+    """Between two late times, but for what `interval` may be off by."""
+    rng = np.random.default_rng(18)
+    for x in pairs(rng, 5000):
+        x = (abs(x[0]), x[1])
+        off = float(x[0] * 10.0 ** rng.uniform(-12, -1))
+        true = Fraction(x[0] * 10.0 ** rng.uniform(-36, -1)) * int(rng.integers(-1, 2))
+        y = split(Fraction(x[0]) + Fraction(x[1]) - Fraction(off) - true)
+        true = Fraction(x[0]) + Fraction(x[1]) - sum(map(Fraction, (*y, off)))
+        span = Fraction(float(span_of(*x, *y, off)))
+        most = abs(x[0] - y[0]) + off + abs(x[1] - y[1])
+        least = Fraction(TIMES * DOUBLE.unit * most)
+        assert abs(span - max(true, Fraction(0))) <= 3 * Fraction(SINGLE.unit) * abs(true) + least
 
 
 def test_differences_of_times_keep_their_bound():

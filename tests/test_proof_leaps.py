@@ -2,13 +2,15 @@
 
 import json
 import math
+from fractions import Fraction
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import evsim
 from evsim.delivery import Current
-from evsim.proof import balls, doubles
+from evsim.proof import ball_leap, balls, doubles
 from evsim.spikes import Spikes
 from reference import certificate
 
@@ -190,6 +192,20 @@ def test_a_step_between_two_jumps_does_not_hide_that_their_order_is_open():
     record = jumps_beside([float(near) + 4 * ulp], float(near) + 2 * ulp)
     found = evsim.certify(record, precision=53)
     assert found.status == "UNDECIDED" and "order" in found.instead
+
+
+def test_times_are_the_same_where_exact_sums_from_one_source_are():
+    """Sources 0 and 1; 2 comes 0.1 after 0, and 3 the sum of the doubles 0.1 and 0.2 after it."""
+    zero = Fraction(0)
+    root = [(0, zero), (1, zero), (0, Fraction(0.1)), (0, Fraction(0.1) + Fraction(0.2))]
+    run = SimpleNamespace(root=root)
+    for a, wait, b, other, same in (
+        (0, 0.5, 0, 0.5, True), (0, 0.5, 0, 0.25, False), (0, 0.5, 1, 0.5, False),
+        (0, 0.1, 2, 0.0, True), (2, 0.2, 3, 0.0, True), (0, 0.3, 3, 0.0, False),
+        (0, 0.1 + 0.2, 3, 0.0, False), (1, 0.1, 2, 0.0, False), (2, 0.5, 3, 0.5, False),
+    ):  # fmt: skip
+        assert ball_leap.together(run, a, wait, b, other) == same
+        assert ball_leap.together(run, b, other, a, wait) == same
 
 
 def test_a_claim_that_the_precision_rounds_is_not_refuted():

@@ -1,6 +1,7 @@
 """Small parts of the proofs' kernels, each against what it is to bound; interpreted: see
 test_jit.py."""
 
+import itertools
 import math
 import os
 from fractions import Fraction
@@ -478,7 +479,39 @@ def test_a_candidate_is_as_far_off_as_its_residual_says_whatever_steps_it_had(tu
     assert f < (math.inf, 0.05, 1e-6)[turns - 1] and (c.hi == 3.0) == (turns == 1)
 
 
+# ------------------------------------------------------------------------------------- rows
+
+
+def test_rows_that_wait_are_added_whole_however_many_and_however_long():
+    rng = np.random.default_rng(19)
+    for order in itertools.permutations(range(4), 3):
+        for count in range(4):
+            table = rows.new_rows(1, 1, 9)
+            for k, length in enumerate((3, 8, 5, 1)):
+                table.c[k, :length], table.length[k] = rng.normal(size=length), length
+            table.waiting[:], table.factor[:] = (count, 1, *order), rng.normal(size=(3, 2))
+            table.z[0, 1], row = rng.normal(size=9), rng.normal(size=9)
+            added = table.factor[:count].T @ table.c[list(order[:count])]
+            whole = np.array([table.z[0, 1], row]) + added
+            rows.add_waiting(table, table.z[0], row)
+            assert np.allclose([table.z[0, 1], row], whole, rtol=1e-14, atol=1e-14)
+            assert table.waiting[0] == 0
+
+
 # ---------------------------------------------------------------------------- after a spike
+
+
+@pytest.mark.parametrize("late, counts", [
+    (5e-4, True), (1.9e-3, True), (-1.9e-3, True), (2.1e-3, False), (-2.1e-3, False),
+])  # fmt: skip
+def test_an_arrival_counts_on_either_side_of_a_release_within_both_radii(late, counts):
+    t = task(LIF, 1e-3)
+    q, event = t.st[0], SimpleNamespace(port=0, source=1)
+    q.last, q.free_hi, q.free_off = 0, 1.0, 2.0
+    code = events.beside_release(t, 0, event, 3.0, 1e-3, 3.0, 0.0, late)
+    bound = q.x.bound
+    assert code == events.DONE and bound[DEVIATION, 0] == bound[REST, 0]
+    assert (bound[REST, 0] >= 3.0 * 2e-3 / 10.0) == counts == (bound[REST, 0] > 0.0)
 
 
 def task(model, r):
