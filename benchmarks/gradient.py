@@ -1,7 +1,8 @@
 """Backward against forward: seconds of `evsim.gradient` and of `evsim.simulate`, and their ratio.
 
 Jobs: the dense layers 784 -> 350 (300 spikes), 784 -> 1024 (800 spikes), a batch of 16 of the
-latter, 784 -> 1024 with 5000 spikes, and the recurrent network of `jobs.recurrent`. Both sides
+latter, 784 -> 1024 with 5000 spikes, and the recurrent networks of `evsim.bench.jobs`: one delay,
+noise from outside, and a delay of its own for every synapse. Both sides
 run in turn in one process and one thread, by the processor time of that thread: a busy machine
 stretches it less. The best of each counts. `whole` is the backward pass with everything that it can
 answer, which for dense layers is worked out when first asked for: by time constants, and margins.
@@ -17,7 +18,7 @@ import time
 import numpy as np
 
 import evsim
-from evsim.bench.jobs import recurrent
+from evsim.bench.jobs import driven, recurrent
 from evsim.bench.turns import SEED
 
 #: Inputs, outputs, input spikes, scale of the weights, end [s], samples.
@@ -26,6 +27,12 @@ DENSE = {
     "784->1024": (784, 1024, 800, 1.0, 0.05, 1),
     "784->1024 x16": (784, 1024, 800, 1.0, 0.05, 16),
     "784->1024 long": (784, 1024, 5000, 0.57, 0.5, 1),
+}
+
+RECURRENT = {
+    "recurrent": recurrent,
+    "recurrent noise": driven,
+    "recurrent mixed": lambda n, **options: recurrent(n, mixed=True, **options),
 }
 
 
@@ -76,7 +83,7 @@ def measured(net, inputs, until: float, rounds: int) -> dict:
 def main() -> None:
     """Print the table; write JSON where asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--jobs", nargs="+", default=[*DENSE, "recurrent"])
+    parser.add_argument("--jobs", nargs="+", default=[*DENSE, *RECURRENT])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--neurons", type=int, default=10_000)
     parser.add_argument("--until", type=float, default=1.0, help="of the recurrent job [s]")
@@ -84,14 +91,14 @@ def main() -> None:
     options = parser.parse_args()
     found = {}
     for name in options.jobs:
-        if name == "recurrent":
-            job = recurrent(options.neurons, until=options.until)
+        if name in RECURRENT:
+            job = RECURRENT[name](options.neurons, until=options.until)
             work = job.network(), [job.inputs()], job.until
         else:
             work = dense(name)
         row = found[name] = measured(*work, options.rounds)
         print(
-            f"{name:16s} {row['spikes']:7d} spikes  forward {1e3 * row['forward']:9.2f} ms  "
+            f"{name:15s} {row['spikes']:7d} spikes  forward {1e3 * row['forward']:9.2f} ms  "
             f"backward {1e3 * row['backward']:9.2f} ms  ratio {row['ratio']:.2f}  "
             f"whole {row['whole ratio']:.2f}",
             flush=True,

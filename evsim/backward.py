@@ -15,7 +15,8 @@ from evsim.neuron import Books, new_books
 from evsim.record import Record
 from evsim.replay import Notes, Way, go_on, replay
 from evsim.sent import (
-    links_of,
+    Sent,
+    in_order,
     parts_of,
     rows_in_time,
     sent_to,
@@ -23,66 +24,8 @@ from evsim.sent import (
     train_of,
     with_current,
 )
-from evsim.tape import Feed, Links, Rows, Shelf, Tape, columns_of, tape_of
-
-
-class Synaptic:
-    """Derivatives by the weights and delays onto one population, gathered over a whole batch.
-
-    Kernels add them up in the order of `links`: what a neuron hears lies together. Those by delays
-    that all synapses of a projection share come first, one per projection; where others have one
-    per synapse, these lie behind.
-    """
-
-    def __init__(self, network: Network, name: str) -> None:
-        self.network, self.name = network, name
-        mine = incoming(network, name)
-        ends = np.cumsum([0, *(p.weight.size for p in mine)])
-        self.places = {
-            p.name: slice(int(start), int(stop))
-            for p, start, stop in zip(mine, ends[:-1], ends[1:], strict=True)
-        }
-        self.rank = {p.name: k for k, p in enumerate(mine)}
-        own = any(np.ndim(p.delay) for p in mine)
-        #: of layers that have one row of weights after another
-        self.weight = np.zeros(int(ends[-1]))
-        self.delay = np.zeros(len(mine) + own * self.weight.size)
-        self.shelf = Shelf()
-
-    @cached_property
-    def links(self) -> Links:
-        """The synapses."""
-        return links_of(self.network, self.name)
-
-    @cached_property
-    def value(self) -> np.ndarray:
-        """Their weights, in order of target."""
-        given = [p.weight.ravel() for p in incoming(self.network, self.name)]
-        found = np.empty(self.links.n_synapses)
-        found[self.links.number] = np.concatenate([np.zeros(0), *given])
-        return found
-
-    @cached_property
-    def by_weight(self) -> np.ndarray:
-        """Derivatives by the weights, in order of target."""
-        return np.zeros(self.links.n_synapses)
-
-    def of_weight(self, name: str) -> np.ndarray:
-        """By the weights of a projection, in its own order."""
-        mine, found = self.places[name], self.weight[self.places[name]]
-        if "by_weight" in vars(self):
-            found = found + self.by_weight[self.links.number[mine]]
-        return found
-
-    def of_delay(self, name: str, each: bool) -> Any:
-        """By the delay of a projection: one number, or one for each synapse in its own order."""
-        if not each:
-            return float(self.delay[self.rank[name]])
-        return self.delay[len(self.rank) :][self.links.number[self.places[name]]]
-
-
-#: By population.
-Shared = dict[str, Synaptic]
+from evsim.synaptic import Shared, Synaptic
+from evsim.tape import Feed, Links, Rows, Tape, columns_of, tape_of
 
 
 def new_notes(variables: int, n: int, spikes: int) -> Notes:
@@ -207,13 +150,24 @@ class Leg:
         return type(self.p)
 
     @cached_property
-    def sent(self) -> tuple[Rows, Feed]:
+    def sent(self) -> list[Sent]:
         """Everything that reaches it."""
         record = self.record
         current = record.inputs.get(self.name)
-        return rows_in_time(
-            sent_to(record.network, self.name, record._trains(), self.bases, current)
-        )
+        return sent_to(record.network, self.name, record._trains(), self.bases, current)
+
+    @cached_property
+    def rows(self) -> tuple[Rows, Feed]:
+        """The same in order of time, but for delays that synapses have of their own."""
+        return rows_in_time(self.sent)
+
+    @cached_property
+    def lag(self) -> float:
+        """The longest that an arrival comes after its row; -1 where all come at its time."""
+        if all(one.lag < 0.0 for one in self.sent):
+            return -1.0
+        mine = [p for p in incoming(self.record.network, self.name) if np.ndim(p.delay)]
+        return max(float(np.max(p.delay, initial=0.0)) + (p.pulse_width or 0.0) for p in mine)
 
     @cached_property
     def links(self) -> tuple[Links, np.ndarray]:
@@ -229,9 +183,13 @@ class Leg:
         """Lay out the arrivals of a part of the run, if they are not."""
         if self.opened == (since, until):
             return
-        (rows, feed), (links, value) = self.sent, self.links
-        span = span_of(rows, since, until)
+        (rows, feed), (links, value) = self.rows, self.links
+        reach = None if since is None else since - max(0.0, self.lag * (1.0 + 1e-9))
+        span = span_of(rows, reach, until)
         self.tape = tape_of(rows, feed, links, value, self.n, span, self.synaptic.shelf)
+        if self.lag >= 0.0:
+            own = self.synaptic.own_delay
+            self.tape = in_order(self.tape, self.sent, own, since, until)
         self.sums = self.sums._replace(weight=self.synaptic.by_weight)
         self.way = way_through(self.tape, len(self.state), self.p)
         self.opened = since, until
@@ -286,7 +244,7 @@ class Leg:
 
 def parts(legs: list[Leg], until: float, room: int) -> list[tuple[float | None, float]]:
     """(beginning, end) of the parts in which a run is gone through; None: from the start."""
-    ends_of_parts = parts_of([leg.sent[0] for leg in legs], until, room)
+    ends_of_parts = parts_of([(leg.rows[0], leg.lag >= 0.0) for leg in legs], until, room)
     return list(zip([None, *ends_of_parts[:-1]], ends_of_parts, strict=True))
 
 

@@ -24,19 +24,13 @@ from evsim.outcome import runaway
 from evsim.readings import Readings, readings
 from evsim.readout_leg import moves_with_arrivals, up_to_maximum
 from evsim.replay import Train, replay
-from evsim.sent import Sent, rows_in_time
+from evsim.sent import Sent, in_order, rows_in_time
 from evsim.start import initial_states
 from evsim.tape import (
-    FEED,
-    HI,
-    LO,
-    SOURCE,
     Links,
     Shelf,
     Tape,
-    columns_of,
     events_of,
-    starts_of,
     tape_of,
 )
 
@@ -74,6 +68,8 @@ class Layer:
         ]
         target = np.concatenate([np.zeros(0, np.int32), *(targets for _, targets, _ in rows)])
         self.number = target, np.arange(self.synapses)
+        delays = [np.broadcast_to(np.ravel(p.delay), p.weight.size) for p in projections]
+        self.delay = np.concatenate([np.zeros(0), *delays])
         self._tiled: dict[int, Any] = {}
 
     def parameters(self, samples: int):
@@ -91,14 +87,14 @@ class Layer:
         span, cells = (0, rows.first.size), samples * self.n
         links = Links(*self.number, np.zeros(cells + 1, np.int64), self.synapses)
         tape = tape_of(rows, feed, links, value, cells, span, Shelf())
-        own = any(np.ndim(projection.delay) for projection, *_ in self.sources)
-        return self._delayed(tape, until) if own else tape
+        own = any(one.lag >= 0.0 for one in sent)
+        return in_order(tape, sent, self.delay, None, until) if own else tape
 
     def _sent(self, spikes: Fired, projection, indptr, until: float) -> Sent:
-        """What spikes send along a projection; `_delayed` adds delays that synapses have of their
-        own."""
+        """What spikes send along a projection."""
         hi, lo, keep = spikes.hi, spikes.lo, np.ones(spikes.hi.size, bool)
-        if np.ndim(projection.delay) == 0:
+        lag = 0.0 if np.ndim(projection.delay) else -1.0
+        if lag < 0.0:
             if projection.delay:
                 hi, lo = add_delay(hi, lo, float(projection.delay))
             keep = between(hi, lo, None, until)
@@ -107,33 +103,7 @@ class Layer:
         )
         sample, unit = np.divmod(cell, projection.n_pre)
         first, last = indptr[unit], indptr[unit + 1]
-        return Sent(projection.port, 0, 1, hi, lo, number, first, last, sample * self.n)
-
-    def _delayed(self, tape: Tape, until: float) -> Tape:
-        """With the delays of those synapses that have their own, each arrival a row; none after
-        the end."""
-        columns = columns_of(tape)
-        hi, lo = columns.hi, columns.lo
-        for projection, _, offset in self.sources:
-            if np.ndim(projection.delay):
-                here = columns.synapse - offset
-                mine = (here >= 0) & (here < projection.weight.size)
-                delay = np.ravel(projection.delay)[here[mine]]
-                hi[mine], lo[mine] = add_delay(hi[mine], lo[mine], delay)
-        target = np.repeat(np.arange(tape.start.size - 1), np.diff(tape.start))
-        order = np.lexsort((lo, hi, target))
-        order = order[between(hi, lo, None, until)[order]]
-        time = np.empty((order.size, 4))
-        word, bits = time.view(np.int64), max(1, order.size.bit_length())
-        time[:, HI], time[:, LO] = hi[order], lo[order]
-        word[:, SOURCE] = columns.source[order]
-        rows = tape.code[order] & ((1 << tape.bits) - 1)
-        word[:, FEED] = tape.word.reshape(-1, 4)[rows, FEED]
-        code = np.arange(order.size) | (columns.synapse[order] << bits)
-        start = starts_of(np.bincount(target[order], minlength=tape.start.size - 1))
-        return tape._replace(
-            start=start, code=code, bits=bits, time=time.ravel(), word=word.ravel()
-        )
+        return Sent(projection.port, 0, 1, hi, lo, number, first, last, sample * self.n, lag)
 
 
 class Leg:

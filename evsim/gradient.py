@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from evsim.backward import Shared
 from evsim.margins import STATUS
 from evsim.network import Network, Projection
 from evsim.record import Record
 from evsim.sample import Sample, together
 from evsim.sent import ROOM
+from evsim.synaptic import Shared
 
 
 class Gradient:

@@ -22,6 +22,7 @@ from evsim.backward import Leg, go_back
 from evsim.losses import Integral, Maximum
 from evsim.neuron import CURRENT, PULSE_OFF
 from evsim.record import Record
+from evsim.sent import DEARER
 from evsim.tape import Columns, Tape, columns_of, starts_of
 
 
@@ -57,8 +58,8 @@ class ReadoutLeg(Leg):
         """The backward pass of this loss alone."""
         if self.kind is Integral:
             self._source()
-        rows = self.sent[0]
-        size = 1 + int((rows.last - rows.first).sum())
+        rows = self.rows[0]
+        size = 1 + DEARER * int((rows.last - rows.first).sum())
         go_back(self.record.network, [self], self.record, totals, size)
         if self.kind is Integral:
             self._constant_part(totals)

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from evsim.backward import Leg, Shared, go_back
+from evsim.backward import Leg, go_back
 from evsim.dense_leg import DenseLeg, simple
 from evsim.losses import Final, FirstSpikes, Reading, SpikeCount
 from evsim.margins import conditioning, status, trust
 from evsim.readout_leg import ReadoutLeg
 from evsim.record import Record
 from evsim.spikes import Spikes
+from evsim.synaptic import Shared
 
 
 def together(parts: list[dict[str, Any]]) -> dict[str, Any]:
@@ -93,9 +94,9 @@ class Sample:
 
     def run(self) -> None:
         """The backward pass, group by group."""
-        for leg in self.readouts:
-            leg.go(self.totals, self.room)
-            leg.close()
+        for readout in self.readouts:
+            readout.go(self.totals, self.room)
+            readout.close()
         for names in reversed(self.record.network.stages()):
             legs = [self.legs[name] for name in names]
             if isinstance(legs[0], DenseLeg) and (lay := legs[0].lay()) is not None:

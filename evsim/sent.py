@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from evsim.arrivals import delayed, rows_of
 from evsim.delivery import Current, between, incoming, pieces
+from evsim.flight import later
 from evsim.jit import kernel
-from evsim.lists import count_targets, deliver
 from evsim.network import Network
-from evsim.neuron import CURRENT
+from evsim.neuron import CURRENT, PULSE_OFF, PULSE_ON
+from evsim.numerics import not_before
+from evsim.order import sort_by_time
 from evsim.replay import Train
 from evsim.spikes import Spikes
-from evsim.tape import FEED, HI, LO, SOURCE, Feed, Links, Rows, starts_of
+from evsim.tape import (
+    FEED,
+    HI,
+    LO,
+    SOURCE,
+    Feed,
+    Links,
+    Rows,
+    Tape,
+    feed_of,
+    source_of,
+    starts_of,
+    synapse_of,
+    time_of,
+)
 
 #: Arrivals that are laid out at a time, at eight bytes each; longer runs are cut into parts.
 ROOM = 1 << 25
@@ -63,6 +81,11 @@ class Sent(NamedTuple):
     first: np.ndarray
     last: np.ndarray
     shift: np.ndarray | int = 0  # added to the targets
+    #: how much later than the delay of its own synapse each comes, a pulse's width at its end; -1:
+    #: all of a row come at its time
+    lag: float = -1.0
+    #: when they come by such synapses, of the spikes `source` and delays, where on a grid
+    on_grid: Callable | None = None
 
 
 def sent_to(
@@ -80,18 +103,26 @@ def sent_to(
     offset, n, projections = 0, network.size(population), incoming(network, population)
     for rank, projection in enumerate(projections):
         train, base = trains[projection.pre], bases[projection.pre]
-        indptr, targets, weight = rows_of(projection, n)
+        indptr, _, weight = rows_of(projection, n)
+        source, first = base + np.arange(len(train)), indptr[train.units] + offset
+        rows = source, first, indptr[train.units + 1] + offset
         if np.ndim(projection.delay) == 0:
-            source, row = base + np.arange(len(train)), indptr[train.units] + offset
-            last = indptr[train.units + 1] + offset
             for kind, hi, lo in pieces(projection, train):
-                found.append(Sent(kind, rank, 0, hi, lo, source, row, last))
+                found.append(Sent(kind, rank, 0, hi, lo, *rows))
         else:
-            spike, synapse = _one_by_one(train, indptr, targets, n)
-            own = len(projections)
-            for kind, hi, lo in delayed(train, projection.delay[synapse], projection, spike):
-                row = synapse + offset
-                found.append(Sent(kind, own, 1, hi, lo, base + spike, row, row + 1))
+            own, width = len(projections), projection.pulse_width
+            kinds = (
+                [(projection.port, 0.0)] if width is None else [(PULSE_ON, 0.0), (PULSE_OFF, width)]
+            )
+            for piece, (kind, lag) in enumerate(kinds):
+                grid = (
+                    None
+                    if train.steps is None
+                    else partial(_on_grid, train, projection, base, piece)
+                )
+                found.append(
+                    Sent(kind, own, 1, train.times, train.times_lo, *rows, lag=lag, on_grid=grid)
+                )
         offset += weight.size
     if current is not None:
         hi, lo = current.pairs()
@@ -100,13 +131,9 @@ def sent_to(
     return found
 
 
-def _one_by_one(train: Spikes, indptr, targets, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """(spike, synapse) of every arrival, by target."""
-    counts = np.zeros(n, np.int64)
-    count_targets(train.units, indptr, targets, counts)
-    spike, synapse = np.empty((2, int(counts.sum())), np.int64)
-    deliver(train.units, indptr, targets, starts_of(counts)[:-1].copy(), spike, synapse)
-    return spike, synapse
+def _on_grid(train: Spikes, projection, base: int, piece: int, source, delay):
+    """When the spikes `source` of a train on a grid arrive with these delays."""
+    return delayed(train, delay, projection, source - base)[piece][1:]
 
 
 def rows_in_time(sent: list[Sent]) -> tuple[Rows, Feed]:
@@ -140,13 +167,20 @@ def _ascending(*columns: np.ndarray) -> bool:
     return bool(ordered)
 
 
-def parts_of(rows: list[Rows], until: float, room: int = ROOM) -> list[float]:
-    """Ends of the parts into which a run is cut, so that each has up to `room` arrivals.
+#: What an arrival takes that has a row of its own, in arrivals that do not.
+DEARER = 5
 
-    All arrivals at one time are in one part, however many there are.
+
+def parts_of(rows: list[tuple[Rows, bool]], until: float, room: int = ROOM) -> list[float]:
+    """Ends of the parts into which a run is cut, so that each has about `room` arrivals.
+
+    All arrivals at one time are in one part, however many there are. `rows` come with whether
+    `in_order` will have to order them.
     """
-    hi = np.concatenate([table.time[:, HI] for table in rows])
-    sizes = np.concatenate([table.last - table.first for table in rows])
+    hi = np.concatenate([table.time[:, HI] for table, _ in rows])
+    sizes = np.concatenate(
+        [(table.last - table.first) * (DEARER if apart else 1) for table, apart in rows]
+    )
     if sizes.sum() <= room:
         return [until]
     order = np.argsort(hi, kind="stable")
@@ -160,6 +194,76 @@ def span_of(rows: Rows, since: float | None, until: float) -> tuple[int, int]:
     """The rows after `since` (if given) and up to `until`."""
     inside = np.flatnonzero(between(rows.time[:, HI], rows.time[:, LO], since, until))
     return (int(inside[0]), int(inside[-1]) + 1) if inside.size else (0, 0)
+
+
+@kernel
+def spread(tape, lag, delay, time, word):
+    """A line for every arrival, like a row of its own, with the delay of its synapse added."""
+    for a in range(tape.code.size):
+        feed, (hi, lo) = feed_of(tape, a), time_of(tape, a)
+        if lag[feed] >= 0.0:
+            hi, lo = later(hi, lo, delay[synapse_of(tape, a)], lag[feed])
+        time[a, HI], time[a, LO] = hi, lo
+        word[a, FEED], word[a, SOURCE] = feed, source_of(tape, a)
+
+
+class Desk(NamedTuple):
+    """Room for the arrivals of any one neuron."""
+
+    order: Any
+    spare: Any
+    line: Any  # (arrivals, 4)
+    synapse: Any
+
+
+@kernel
+def sort_lists(tape, time, word, since, until, start, bits, desk):
+    """Sort the lines of every target by time, and leave out those that are not after `since` and
+    up to `until`; `start` is where they then begin, `bits` what then hold the row."""
+    end = 0
+    for n in range(start.size - 1):
+        start[n], m = end, 0
+        for a in range(tape.start[n], tape.start[n + 1]):
+            hi, lo = time[a, HI], time[a, LO]
+            if not_before(until, 0.0, hi, lo) and not not_before(since, 0.0, hi, lo):
+                desk.order[m] = a
+                m += 1
+        sort_by_time(time, word, m, desk.order, desk.spare)
+        for k in range(m):
+            a = desk.order[k]
+            desk.synapse[k] = synapse_of(tape, a)
+            for j in range(4):
+                desk.line[k, j] = word[a, j]
+        for k in range(m):
+            tape.code[end] = end | (desk.synapse[k] << bits)
+            for j in range(4):
+                word[end, j] = desk.line[k, j]
+            end += 1
+    start[-1] = end
+
+
+def in_order(tape: Tape, sent: list[Sent], delay: np.ndarray, since, until: float) -> Tape:
+    """The arrivals after `since` (if given) and up to `until`, each with a row of its own.
+
+    `tape` has those by synapses with delays of their own at the times of their spikes, and is
+    overwritten; `delay` has these by number.
+    """
+    size, start = tape.code.size, np.zeros_like(tape.start)
+    time = np.empty((size, 4))
+    word = time.view(np.int64)
+    spread(tape, np.array([one.lag for one in sent]), delay, time, word)
+    for k, one in enumerate(sent):
+        if one.on_grid is not None:
+            mine = np.flatnonzero(word[:, FEED] == k)
+            own = delay[tape.code[mine] >> tape.bits]
+            time[mine, HI], time[mine, LO] = one.on_grid(word[mine, SOURCE], own)
+    most, bits = int(np.diff(tape.start).max(initial=0)), max(1, size.bit_length())
+    order, spare, synapse = np.empty((3, most), np.int64)
+    desk = Desk(order, spare, np.empty((most, 4), np.int64), synapse)
+    after = -np.inf if since is None else since
+    sort_lists(tape, time, word, after, until, start, bits, desk)
+    code = tape.code[: start[-1]]
+    return tape._replace(start=start, code=code, bits=bits, time=time.ravel(), word=word.ravel())
 
 
 def train_of(spikes: Spikes, n: int, base: int) -> Train:

@@ -1,17 +1,20 @@
 """Arrivals by target, as the gradient reads them, against lists made otherwise; parts of runs."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
 import evsim
-from evsim.arrivals import lists_of_arrivals, rows_of
-from evsim.sent import links_of, parts_of, rows_in_time, sent_to, span_of, with_current
-from evsim.tape import Shelf, columns_of, tape_of
+from evsim.arrivals import lists_of_arrivals
+from evsim.backward import Leg
+from evsim.sent import parts_of
+from evsim.tape import columns_of
 
 UNTIL = 0.1
 
 
-def everything(seed, *, cycle=True, pulses=True):
+def everything(seed, *, pulses=True, dt=None):
     """A network with all that can reach a population, and a record of it."""
     rng = np.random.default_rng(seed)
     net = evsim.Network()
@@ -24,37 +27,32 @@ def everything(seed, *, cycle=True, pulses=True):
     net.connect("in", "n", rng.normal(1, 0.5, 30), own, pre_units=pre, post_units=post, name="own")
     if pulses:
         net.connect("in", "n", rng.normal(0, 0.3, (7, 9)), 2e-3, pulse_width=3e-3, name="pulses")
-    if cycle:
-        pre, post = rng.integers(0, 9, 40), rng.integers(0, 9, 40)
-        net.connect("n", "n", rng.normal(0, 0.4, 40), 1.5e-3, pre_units=pre, post_units=post)
-    times = np.round(rng.uniform(0, UNTIL, 120), 3)  # many at one time
-    inputs = {"in": evsim.Spikes(times, rng.integers(0, 7, 120))}
+    pre, post = rng.integers(0, 9, 40), rng.integers(0, 9, 40)
+    net.connect("n", "n", rng.normal(0, 0.4, 40), 1.5e-3, pre_units=pre, post_units=post)
+    steps = rng.integers(0, 200, 120)  # many at one time
+    units = rng.integers(0, 7, 120)
+    if dt is None:
+        inputs = {"in": evsim.Spikes(steps * 0.5e-3, units)}
+    else:
+        inputs = {"in": evsim.Spikes.on_grid(steps, units, dt)}
     if pulses:
         steps = np.sort(rng.uniform(0, UNTIL, 5))
         inputs["n"] = evsim.Current(steps, rng.normal(0, 0.2, (5, 9)))
     return evsim.simulate(net, inputs, UNTIL)
 
 
-def laid_out(record, since=None, until=UNTIL):
-    """(tape, links, weights in the order of the links) of a record of `everything`."""
-    network, trains, current = record.network, record._trains(), record.inputs.get("n")
-    bases = {"in": 0, "n": len(trains["in"])}
-    rows, feed = rows_in_time(sent_to(network, "n", trains, bases, current))
-    links = links_of(network, "n")
-    value = np.empty(links.n_synapses)
-    weights = [rows_of(p, 9)[2] for p in network.projections.values()]
-    value[links.number] = np.concatenate(weights)
-    if current is not None:
-        values = current.rows(9, "n")
-        links, value = with_current(links, 5, 9), np.concatenate([value, values.ravel()])
-    span = span_of(rows, since, until)
-    return tape_of(rows, feed, links, value, 9, span, Shelf()), links, rows
+def leg_of(record):
+    """What goes through the population of a record."""
+    return Leg(record, "n", {"in": 0, "n": len(record._trains()["in"])}, {})
 
 
+@pytest.mark.parametrize("dt", [None, Fraction(1, 2000)])
 @pytest.mark.parametrize("seed", range(4))
-def test_a_tape_holds_what_the_simulator_delivers(seed):
-    record = everything(seed)
-    tape, links, _ = laid_out(record)
+def test_a_tape_holds_what_the_simulator_delivers(seed, dt):
+    record = everything(seed, dt=dt)
+    leg = leg_of(record)
+    leg.open(None, UNTIL)
+    tape, links = leg.tape, leg.links[0]
     arrivals = lists_of_arrivals(
         record.network, "n", record._trains(), record.inputs.get("n"), None, UNTIL
     )
@@ -83,12 +81,15 @@ def test_a_tape_holds_what_the_simulator_delivers(seed):
 
 def test_parts_of_a_tape_are_the_whole():
     record = everything(1)
-    whole, _, rows = laid_out(record)
-    ends = parts_of([rows], UNTIL, 40)
+    leg = leg_of(record)
+    leg.open(None, UNTIL)
+    whole = leg.tape._replace(code=leg.tape.code.copy())
+    ends = parts_of([(leg.rows[0], True)], UNTIL, 200)
     assert len(ends) > 20 and ends[-1] == UNTIL
     found = [[] for _ in range(9)]
     for since, until in zip([None, *ends[:-1]], ends, strict=True):
-        part, _, _ = laid_out(record, since, until)
+        leg.open(since, until)
+        part = leg.tape
         times = columns_of(part).hi
         for n, mine in enumerate(found):
             mine += times[part.start[n] : part.start[n + 1]].tolist()

@@ -1,0 +1,81 @@
+"""Synapses onto a population, and what a gradient adds up for them."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from evsim.delivery import incoming
+from evsim.network import Network
+from evsim.sent import links_of
+from evsim.tape import Links, Shelf
+
+
+class Synaptic:
+    """Derivatives by the weights and delays onto one population, gathered over a whole batch.
+
+    Kernels add them up in the order of `links`: what a neuron hears lies together. Those by delays
+    that all synapses of a projection share come first, one per projection; where others have one
+    per synapse, these lie behind.
+    """
+
+    def __init__(self, network: Network, name: str) -> None:
+        self.network, self.name = network, name
+        mine = incoming(network, name)
+        ends = np.cumsum([0, *(p.weight.size for p in mine)])
+        self.places = {
+            p.name: slice(int(start), int(stop))
+            for p, start, stop in zip(mine, ends[:-1], ends[1:], strict=True)
+        }
+        self.rank = {p.name: k for k, p in enumerate(mine)}
+        own = any(np.ndim(p.delay) for p in mine)
+        #: of layers that have one row of weights after another
+        self.weight = np.zeros(int(ends[-1]))
+        self.delay = np.zeros(len(mine) + own * self.weight.size)
+        self.shelf = Shelf()
+
+    @cached_property
+    def links(self) -> Links:
+        """The synapses."""
+        return links_of(self.network, self.name)
+
+    @cached_property
+    def value(self) -> np.ndarray:
+        """Their weights, in order of target."""
+        given = [p.weight.ravel() for p in incoming(self.network, self.name)]
+        found = np.empty(self.links.n_synapses)
+        found[self.links.number] = np.concatenate([np.zeros(0), *given])
+        return found
+
+    @cached_property
+    def own_delay(self) -> np.ndarray:
+        """The delays of those that have one of their own, in order of target."""
+        mine = incoming(self.network, self.name)
+        found = np.empty(self.links.n_synapses)
+        each = [np.broadcast_to(np.ravel(p.delay), p.weight.size) for p in mine]
+        found[self.links.number] = np.concatenate([np.zeros(0), *each])
+        return found
+
+    @cached_property
+    def by_weight(self) -> np.ndarray:
+        """Derivatives by the weights, in order of target."""
+        return np.zeros(self.links.n_synapses)
+
+    def of_weight(self, name: str) -> np.ndarray:
+        """By the weights of a projection, in its own order."""
+        mine, found = self.places[name], self.weight[self.places[name]]
+        if "by_weight" in vars(self):
+            found = found + self.by_weight[self.links.number[mine]]
+        return found
+
+    def of_delay(self, name: str, each: bool) -> Any:
+        """By the delay of a projection: one number, or one for each synapse in its own order."""
+        if not each:
+            return float(self.delay[self.rank[name]])
+        return self.delay[len(self.rank) :][self.links.number[self.places[name]]]
+
+
+#: By population.
+Shared = dict[str, Synaptic]
