@@ -46,12 +46,18 @@ from evsim.order import HI, LO, fetch, fetch_all, index, sort_by_time
 ORDER, LISTS, FLIGHT, LOGS, MAIL, SHELVES = range(1, 7)
 
 
+_BITS = np.arange(256)[:, None] >> np.arange(8) & 1
+#: Of eight flags as one number: those that are set, in order, and how many they are.
+SET = np.argsort(1 - _BITS, axis=1, kind="stable").astype(np.int8)
+HOW_MANY = _BITS.sum(axis=1).astype(np.int8)
+
+
 class Lists(NamedTuple):
     """Arrivals of a window by target."""
 
     room: Any  # (n,) int32, for counting
     flag: Any  # (n,) bytes, with room for whole words: neurons that have a list
-    place: Any  # (n + 1,) those neurons, in order; and behind all a late neuron
+    place: Any  # (n + 8,) those neurons, in order; and behind all a late neuron
     start: Any  # (n + 2,) of their lists
     arrival: Any  # (capacity, 2): value, and its code
     code: Any  # the same memory as whole numbers: see `evsim.flight.code_of`
@@ -184,6 +190,26 @@ def count(fibres, part, flight, lists, progress):
         at = after
 
 
+@inner_inline_kernel
+def places(words, place, a, b):
+    """Write those of the places `a` to `b` whose flags are set, in order; how many they are.
+
+    `words` are the flags, eight in one. Always eight places are written, without a branch for
+    each; what is too much the next eight write over.
+    """
+    size = 0
+    for w in range(a // 8, (b + 7) // 8):
+        word = words[index(w)]
+        if word != 0:
+            word |= word >> 7
+            word |= word >> 14
+            which = index((word | word >> 28) & 255)
+            for k in range(8):
+                place[index(size + k)] = 8 * w + int(SET[which, index(k)])
+            size += int(HOW_MANY[which])
+    return size
+
+
 @inner_kernel
 def lay_out(lists, safe, end, final, a, b, progress):
     """Starts of the lists of those neurons `a` to `b` to whom something happens before `end`; a
@@ -194,16 +220,13 @@ def lay_out(lists, safe, end, final, a, b, progress):
     room, flag, place, start = lists.room, lists.flag, lists.place, lists.start
     for m in range(a, b):
         flag[m] = (room[m] > 0) | (safe[m] < end) | final
-    words, size, total = flag.view(np.uint64), 0, 0
-    for w in range(a // 8, (b + 7) // 8):
-        if words[w] != 0:
-            for m in range(8 * w, min(8 * w + 8, b)):
-                at, k = index(m), index(size)
-                place[k], start[k] = m, total
-                arrivals = room[at]
-                room[at] = total
-                total += arrivals
-                size += int(flag[at])
+    size, total = places(flag.view(np.int64), place, a, b), 0
+    for k in range(size):
+        at = index(place[index(k)])
+        start[index(k)] = total
+        arrivals = room[at]
+        room[at] = total
+        total += arrivals
     start[size] = total
     progress.sizes[2] = size
     return DONE if total <= lists.arrival.shape[0] else wait_for(progress, LISTS, total)

@@ -113,7 +113,7 @@ def _lists(n: int, room: int, order: int, shelved: int = 0) -> Lists:
     return Lists(
         np.zeros(n, np.int32),
         new_flags(n),
-        np.zeros(n + 1, np.int32),
+        np.zeros(n + 8, np.int32),
         np.zeros(n + 2, np.int64),
         arrival,
         arrival.view(np.int64),

@@ -34,6 +34,8 @@ SHELF = 1 << SHELF_BITS
 VALUE, NOTE, PLACED = 0, 1, 2
 #: The synapses of the row that comes so many rows later are brought near.
 SOON = 2
+#: So is where the entry so many places behind a new one will be written.
+NEXT = 4
 
 
 def new_shelves(n: int) -> Pool:
@@ -91,15 +93,17 @@ def shelve(fibres, part, flight, lists, progress):
     empty(shelves)
     target, weight = fibres.target, fibres.weight
     for k in range(rows):
-        at = order[k]
-        r, code = word[at, ROW], code_of(at, word[at, WHAT], False) << SHELF_BITS
+        source = order[k]
+        r, code = word[source, ROW], code_of(source, word[source, WHAT], False) << SHELF_BITS
         ahead = start[word[order[min(k + SOON, rows - 1)], ROW]] - start[r]
         for s in range(start[r], stop[r]):
             if s % PER_LINE == 0:
                 fetch(target, s + ahead)
                 fetch(weight, s + ahead)
             n = target[index(s)] - first
-            x = index(append(shelves, n >> SHELF_BITS))
+            at = append(shelves, n >> SHELF_BITS)
+            x = index(at)
+            fetch(shelves.entry, (at + NEXT) * PLACED)
             shelves.entry[x, VALUE] = weight[index(s)]
             shelves.word[x, NOTE] = code + (n & (SHELF - 1))
     progress.shelf[0] = 0

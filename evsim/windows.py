@@ -278,7 +278,7 @@ def open_window(fibres, part, flight, external, lists, mail, frame, progress):
     return status
 
 
-@inner_inline_kernel
+@inner_kernel
 def make_lists(fibres, part, flight, lists, end, final, progress):
     """The lists of a window, or of its next shelf; a status."""
     if has_shelves(lists) and progress.sizes[1] == 0:

@@ -11,10 +11,10 @@ import pytest
 from scipy.integrate import quad
 
 import evsim
-from evsim import advance, flight, mail, parts, shelves, sweep, windows
+from evsim import advance, flight, gather, mail, parts, shelves, sweep, windows
 from evsim.bench import dense
 from evsim.models import adjoint, crossing, isolate, moments, summit, ttfs, verbs
-from evsim.neuron import APART
+from evsim.neuron import APART, new_flags
 from evsim.proof import numbers, state
 
 pytestmark = pytest.mark.skipif(
@@ -387,6 +387,17 @@ def test_lists_that_go_together_are_as_many_as_have_room(sizes):
     for a in range(last):
         fit = [b for b in range(a + 1, last + 1) if start[b] - start[a] <= advance.TOGETHER]
         assert advance.as_many(lists, a, last) == max(fit, default=a + 1)
+
+
+@pytest.mark.parametrize(("a", "b"), [(0, 203), (64, 128), (128, 203), (0, 3)])
+def test_places_are_those_of_flags(a, b):
+    flag = new_flags(203)
+    for chance in (0.0, 0.1, 0.5, 1.0):
+        flag[:203] = np.random.default_rng(5).random(203) < chance
+        flag[b:] = 0
+        place = np.full(203 + 8, -1)
+        size = gather.places(flag.view(np.int64), place, a, b)
+        assert place[:size].tolist() == (a + np.flatnonzero(flag[a:b])).tolist()
 
 
 @pytest.mark.parametrize("current", [False, True])
