@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from evsim.jit import inline_kernel, inner_inline_kernel, inner_kernel
-from evsim.neuron import CURRENT, lone
+from evsim.neuron import CURRENT, lone, roomier
 from evsim.numerics import add_time, not_before
 from evsim.order import HI, LO, index
 
@@ -79,7 +79,7 @@ def larger_pool(pool: Pool, needed: int) -> Pool:
     new = max(2 * old, old + needed)
     entry = np.empty((new * CHUNK, pool.entry.shape[1]))
     entry[: old * CHUNK] = pool.entry
-    after = np.resize(pool.after, new)
+    after = roomier(pool.after, new)
     after[old:] = np.arange(old + 1, new + 1)
     after[-1] = pool.free[0]
     free = lone([old, pool.free[1] + new - old])

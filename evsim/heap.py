@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from evsim.jit import inline_kernel, kernel
+from evsim.neuron import roomier
 
 
 class Heap(NamedTuple):
@@ -30,7 +31,7 @@ def new_heap(room: int) -> Heap:
 
 def more_heap(heap: Heap) -> Heap:
     """The same heap with twice the room."""
-    hi, lo, rank, key, what, stamp = (np.resize(a, 2 * a.size) for a in heap[:-1])
+    hi, lo, rank, key, what, stamp = (roomier(a, 2 * a.size) for a in heap[:-1])
     return Heap(hi, lo, rank, key, what, stamp, heap.used)
 
 

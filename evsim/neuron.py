@@ -93,13 +93,17 @@ def new_log(capacity: int) -> Log:
     )
 
 
+def roomier(values: np.ndarray, size: int) -> np.ndarray:
+    """A copy with room for `size`; nothing is written behind what there was."""
+    new = np.empty(size, values.dtype)
+    new[: values.size] = values
+    return new
+
+
 def more_room(log: Log) -> Log:
     """A copy of `log` with twice the room."""
-    old = [log.hi, log.lo, log.unit, log.kind]
-    new = [np.empty(2 * values.size + 64, values.dtype) for values in old]
-    for values, more in zip(old, new, strict=True):
-        more[: values.size] = values
-    return Log(new[0], new[1], new[2], new[3], log.used)
+    hi, lo, unit, kind = (roomier(values, 2 * values.size + 64) for values in log[:4])
+    return Log(hi, lo, unit, kind, log.used)
 
 
 @inline_kernel

@@ -25,6 +25,7 @@ from evsim.neuron import (
     finish,
     interval_to,
     move,
+    roomier,
     stop_at,
 )
 from evsim.numerics import elapsed, lowest_bit
@@ -83,7 +84,7 @@ def longer(trail: Trail) -> Trail:
     """A copy with twice the room."""
 
     def twice(values):
-        return np.resize(values, 2 * values.size)
+        return roomier(values, 2 * values.size)
 
     return trail._replace(
         unit=twice(trail.unit), first=twice(trail.first), stop=twice(trail.stop),
