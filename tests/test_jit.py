@@ -125,6 +125,7 @@ def test_what_takes_minutes_to_compile_runs_interpreted():
         "tests/test_kernels.py",
         "tests/test_kernel_parts.py",
         "tests/test_proof_parts.py",
+        "tests/test_proof_layer_parts.py",
         "tests/test_proof_runs.py",
         "tests/test_gradient_dense.py",
         "tests/test_margins.py",
