@@ -224,7 +224,7 @@ def digest() -> str:
     files += [
         evsim_ / f"{name}.py" for name in ("adjoint", "backward", "gradient", "margins", "numerics")
     ]
-    files += [evsim_ / f"{name}.py" for name in ("sample", "tape", "replay")]
+    files += [evsim_ / f"{name}.py" for name in ("sample", "sent", "synaptic", "tape", "replay")]
     key = hashlib.sha256()
     for path in (*files, here.parents[1] / "reference" / "sensitivity.py"):
         key.update(path.read_bytes())
