@@ -69,8 +69,9 @@ MODELS = {
 }  # fmt: skip
 
 
-#: Points far enough from a change of the structure for differences of doubles.
-SEEDS = {"blocked": 3, "adaptive subtract": 2}
+#: Points far enough from a change of the structure for differences of doubles, and where no neuron
+#: of a dense layer fires at the very time of an arrival.
+SEEDS = {"blocked": 3, "adaptive subtract": 2, "qif below": 2}
 
 
 def spread(rng, value):
