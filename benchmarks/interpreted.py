@@ -28,8 +28,8 @@ MOST_TIME, MOST_MEMORY = 600, 6 << 30
 SUITE = """
     kernel_parts margins gradient_dense
     kernels hard_cases networks gradient tape gradient_equations undecided sweep angles record multi
-    proof_parts proof_layer_parts proof_runs proof_open proof_wake proof_cases proof_bounds proof_networks
-    numerics readings ttfs_kernels feedforward
+    proof_parts proof_layer_parts proof_runs proof_open proof_wake proof_cases proof_bounds
+    proof_networks numerics readings ttfs_kernels feedforward
     gradient_models laws_cycles paths proof_layer proof_leaps proof_models
 """.split()
 
