@@ -319,6 +319,12 @@ def test_rows_that_wait_are_added_whole_however_many_and_however_long():
             assert table.waiting[0] == 0
 
 
+def test_a_wait_as_short_as_a_rounding_is_seen():
+    q = SimpleNamespace(busy=False, owes=True, free_hi=1.0, free_lo=-1.0, free_off=2.0**-53)
+    wait, felt = rows.waiting(q, 0.5, 0.5, 0.0, 0.0, 0.0, 0.0)
+    assert wait == 2.0**-53 and felt == pytest.approx(0.5)
+
+
 # ---------------------------------------------------------------------------- after a spike
 
 
