@@ -266,6 +266,16 @@ def test_within_the_trust_radius_the_spikes_keep_number_and_order():
     ), "a radius that nothing reaches says nothing"
 
 
+def test_spikes_of_one_instant_all_move_with_what_caused_them():
+    net = evsim.Network()
+    net.add_input("in", 1)
+    net.add_population("o", 1, evsim.DeltaLIF(tau_mem=20.0, reset="subtract"))
+    net.connect("in", "o", [[3.5]])
+    record = evsim.simulate(net, {"in": evsim.Spikes([1.0], [0])}, 5.0)
+    assert record.spikes["o"].times.tolist() == [1.0, 1.0, 1.0]
+    assert evsim.gradient(record, {"o": [1.0, 10.0, 100.0]}).inputs["in"].tolist() == [111.0]
+
+
 def test_bad_cotangents_are_named():
     record = layer(np.full((3, 3), 3.0))
     with pytest.raises(ValueError, match=r"cotangents\['o'\] must have one value per spike"):
