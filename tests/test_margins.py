@@ -128,6 +128,22 @@ def test_a_spike_is_lost_where_its_peak_has_sunk_though_nothing_comes_behind(w):
     assert holds(radius, (w / 4 - 1.0) / 0.25)
 
 
+def test_a_release_after_the_end_bounds_nothing():
+    """Even if an arrival that it may pass comes just before it."""
+
+    def radius(lag):
+        net = evsim.Network()
+        net.add_input("in", 2)
+        net.add_population("o", 1, evsim.LIF(tau_mem=10.0, tau_syn=4.0, t_ref=2.0))
+        net.connect("in", "o", [[8.0], [0.1]])
+        t = float(evsim.simulate(net, {"in": evsim.Spikes([0.0], [0])}, 5.0).spikes["o"].times[0])
+        inputs = {"in": evsim.Spikes([0.0, t + lag], [0, 1])}
+        record = evsim.simulate(net, inputs, t + 1.999)
+        return evsim.gradient(record, {"o": np.ones(len(record.spikes["o"]))}).trust
+
+    assert 1.0 < radius(1.9) < radius(1.99) < radius(1.998) < 1.2
+
+
 def test_a_release_at_the_end_bounds_how_far_the_rest_may_rise():
     """The current left at the release, i = w e^(-2 r/tau), moves by its weight and with the time r,
     which delays the voltage's rise of i/tau as well: every term of one sign, so that magnitudes

@@ -182,6 +182,8 @@ def test_what_two_ends_tell_needs_no_halving():
         assert found.answer == silence.SILENT
     p, q, work, _, _ = silence_of(LIF, (0.2, 3.0), 8.0)
     assert not silence.ends_tell(p, q, work, 8.0, -0.8, 1e-12)
+    p, q, work, _, _ = silence_of(ADAPTIVE, (0.0, 2.0, 3.0), 40.0)  # its threshold sinks meanwhile
+    assert not silence.ends_tell(p, q, work, 40.0, -4.0, 1e-12)
 
 
 # ----------------------------------------------------------------------------------- crossings
