@@ -29,7 +29,7 @@ SUITE = """
     kernel_parts margins gradient_dense
     kernels hard_cases networks gradient tape gradient_equations undecided sweep angles record multi
     proof_parts proof_layer_parts proof_runs proof_open proof_wake proof_cases proof_bounds
-    proof_networks numerics readings ttfs_kernels feedforward
+    proof_networks numerics memory readings ttfs_kernels feedforward
     gradient_models laws_cycles paths proof_layer proof_leaps proof_models
 """.split()
 
