@@ -424,3 +424,19 @@ def test_shelves_change_nothing(monkeypatch, current):
         monkeypatch.setattr(shelves, name, value)
     assert len(plain[0]) > 256 and run() == plain
     assert set(filled) == {0, 1, 2, 3}
+
+
+def test_windows_wait_for_arrivals_that_come_in_slices(monkeypatch):
+    rng, net = np.random.default_rng(2), evsim.Network()
+    net.add_input("in", 2)
+    net.add_population("p", 2, evsim.LIF(tau_mem=20e-3, tau_syn=5e-3))
+    net.connect("in", "p", np.full((2, 2), 2.0), rng.uniform(1e-3, 3e-3, (2, 2)))
+    net.connect("p", "p", [[0.0, 0.5], [0.5, 0.0]], 1e-3)
+    inputs = {"in": evsim.Spikes(rng.uniform(0.0, 0.1, 40), rng.integers(0, 2, 40))}
+
+    def run():
+        return evsim.simulate(net, inputs, 0.1, path="window").spikes["p"].times.tolist()
+
+    whole = run()
+    monkeypatch.setattr("evsim.arrivals.AT_ONCE", 5)
+    assert run() == whole and len(whole) > 20
