@@ -30,7 +30,7 @@ class Sums(NamedTuple):
     theta: Any  # (n,)
     t_ref: Any
     weight: Any  # (synapses,)
-    delay: Any  # see `evsim.replay.Feed`
+    delay: Any  # see `evsim.tape.Feed`
     level: Any  # (n,) of what is read besides the state: by the level that it is counted from
     drive: Any  # (currents,) by the values of external currents
     edge: Any  # (currents,) and by their times

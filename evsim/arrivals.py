@@ -34,12 +34,13 @@ def onto(projection: Projection, train: Spikes, n: int) -> Onto:
     source = np.repeat(np.arange(indptr.size - 1, dtype=np.int32), np.diff(indptr))[order]
     units = np.bincount(train.units, minlength=indptr.size - 1)
     return Onto(
-        order, source, _starts(np.bincount(targets, minlength=n)),
-        np.argsort(train.units, kind="stable"), _starts(units),
+        order, source, starts_of(np.bincount(targets, minlength=n)),
+        np.argsort(train.units, kind="stable"), starts_of(units),
     )  # fmt: skip
 
 
-def _starts(counts: np.ndarray) -> np.ndarray:
+def starts_of(counts: np.ndarray) -> np.ndarray:
+    """Where the items of each come that are counted, and where all end."""
     return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
 
@@ -63,7 +64,7 @@ def arrivals_in_blocks(network: Network, population: str, trains, current, since
     for projection in projections:
         indptr, targets, _ = rows_of(projection, n)
         count_targets(trains[projection.pre].units, indptr, targets, counts)
-    before, first, tables = _starts(counts), 0, None
+    before, first, tables = starts_of(counts), 0, None
     if before[n] > AT_ONCE:
         tables = [onto(p, trains[p.pre], n) for p in projections]
     while first < n:
@@ -112,12 +113,14 @@ def lists_of_arrivals(
         )  # fmt: skip
     if not columns:
         empty = np.zeros(0)
-        return Arrivals(_starts(np.zeros(last - first)), empty, empty, np.zeros(0, np.int64), empty)
+        return Arrivals(
+            starts_of(np.zeros(last - first)), empty, empty, np.zeros(0, np.int64), empty
+        )
     target, hi, lo, kind, value, number, position = map(np.concatenate, zip(*columns, strict=True))
     keep = between(hi, lo, since, until)
     order = np.lexsort((position, number, lo, hi, target))
     order = order[keep[order]]
-    start = _starts(np.bincount(target[order] - first, minlength=last - first))
+    start = starts_of(np.bincount(target[order] - first, minlength=last - first))
     return Arrivals(start, hi[order], lo[order], kind[order].astype(np.int64), value[order])
 
 
@@ -128,7 +131,7 @@ def all_arrivals(projection: Projection, train: Spikes, n: int):
     count_targets(train.units, indptr, targets, counts)
     total = int(counts.sum())
     spike, synapse = np.empty(total, np.int64), np.empty(total, np.int64)
-    deliver(train.units, indptr, targets, _starts(counts)[:-1].copy(), spike, synapse)
+    deliver(train.units, indptr, targets, starts_of(counts)[:-1].copy(), spike, synapse)
     return np.repeat(np.arange(n), counts), spike, synapse
 
 
@@ -137,7 +140,7 @@ def _those_onto(table: Onto, first: int, last: int):
     a, b = table.start[first], table.start[last]
     source = table.source[a:b]
     counts = np.diff(table.of_unit)[source]
-    place = np.arange(counts.sum()) - np.repeat(_starts(counts)[:-1], counts)
+    place = np.arange(counts.sum()) - np.repeat(starts_of(counts)[:-1], counts)
     spike = table.spike[np.repeat(table.of_unit[source], counts) + place]
     target = np.repeat(np.arange(first, last), np.diff(table.start[first : last + 1]))
     return np.repeat(target, counts), spike, np.repeat(table.synapse[a:b], counts)

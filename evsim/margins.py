@@ -111,3 +111,5 @@ def _widen_group(network: Network, legs: list[Leg], record: Record, room: int, s
                 leg.p, state, start, leg.books, leg.tape, leg.train, low, (end, 0.0), leg.way,
                 leg.notes, sigma, shift, least,
             )  # fmt: skip
+    for leg in legs:
+        leg.close()

@@ -18,12 +18,13 @@ from __future__ import annotations
 import numpy as np
 
 from evsim.adjoint import Sums
+from evsim.arrivals import starts_of
 from evsim.backward import Leg, go_back
 from evsim.losses import Integral, Maximum
 from evsim.neuron import CURRENT, PULSE_OFF
 from evsim.record import Record
 from evsim.sent import DEARER
-from evsim.tape import Columns, Tape, columns_of, starts_of
+from evsim.tape import Columns, Tape, columns_of
 
 
 class ReadoutLeg(Leg):

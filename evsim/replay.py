@@ -67,7 +67,8 @@ class Course(NamedTuple):
     release: int  # which of them is its release; 0: none
 
 
-#: Arrivals of a neuron that are brought near before its next spike is gone through.
+#: Arrivals of a neuron that are brought near before its next spike is gone through, and those of a
+#: neuron without one that are gone through at a time: a way that stays near.
 AHEAD = 128
 RELEASE = -1
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from evsim.arrivals import delayed, rows_of
+from evsim.arrivals import delayed, rows_of, starts_of
 from evsim.delivery import Current, between, incoming, pieces
 from evsim.flight import later
 from evsim.jit import kernel
@@ -29,7 +29,6 @@ from evsim.tape import (
     Tape,
     feed_of,
     source_of,
-    starts_of,
     synapse_of,
     time_of,
 )
@@ -39,7 +38,7 @@ ROOM = 1 << 25
 
 
 @kernel
-def places(keys, place, number):
+def sort_keys(keys, place, number):
     """Where every item goes when all are sorted by key, stably; `place`: first of each key."""
     for k in range(keys.size):
         number[k] = place[keys[k]]
@@ -49,7 +48,7 @@ def places(keys, place, number):
 def sorted_places(keys: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
     """(first of each of `n` keys and the end, where every item goes), sorted by key, stably."""
     starts, number = starts_of(np.bincount(keys, minlength=n)), np.empty(keys.size, np.int64)
-    places(keys, starts[:-1].copy(), number)
+    sort_keys(keys, starts[:-1].copy(), number)
     return starts, number
 
 

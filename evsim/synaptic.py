@@ -41,22 +41,22 @@ class Synaptic:
         """The synapses."""
         return links_of(self.network, self.name)
 
-    @cached_property
-    def value(self) -> np.ndarray:
-        """Their weights, in order of target."""
-        given = [p.weight.ravel() for p in incoming(self.network, self.name)]
-        found = np.empty(self.links.n_synapses)
-        found[self.links.number] = np.concatenate([np.zeros(0), *given])
+    def _by_target(self, given) -> np.ndarray:
+        """One number for each synapse, from those of every projection, in order of target."""
+        mine, found = incoming(self.network, self.name), np.empty(self.links.n_synapses)
+        each = [np.broadcast_to(np.ravel(given(p)), p.weight.size) for p in mine]
+        found[self.links.number] = np.concatenate([np.zeros(0), *each])
         return found
 
     @cached_property
+    def value(self) -> np.ndarray:
+        """Their weights, in order of target."""
+        return self._by_target(lambda projection: projection.weight)
+
+    @cached_property
     def own_delay(self) -> np.ndarray:
-        """The delays of those that have one of their own, in order of target."""
-        mine = incoming(self.network, self.name)
-        found = np.empty(self.links.n_synapses)
-        each = [np.broadcast_to(np.ravel(p.delay), p.weight.size) for p in mine]
-        found[self.links.number] = np.concatenate([np.zeros(0), *each])
-        return found
+        """Their delays, in order of target."""
+        return self._by_target(lambda projection: projection.delay)
 
     @cached_property
     def by_weight(self) -> np.ndarray:

@@ -6,10 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from evsim.arrivals import starts_of
 from evsim.jit import inline_kernel, kernel
 from evsim.order import fetch_all, index
 
-#: Columns of the rows of a tape: time, and as whole numbers, by which feed, and whose spike it is.
+#: Columns of the rows of a tape: time, and as whole numbers, by which feed, and whose spike it is
+#: (-1: nobody's).
 HI, LO, FEED, SOURCE = range(4)
 WORDS = 4
 
@@ -32,10 +34,8 @@ class Tape(NamedTuple):
     start: Any
     code: Any
     bits: int  # of a code, that hold the row; those above hold the synapse
-    time: Any  # four of each row, and
-    word: (
-        Any  # the same memory as whole numbers; spikes are numbered in all of the network, -1: none
-    )
+    time: Any  # `WORDS` of each row, see above, and
+    word: Any  # the same memory as whole numbers; spikes are numbered in all of the network
     feed: Feed
     value: Any  # of each synapse; behind them, the values of a current
     driven: int  # whether external currents are among them
@@ -174,11 +174,6 @@ def columns_of(tape: Tape) -> Columns:
     causes = tuple(np.empty((3, tape.code.size), np.int64))
     read_causes(tape, *causes)
     return Columns(*events_of(tape), *causes)
-
-
-def starts_of(counts: np.ndarray) -> np.ndarray:
-    """Where the items of each come that are counted, and where all end."""
-    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
 
 class Shelf:
