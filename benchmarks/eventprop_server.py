@@ -3,10 +3,10 @@
     PYTHON eventprop_server.py JOB.npz
 
 The job holds `weight`, `tau_mem`, `tau_syn` and, for sample k, `times k`, `units k` and, where
-spike errors are given, `errors k` for `units_out k`. Every line on the standard input is one
-round: a line of JSON with the seconds of both directions and the number of output spikes. The
-first round also writes the spikes, and the gradient where there are errors, to JOB.out.npz.
-The errors of a round are set before its clock starts.
+spike errors are given, `errors k` for `units_out k`. Every line on the standard input is the
+number of calls of one round: a line of JSON with the least seconds of both directions and the
+number of output spikes. The first round also writes the spikes, and the gradient where there are
+errors, to JOB.out.npz. The errors of a round are set before its clock starts.
 """
 
 import json
@@ -52,8 +52,10 @@ def main():
     job = np.load(sys.argv[1])
     numbers = 1.0, float(job["tau_mem"]), float(job["tau_syn"])
     kept = False
-    for _ in sys.stdin:
-        forward, backward, spikes, gradient = one_round(job, numbers)
+    for line in sys.stdin:
+        calls = [one_round(job, numbers) for _ in range(int(line))]
+        forward, backward = (min(call[way] for call in calls) for way in (0, 1))
+        _, _, spikes, gradient = calls[0]
         if not kept:
             found = {f"times {k}": np.asarray(s.times) for k, s in enumerate(spikes)}
             found |= {f"units {k}": np.asarray(s.sources) for k, s in enumerate(spikes)}

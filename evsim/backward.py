@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from evsim.models import adjoint, verbs
 from evsim.network import Network
 from evsim.neuron import Books, new_books
 from evsim.record import Record
-from evsim.replay import Notes, Way, go_on, replay
+from evsim.replay import Notes, Train, Way, go_on, replay
 from evsim.sent import (
     Sent,
     in_order,
@@ -45,19 +46,20 @@ def new_notes(variables: int, n: int, spikes: int) -> Notes:
 
 def new_sums(variables: int, flow: int, reset: int, n: int, by_synapse, currents: int = 0) -> Sums:
     """Sums of so many derivatives per neuron; `by_synapse` are those by weight and delay."""
+    rows = iter(np.zeros((2 * variables + flow + reset + 4, n)))
     return Sums(
-        costate=tuple(np.zeros(n) for _ in range(variables)),
-        flow=tuple(np.zeros(n) for _ in range(flow)),
-        reset=tuple(np.zeros(n) for _ in range(reset)),
-        theta=np.zeros(n),
-        t_ref=np.zeros(n),
+        costate=tuple(islice(rows, variables)),
+        flow=tuple(islice(rows, flow)),
+        reset=tuple(islice(rows, reset)),
+        theta=next(rows),
+        t_ref=next(rows),
         weight=by_synapse[0],
         delay=by_synapse[1],
-        level=np.zeros(n),
+        level=next(rows),
         drive=np.zeros(currents),
         edge=np.zeros(currents),
-        last=tuple(np.zeros(n) for _ in range(variables)),
-        rate=np.zeros(n),
+        last=tuple(islice(rows, variables)),
+        rate=next(rows),
     )
 
 
@@ -119,18 +121,13 @@ class Leg:
         self.model: Any = population.model
         self.base = bases[name]
         n = self.n
-        self.train = train_of(record.spikes[name], n, bases[name])
-        self.state = tuple(values.copy() for values in record.initial[name])
-        self.books = new_books(n)
-        self.until = np.full(n, record.until)
-        self.notes = new_notes(len(self.state), n, self.train.hi.size)
         self.flow = flow_of(self.model, self.kernel)
         current = record.inputs.get(name)
         if name not in shared:
             shared[name] = Synaptic(network, name)
         self.synaptic = shared[name]
         self.sums = new_sums(
-            len(self.state), len(self.flow), len(self.kernel.RESET), n,
+            len(record.initial[name]), len(self.flow), len(self.kernel.RESET), n,
             (np.zeros(0), self.synaptic.delay), 0 if current is None else current.times.size * n,
         )  # fmt: skip
         self.by_rest = self.sums.level  # of voltages that are read from the resting level
@@ -138,6 +135,32 @@ class Leg:
         self.opened: tuple[float | None, float] | None = None
         self.tape: Any = None
         self.way: Any = None
+
+    @cached_property
+    def train(self) -> Train:
+        """Its spikes by neuron."""
+        return train_of(self.record.spikes[self.name], self.n, self.base)
+
+    @cached_property
+    def state(self) -> tuple[np.ndarray, ...]:
+        """Where its neurons have come to, forward."""
+        return tuple(values.copy() for values in self.record.initial[self.name])
+
+    @cached_property
+    def books(self) -> Books:
+        """The same of what they are driven by, and of when they are free."""
+        return new_books(self.n)
+
+    @cached_property
+    def until(self) -> np.ndarray:
+        """When each ends."""
+        return np.full(self.n, self.record.until)
+
+    @cached_property
+    def notes(self) -> Notes:
+        """What is known of its spikes."""
+        spikes = len(self.record.spikes[self.name])
+        return new_notes(len(self.record.initial[self.name]), self.n, spikes)
 
     @cached_property
     def p(self) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from evsim.backward import Leg
-from evsim.delivery import incoming, later
+from evsim.delivery import between, incoming, later
 from evsim.models import adjoint, verbs
 from evsim.network import Network
 from evsim.plan import on_cycle
@@ -19,12 +19,12 @@ from evsim.resweep import (
     Kept,
     Layer,
     Tables,
+    among_events,
     block_on,
     coefficients,
-    states_at_spikes,
 )
 from evsim.tangents import Moving, at_the_end, tangents
-from evsim.unsweep import Spare, costates, unsweep
+from evsim.unsweep import Found, Spare, linear_unsweep, unsweep
 
 #: Bytes for states that are kept: no more than processors have close by. Longer runs go through
 #: most of their events once more, which costs less than memory that has not been used before.
@@ -70,74 +70,65 @@ class DenseLeg(Leg):
 
     def lay(self) -> Layer | None:
         """Its events and spikes; None where a spike comes at an event's very time."""
-        trains = self.record._trains()
-        columns, offset = [], 0
+        hi, lo, rank, kind, row, source = self._events()
+        spikes, until = self.record.spikes[self.name], self.record.until
+        before, group = np.empty((2, len(spikes)), np.int64)
+        # Four events are gone through at a time; see `Layer`.
+        groups = hi.size // FOUR + 1
+        d, first = np.zeros(FOUR * groups), np.zeros(groups + 1, np.int64)
+        if not among_events(hi, lo, until, spikes.times, spikes.times_lo, before, group, first, d):
+            return None
+        mine = np.argsort(group * self.n + spikes.units, kind="stable")
+        port, rows = np.zeros(FOUR * groups, np.int64), np.full(FOUR * groups, -1)
+        port[: hi.size], rows[: hi.size] = kind, row
+        most = int((first[1:] - first[:-1]).max()) + 1
+        return Layer(
+            d, hi, lo, port, rows, rank, source, first, spikes.times[mine], spikes.times_lo[mine],
+            spikes.units[mine], self.base + mine, before[mine], most,
+        )  # fmt: skip
+
+    def _events(self) -> tuple[np.ndarray, ...]:
+        """Times (hi, lo), projection, port, row of the stacked weights and number of everything
+        that comes until the end, in order."""
+        trains, columns, offset = self.record._trains(), [], 0
         for rank, projection in enumerate(incoming(self.record.network, self.name)):
             train = trains[projection.pre]
             hi, lo = later(train, (float(projection.delay),))
             number = self.bases[projection.pre] + np.arange(hi.size)
-            ones = np.ones(hi.size, np.int64)
-            columns.append((hi, lo, ones * rank, train.units, ones * projection.port,
-                            offset + train.units, number))  # fmt: skip
+            ranks, ports = np.full(hi.size, rank), np.full(hi.size, projection.port)
+            columns.append((hi, lo, ranks, ports, offset + train.units, number))
             offset += projection.n_pre
-        hi, lo, rank_of, unit, kind, row, source = map(np.concatenate, zip(*columns, strict=True))
-        until = self.record.until
-        keep = (hi < until) | ((hi == until) & (lo <= 0.0))
-        if np.all(hi[1:] > hi[:-1]):
-            order = np.flatnonzero(keep)
-        else:
-            order = np.lexsort((unit, rank_of, lo, hi))
-            order = order[keep[order]]
-        hi, lo = hi[order], lo[order]
-        self.rank = rank_of[order]
-        spikes = self.record.spikes[self.name]
-        before = events_up_to(spikes, hi, lo)
-        if before is None:
-            return None
-        # Four events are gone through at a time; see `Layer`.
-        mine = np.lexsort((spikes.units, before // FOUR))
-        before = before[mine]
-        groups = hi.size // FOUR + 1
-        d = np.zeros(FOUR * groups)
-        d[: hi.size + 1] = np.diff(np.concatenate([[0.0], hi, [until]]))
-        d[: hi.size + 1] += np.diff(np.concatenate([[0.0], lo, [0.0]]))
-        port, rows = np.zeros(FOUR * groups, np.int64), np.full(FOUR * groups, -1)
-        port[: hi.size], rows[: hi.size] = kind[order], row[order]
-        first = np.searchsorted(before // FOUR, np.arange(groups + 1))
-        return Layer(
-            d, hi, lo, port, rows, source[order], first.astype(np.int64), spikes.times[mine],
-            spikes.times_lo[mine], spikes.units[mine], self.base + mine, before.astype(np.int64),
-        )  # fmt: skip
+        one = len(columns) == 1
+        found = columns[0] if one else tuple(map(np.concatenate, zip(*columns, strict=True)))
+        hi, lo, ranks, _, row, _ = found
+        come = np.count_nonzero(between(hi, lo, None, self.record.until))
+        if (hi[1:] > hi[:-1]).all():
+            return tuple(column[:come].copy() for column in found)
+        order = np.lexsort((row, ranks, lo, hi))[:come]
+        return tuple(column[order] for column in found)
 
     def _tables(self, p, lay: Layer) -> Tables:
-        """What all neurons have in common over every interval."""
-        tables = Tables(
-            tuple(np.empty(lay.d.size) for _ in verbs.prepare(p, 0.0)),
-            tuple(np.empty(lay.d.size) for _ in adjoint.prepare(p, 0.0)),
-        )
-        coefficients(p, lay, tables)
-        return tables
+        """Room for what all neurons have in common over every interval."""
+        size = lay.d.size
+        return Tables(verbs.tables(verbs.prepare, p, size), verbs.tables(adjoint.prepare, p, size))
 
     def _kept(self, lay: Layer, whole: bool) -> Kept:
         """Room for states; `whole`: for as many between spikes as memory allows."""
-        state, n, spikes, groups = self.state, self.n, lay.unit.size, lay.first.size - 1
+        n, spikes, groups = self.n, lay.unit.size, lay.first.size - 1
+        state = self.record.initial[self.name]
         room = max(1, min(groups, MEMORY // (8 * n * len(state)))) if whole else 0
         blocks = -(-groups // room) if whole else 0
         nothing = np.zeros(n)
         nothing.setflags(write=False)
         return Kept(
             tuple(np.empty(spikes) for _ in state), np.empty(spikes), np.empty(spikes),
-            np.empty(spikes), np.empty(spikes), self.notes.silent,
+            np.empty(spikes), np.empty(spikes), self.notes.silent if whole else np.empty(n),
             tuple(np.empty(PATH * spikes) for _ in state),
             tuple(np.empty((blocks, n)) for _ in state),
             tuple(np.empty((room + 1, n)) for _ in state),
             np.zeros(-(-n // WORDS) * WORDS, np.uint8), np.empty(n, np.int64),
-            np.empty(self._most(lay)), nothing,
+            np.empty(lay.most), nothing,
         )  # fmt: skip
-
-    def _most(self, lay: Layer) -> int:
-        """Most neurons that fire among four events, and one more."""
-        return int(np.diff(lay.first).max(initial=0)) + 1
 
     def _copied(self) -> tuple[np.ndarray, ...]:
         """The state at the start, to be changed."""
@@ -151,27 +142,23 @@ class DenseLeg(Leg):
         stacked = weights[0] if len(weights) == 1 else np.vstack(weights)
         self.stacked = stacked.view()
         self.stacked.setflags(write=False)
-        grads = self.synaptic.weight.reshape(stacked.shape)
-        by_event = np.zeros(lay.hi.size)
         self.linear = hasattr(self.kernel, "LINEAR")
         kept = self.kept = self._kept(lay, not self.linear)
         spare = Spare(
             np.empty((FOUR, self.n)), np.zeros(FOUR * self.n),
-            tuple(np.empty(self._most(lay)) for _ in self.state),
+            tuple(np.empty(lay.most) for _ in kept.after), np.zeros(lay.hi.size),
         )  # fmt: skip
         start = p, lay, self.tables, self.stacked
+        found = Found(*self.synaptic.rows, totals, self.synaptic.delay)
         if self.linear:
             self.final = tuple(values.copy() for values in self.sums.costate)
             self.live = bool(any(values.any() for values in self.final))
-            states_at_spikes(*start, self._copied(), kept)
-            aside = self.sums._replace(flow=tuple(np.zeros(self.n) for _ in self.flow))
-            costates(*start, grads, kept, spare, totals, by_event, aside, self.live)
+            aside = self.sums._replace(flow=tuple(np.zeros((len(self.flow), self.n))))
+            linear_unsweep(*start, self._copied(), kept, spare, found, aside, self.live)
         else:
+            coefficients(p, lay, self.tables)
             self._measure(kept)
-            unsweep(*start, grads, kept, spare, totals, by_event, self.sums)
-        np.add.at(totals, lay.source, by_event)
-        by_rank = np.bincount(self.rank, by_event, len(weights))
-        self.synaptic.delay[: by_rank.size] += by_rank
+            unsweep(*start, kept, spare, found, self.sums)
 
     def _measure(self, kept: Kept) -> None:
         """Forward through all events, with margins."""
@@ -198,11 +185,11 @@ class DenseLeg(Leg):
         """Add up the derivatives by the parameters of the flow."""
         if self.kept is None or not self.linear or self.flown:
             return
-        lay, flow, m = self.lay_of_events, self.sums.flow, self._most(self.lay_of_events)
+        lay, flow, m = self.lay_of_events, self.sums.flow, self.lay_of_events.most
         count = range(self.kernel.LINEAR)
         moving = Moving(
             self._copied(), tuple(np.zeros(self.n) for _ in count),
-            tuple(np.empty(m) for _ in self.state), tuple(np.empty(m) for _ in count),
+            tuple(np.empty(m) for _ in self.kept.after), tuple(np.empty(m) for _ in count),
         )  # fmt: skip
         tangents(self.form, lay, self.tables, self.stacked, self.kept, moving, flow, self.live)
         if self.live:
@@ -213,17 +200,3 @@ class DenseLeg(Leg):
         """As of any leg."""
         self.find_flow()
         return super().params()
-
-
-def events_up_to(spikes, hi, lo) -> np.ndarray | None:
-    """How many of the ordered events come before each spike; None where one has a spike's time."""
-    before = np.searchsorted(hi, spikes.times, side="right")
-    tied = np.flatnonzero(np.searchsorted(hi, spikes.times) < before)
-    for k in tied.tolist():  # to the first double only, but for a few
-        same = slice(int(np.searchsorted(hi, spikes.times[k])), int(before[k]))
-        before[k] = same.start + np.searchsorted(lo[same], spikes.times_lo[k], side="right")
-        if before[k] > same.start and lo[before[k] - 1] == spikes.times_lo[k]:
-            return None
-    if len(spikes) and spikes.times[0] == 0.0:
-        return None
-    return before

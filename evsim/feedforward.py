@@ -15,7 +15,7 @@ from evsim.batch import Fired, Found, Layer, Leg
 from evsim.losses import Final, Maximum
 from evsim.network import Network
 from evsim.plan import on_cycle
-from evsim.spikes import Spikes
+from evsim.spikes import SILENT, Spikes
 
 #: Samples that one thread takes at a time. Fixed, so that no sum depends on the threads.
 CHUNK = 32
@@ -45,7 +45,7 @@ class Trains:
         """From one `Spikes` per sample."""
         each = list(spikes)
         counts = [len(one) for one in each]
-        empty = [Spikes([], [])]
+        empty = [SILENT]
         times, lo, units = (
             np.concatenate([getattr(one, name) for one in each or empty])
             for name in ("times", "times_lo", "units")

@@ -60,16 +60,24 @@ class Gradient:
         self.weight: dict[str, Any] = weight
         self.delay: dict[str, Any] = delay
         self.inputs = self._each([sample.inputs() for sample in samples])
-        self.currents = self._each([sample.currents() for sample in samples])
-        names = samples[0].record.network.populations
-        self.initial = self._each(
-            [{k: SimpleNamespace(**sample.initial(k)) for k in names} for sample in samples]
-        )
         self.notes = sorted({note for sample in samples for note in sample.notes})
 
     def _each(self, values: list) -> Any:
         """One value per sample, or that of the only one."""
         return values[0] if self._single else values
+
+    @cached_property
+    def currents(self) -> Any:
+        """By external currents."""
+        return self._each([sample.currents() for sample in self._samples])
+
+    @cached_property
+    def initial(self) -> Any:
+        """By the state at time 0."""
+        names = self._samples[0].record.network.populations
+        return self._each(
+            [{k: SimpleNamespace(**one.initial(k)) for k in names} for one in self._samples]
+        )
 
     @cached_property
     def params(self) -> dict[str, SimpleNamespace]:

@@ -13,7 +13,7 @@ from evsim.lists import trace
 from evsim.network import Network, Projection
 from evsim.neuron import new_books, new_log
 from evsim.readings import Readings, readings
-from evsim.spikes import Spikes
+from evsim.spikes import SILENT, Spikes
 from evsim.start import Snapshot, held
 
 
@@ -201,8 +201,7 @@ class Record:
 
     def _trains(self) -> dict[str, Spikes]:
         """Spikes of every source of the network."""
-        silent = Spikes([], [])
-        return {k: self.inputs.get(k, silent) for k in self.network.inputs} | self.spikes
+        return {k: self.inputs.get(k, SILENT) for k in self.network.inputs} | self.spikes
 
     def _check_name(self, name):
         if name not in self.network.populations:

@@ -38,6 +38,7 @@ class Layer(NamedTuple):
     lo: Any
     kind: Any  # (events,)
     row: Any  # of the stacked weights; -1: none
+    rank: Any  # (given events,) which projection
     source: Any  # number of the spike among all of the network
     first: Any  # (events/4 + 1,) spikes among the g-th four are first[g]:first[g + 1]
     spike_hi: Any
@@ -45,6 +46,7 @@ class Layer(NamedTuple):
     unit: Any
     number: Any
     before: Any  # the event before which each spike comes
+    most: int  # spikes among any four, and one more
 
 
 class Tables(NamedTuple):
@@ -82,6 +84,31 @@ def _layer(table, b):
     if len(table) == 1:
         return lambda table, b: (table[0][b],)
     return lambda table, b: (table[0][b],) + layer(table[1:], b)  # noqa: RUF005
+
+
+@kernel
+def among_events(hi, lo, until, spike_hi, spike_lo, before, group, first, d):
+    """Where the spikes come among the events, both in order, and how long the intervals are.
+
+    Fills `before` and `group` by spike, and `first` and `d`, which hold zeros, as of `Layer`.
+    Returns False where a spike comes at the start, or at an event's very time.
+    """
+    since, since_lo, e = 0.0, 0.0, 0
+    for k in range(hi.size):
+        d[k] = hi[k] - since + (lo[k] - since_lo)
+        since, since_lo = hi[k], lo[k]
+    d[hi.size] = until - since + (0.0 - since_lo)
+    for k in range(spike_hi.size):
+        at = (spike_hi[k], spike_lo[k])
+        while e < hi.size and (hi[e], lo[e]) < at:
+            e += 1
+        if at[0] == 0.0 or (e < hi.size and hi[e] == at[0] and lo[e] == at[1]):
+            return False
+        before[k], group[k] = e, e // FOUR
+        first[e // FOUR + 1] = k + 1
+    for g in range(1, first.size):
+        first[g] = max(first[g], first[g - 1])
+    return True
 
 
 @kernel

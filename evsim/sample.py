@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from itertools import accumulate
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +15,6 @@ from evsim.losses import Final, FirstSpikes, Reading, SpikeCount
 from evsim.margins import conditioning, status, trust
 from evsim.readout_leg import ReadoutLeg
 from evsim.record import Record
-from evsim.spikes import Spikes
 from evsim.synaptic import Shared
 
 
@@ -46,11 +46,11 @@ class Sample:
         self.record, self.room, network = record, room, record.network
         self.shared = shared
         trains = record._trains()
-        counts = {name: len(train) for name, train in trains.items()}
-        ends = np.cumsum(list(counts.values()))
-        self.bases = dict(zip(counts, (int(e) for e in ends - list(counts.values())), strict=True))
+        ends = [0, *accumulate(map(len, trains.values()))]
+        self.bases = dict(zip(trains, ends, strict=False))
+        self.counts = {name: len(train) for name, train in trains.items()}
         #: derivatives by every spike time of the network; the last one is nobody's
-        self.totals = np.zeros(int(ends[-1] if ends.size else 0) + 1)
+        self.totals = np.zeros(ends[-1] + 1)
         self.legs: dict[str, Leg] = {
             name: (DenseLeg if simple(record, name) else Leg)(record, name, self.bases, shared)
             for name in network.populations
@@ -75,7 +75,7 @@ class Sample:
             return
         if isinstance(seed, SpikeCount):
             self.notes.append("a spike count has derivative zero almost everywhere")
-        if isinstance(seed, FirstSpikes | SpikeCount):
+        if isinstance(seed, (FirstSpikes, SpikeCount)):
             seed = seed.cotangent(self.record, name)
         seed = checked(f"cotangents[{name!r}]", seed, len(self.record.spikes[name]), "spike")
         self.totals[self.bases[name] :][: seed.size] += seed
@@ -154,8 +154,6 @@ class Sample:
     def inputs(self) -> dict[str, np.ndarray]:
         """Derivatives by the given spike times."""
         return {
-            name: self.totals[self.bases[name] :][
-                : len(self.record.inputs.get(name, Spikes([], [])))
-            ].copy()
+            name: self.totals[self.bases[name] :][: self.counts[name]].copy()
             for name in self.record.network.inputs
         }

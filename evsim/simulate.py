@@ -21,7 +21,7 @@ from evsim.plan import plan
 from evsim.progress import Meter, Progress, meter
 from evsim.record import Record
 from evsim.recurrent import run_group
-from evsim.spikes import Spikes, joined
+from evsim.spikes import SILENT, Spikes, joined
 from evsim.start import (
     Job,
     Snapshot,
@@ -144,7 +144,7 @@ def simulate(
                 at, before = as_at_first(before), None
             else:
                 at, since = before.final, before.until
-        trains = {name: whole.get(name, Spikes([], [])) for name in network.inputs}
+        trains = {name: whole.get(name, SILENT) for name in network.inputs}
         if before is not None:
             trains |= before.spikes
         first, hold = tie == "arrival_first", multi == "hold"
@@ -303,7 +303,7 @@ def sweep_events(job: Job, name: str):
         job.network, name, job.trains, job.inputs.get(name), *times
     )
     flags, found, nothing = new_flags(n), np.empty(n, np.int64), np.zeros(n)
-    table = tuple(np.empty(events.hi.size) for _ in verbs.prepare(p, 0.0))
+    table = verbs.tables(verbs.prepare, p, events.hi.size)
     coefficients(p, events, table)
     guard, trail, stride = p, new_trail(state, 0), int(BREATH / n) + 1
     if job.guarded is not None and (lower := job.guarded(p)) is not None:

@@ -367,3 +367,7 @@ def _generator(seed) -> np.random.Generator:
     if (array < 0).any():
         raise ValueError(f"seed must be non-negative; got {seed!r}")
     return np.random.default_rng(seed)
+
+
+#: A train without spikes.
+SILENT = Spikes([], [])

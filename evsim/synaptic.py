@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -24,16 +25,12 @@ class Synaptic:
     def __init__(self, network: Network, name: str) -> None:
         self.network, self.name = network, name
         mine = incoming(network, name)
-        ends = np.cumsum([0, *(p.weight.size for p in mine)])
-        self.places = {
-            p.name: slice(int(start), int(stop))
-            for p, start, stop in zip(mine, ends[:-1], ends[1:], strict=True)
-        }
+        ends = [0, *accumulate(p.weight.size for p in mine)]
+        self.places = {p.name: slice(*ends[k : k + 2]) for k, p in enumerate(mine)}
         self.rank = {p.name: k for k, p in enumerate(mine)}
         own = any(np.ndim(p.delay) for p in mine)
-        #: of layers that have one row of weights after another
-        self.weight = np.zeros(int(ends[-1]))
-        self.delay = np.zeros(len(mine) + own * self.weight.size)
+        self.size = ends[-1]
+        self.delay = np.zeros(len(mine) + own * self.size)
         self.shelf = Shelf()
 
     @cached_property
@@ -59,16 +56,24 @@ class Synaptic:
         return self._by_target(lambda projection: projection.delay)
 
     @cached_property
+    def rows(self) -> tuple[np.ndarray, np.ndarray]:
+        """By the weights of layers that have one row after another; which rows hold nothing yet,
+        not even zeros."""
+        n = self.network.size(self.name)
+        return np.empty((self.size // n, n)), np.ones(self.size // n, bool)
+
+    @cached_property
     def by_weight(self) -> np.ndarray:
         """Derivatives by the weights, in order of target."""
         return np.zeros(self.links.n_synapses)
 
     def of_weight(self, name: str) -> np.ndarray:
         """By the weights of a projection, in its own order."""
-        mine, found = self.places[name], self.weight[self.places[name]]
-        if "by_weight" in vars(self):
-            found = found + self.by_weight[self.links.number[mine]]
-        return found
+        mine, known = self.places[name], vars(self)
+        found = [self.rows[0].ravel()[mine]] if "rows" in known else []
+        if "by_weight" in known:
+            found.append(self.by_weight[self.links.number[mine]])
+        return sum(found[1:], found[0]) if found else np.zeros(mine.stop - mine.start)
 
     def of_delay(self, name: str, each: bool) -> Any:
         """By the delay of a projection: one number, or one for each synapse in its own order."""

@@ -21,12 +21,23 @@ from evsim.resweep import (
     PATH,
     after_event,
     block_on,
+    coefficients,
     four_rows,
     layer,
     same_neuron,
+    states_at_spikes,
     time_of,
     weight_at,
 )
+
+
+class Found(NamedTuple):
+    """Where derivatives are added."""
+
+    row: Any  # (rows, n) by weight
+    fresh: Any  # (rows,) which of these hold nothing yet, not even zeros
+    time: Any  # by the times of all spikes of the network, this layer's own among them
+    delay: Any  # by projection
 
 
 class Spare(NamedTuple):
@@ -35,6 +46,7 @@ class Spare(NamedTuple):
     gift: Any  # (4, n) derivatives by the weights of four events, where two have one row
     moved: Any  # (n, 4) what each neuron adds to those by the events' times, as one line
     lam: Any  # per state variable, by firing neuron
+    by_event: Any  # derivatives by the events' times
 
 
 @inline_kernel
@@ -143,7 +155,15 @@ def one_back(p, lay, tables, weights, e, first, stop, kept, lam, by_row, moved, 
 
 
 @inline_kernel
-def four_targets(row, e, grads, gift):
+def begin(found, r):
+    """Zeros in a row of derivatives by weights, if nothing is there yet."""
+    if found.fresh[r]:  # only now, so that it is close by when it is added to
+        found.row[r] = 0.0
+        found.fresh[r] = False
+
+
+@inline_kernel
+def four_targets(row, e, found, gift):
     """(whether four events have rows of their own, where their derivatives are added).
 
     Else that is `gift`, which is cleared.
@@ -152,7 +172,11 @@ def four_targets(row, e, grads, gift):
     apart = (r != r_2) & (r != r_3) & (r != r_4) & (r_2 != r_3) & (r_2 != r_4) & (r_3 != r_4)
     direct = apart and min(r, r_2, r_3, r_4) >= 0
     if direct:
-        by_row = grads[r], grads[r_2], grads[r_3], grads[r_4]
+        begin(found, r)
+        begin(found, r_2)
+        begin(found, r_3)
+        begin(found, r_4)
+        by_row = found.row[r], found.row[r_2], found.row[r_3], found.row[r_4]
     else:
         gift[:] = 0.0
         by_row = gift[0], gift[1], gift[2], gift[3]
@@ -187,27 +211,28 @@ def own_ways_back(p, lay, tables, weights, g, kept, by_row, spare, totals, sums)
 
 
 @kernel
-def group_back(p, lay, tables, weights, grads, g, before, kept, spare, totals, sums):
+def group_back(p, lay, tables, weights, g, before, kept, spare, found, sums):
     """Every costate from after the `g`-th four events to after the event before them."""
     e, row, lam = FOUR * g, lay.row, sums.costate
     a, b, c, d = four_rows(row, e, weights, kept.nothing)
-    direct, by_row = four_targets(row, e, grads, spare.gift)
+    direct, by_row = four_targets(row, e, found, spare.gift)
     set_aside(lay, g, lam, spare)
     four_back(
         p, tables, e, lay.kind, a, b, c, d, before, lam, sums.flow, by_row[0], by_row[1],
         by_row[2], by_row[3], spare.moved,
     )  # fmt: skip
-    own_ways_back(p, lay, tables, weights, g, kept, by_row, spare, totals, sums)
+    own_ways_back(p, lay, tables, weights, g, kept, by_row, spare, found.time, sums)
     if not direct:
-        give(row, e, grads, spare.gift)
+        give(row, e, found, spare.gift)
 
 
 @kernel
-def give(row, e, grads, gift):
+def give(row, e, found, gift):
     """Derivatives by the weights of four events, of which some have one row."""
     for j in range(FOUR):
         if row[e + j] >= 0:
-            add_row(grads[row[e + j]], gift[j])
+            begin(found, row[e + j])
+            add_row(found.row[row[e + j]], gift[j])
 
 
 @kernel
@@ -236,8 +261,8 @@ def sum_lanes(flat):
 
 
 @kernel
-def unsweep(p, lay, tables, weights, grads, kept, spare, totals, by_event, sums):
-    """Backward through all events; to `grads` (rows, n) and `by_event` (events,) is added.
+def unsweep(p, lay, tables, weights, kept, spare, found, sums):
+    """Backward through all events; to what is in `found` is added.
 
     Spikes have been seen, and marks kept, by `block_on` through all blocks.
     """
@@ -248,16 +273,27 @@ def unsweep(p, lay, tables, weights, grads, kept, spare, totals, by_event, sums)
             block_on(p, lay, tables, weights, block, kept, False)
         for g in range(min((block + 1) * room, groups) - 1, block * room - 1, -1):
             before = layer(kept.row, g - block * room)
-            group_back(p, lay, tables, weights, grads, g, before, kept, spare, totals, sums)
-            sum_moves(lay, g, spare.moved, by_event)
+            group_back(p, lay, tables, weights, g, before, kept, spare, found, sums)
+            sum_moves(lay, g, spare)
+    complete(lay, spare.by_event, found)
 
 
 @kernel
-def sum_moves(lay, g, moved, by_event):
+def sum_moves(lay, g, spare):
     """Over all neurons, what they add to the derivatives by the times of the `g`-th four events."""
-    sum_lanes(moved)
+    sum_lanes(spare.moved)
     for e in range(FOUR * g, min(FOUR * g + FOUR, lay.hi.size)):
-        by_event[e] += moved[e - FOUR * g]
+        spare.by_event[e] += spare.moved[e - FOUR * g]
+
+
+@kernel
+def complete(lay, by_event, found):
+    """What is by the events' times, for their spikes and projections; no row is fresh any more."""
+    for e in range(by_event.size):
+        found.time[lay.source[e]] += by_event[e]
+        found.delay[lay.rank[e]] += by_event[e]
+    for r in range(found.fresh.size):
+        begin(found, r)
 
 
 @kernel
@@ -287,21 +323,33 @@ def four_costates(p, tables, e, ports, a, b, c, d, lam, by_a, by_b, by_c, by_d, 
 
 
 @kernel
-def costates(p, lay, tables, weights, grads, kept, spare, totals, by_event, sums, live):
-    """As `unsweep`, of a linear model; of the sums those by the parameters of its flow are
-    worthless. `states_at_spikes` has been there. `live`: there are costates at the end."""
+def linear_unsweep(p, lay, tables, weights, state, kept, spare, found, sums, live):
+    """As `unsweep`, of a linear model, whose tables it fills.
+
+    `state` is that at the start, and overwritten; of the sums those by the parameters of the flow
+    are worthless. `live`: there are costates at the end.
+    """
+    coefficients(p, lay, tables)
+    states_at_spikes(p, lay, tables, weights, state, kept)
+    costates(p, lay, tables, weights, kept, spare, found, sums, live)
+    complete(lay, spare.by_event, found)
+
+
+@kernel
+def costates(p, lay, tables, weights, kept, spare, found, sums, live):
+    """Backward through all events, with the states around spikes known."""
     for g in range(lay.first.size - 2, -1, -1):
         live |= lay.first[g] < lay.first[g + 1]
         if live:
             e, row = FOUR * g, lay.row
             a, b, c, d = four_rows(row, e, weights, kept.nothing)
-            direct, by_row = four_targets(row, e, grads, spare.gift)
+            direct, by_row = four_targets(row, e, found, spare.gift)
             set_aside(lay, g, sums.costate, spare)
             four_costates(
                 p, tables, e, lay.kind, a, b, c, d, sums.costate, by_row[0], by_row[1],
                 by_row[2], by_row[3], spare.moved,
             )  # fmt: skip
-            own_ways_back(p, lay, tables, weights, g, kept, by_row, spare, totals, sums)
+            own_ways_back(p, lay, tables, weights, g, kept, by_row, spare, found.time, sums)
             if not direct:
-                give(row, e, grads, spare.gift)
-            sum_moves(lay, g, spare.moved, by_event)
+                give(row, e, found, spare.gift)
+            sum_moves(lay, g, spare)

@@ -70,7 +70,7 @@ class Layer:
         states = two_buffers((np.zeros(N_OUT), np.zeros(N_OUT)))
         for log in self.logs:
             log.used[0] = 0
-        table = tuple(np.empty(N_EVENTS) for _ in verbs.prepare(p, 0.0))
+        table = verbs.tables(verbs.prepare, p, N_EVENTS)
         coefficients(p, self.events, table)
         status = sweep(
             p, p, states, new_books(N_OUT), self.events, table, self.weights, self.currents,

@@ -17,6 +17,8 @@ two_sum_of_arrays = getattr(two_sum, "py_func", two_sum)
 
 def exact_sum(*terms):
     """Correctly rounded sum of numbers or arrays: its sign is the sign of the exact sum."""
+    if not any(isinstance(term, np.ndarray) for term in terms):
+        return math.fsum(terms)
     arrays = np.broadcast_arrays(*[np.asarray(term, float) for term in terms])
     out = np.empty(arrays[0].shape)
     for index in np.ndindex(out.shape):

@@ -29,16 +29,15 @@ PSI = tuple((-1.0) ** n / math.factorial(n + 2) for n in range(19))
 
 def rates(tau_mem, tau_syn) -> dict[str, float | np.ndarray]:
     """The rates that the kernels use, from the time constants."""
-    tau_mem, tau_syn = np.asarray(tau_mem), np.asarray(tau_syn)
-    both = {
+    both_numbers = isinstance(tau_mem, float) and isinstance(tau_syn, float)
+    return {
         "rate_mem": 1.0 / tau_mem,
         "rate_syn": 1.0 / tau_syn,
-        "rate_slow": 1.0 / np.maximum(tau_mem, tau_syn),
+        "rate_slow": 1.0 / (max if both_numbers else np.maximum)(tau_mem, tau_syn),
         # The difference of nearby time constants is exact; that of their inverses is not.
-        "rate_gap": np.abs(tau_mem - tau_syn) / tau_mem / tau_syn,
+        "rate_gap": abs(tau_mem - tau_syn) / tau_mem / tau_syn,
         "mem_is_slow": tau_mem >= tau_syn,
     }
-    return {k: v.item() if np.ndim(v) == 0 else v for k, v in both.items()}
 
 
 @inline_kernel

@@ -123,15 +123,13 @@ class LIF(Neuron):
 
 def levels(model) -> dict[str, Any]:
     """Threshold, reset and refractoriness of a leaky model, relative to rest; (2)."""
-    theta = exact_sum(model.v_th, -np.asarray(model.v_leak), -np.asarray(model.bias))
-    u_reset = exact_sum(model.v_reset, -np.asarray(model.v_leak), -np.asarray(model.bias))
+    theta = exact_sum(model.v_th, -model.v_leak, -model.bias)
+    u_reset = exact_sum(model.v_reset, -model.v_leak, -model.bias)
     return {
         "theta": theta,
         "u_reset": u_reset,
         "theta_0": theta,
-        "theta_lo": exact_sum(
-            model.v_th, -np.asarray(model.v_leak), -np.asarray(model.bias), -np.asarray(theta)
-        ),
+        "theta_lo": exact_sum(model.v_th, -model.v_leak, -model.bias, -theta),
         "u_reset_0": u_reset,
         "drop": np.subtract(model.v_th, model.v_reset)
         if np.ndim(model.v_th) or np.ndim(model.v_reset)

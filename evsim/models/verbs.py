@@ -13,6 +13,8 @@ of which is the membrane voltage relative to the level to which it relaxes.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import types
 from numba.extending import overload
@@ -164,6 +166,19 @@ def prepare(p, d):
     """What all neurons have in common over an interval `d`, as a tuple: its coefficients if
     they have them in common, else `d` itself."""
     return (d,) if any(isinstance(member, np.ndarray) for member in p) else interval(p, d)
+
+
+#: How many numbers verbs answer with, by verb, class of parameters and their form.
+_SIZES: dict[Any, int] = {}
+
+
+def tables(verb, p, intervals: int) -> tuple[np.ndarray, ...]:
+    """Room for what `prepare`, of here or of `evsim.models.adjoint`, says of so many intervals."""
+    forms = [len(m) if isinstance(m, tuple) else isinstance(m, np.ndarray) for m in p]
+    key = verb, type(p), *forms
+    if key not in _SIZES:
+        _SIZES[key] = len(verb(p, 0.0))
+    return tuple(np.empty(intervals) for _ in range(_SIZES[key]))
 
 
 def own(p, q, common):

@@ -19,7 +19,7 @@ from evsim.proof.rational import run as run_rational
 from evsim.proof.verdict import Certificate, Enclosures
 from evsim.record import Record
 from evsim.simulate import checked_inputs
-from evsim.spikes import Spikes
+from evsim.spikes import SILENT, Spikes
 from evsim.start import initial_states
 
 #: Most bits that are tried where nobody says otherwise.
@@ -138,7 +138,7 @@ def certify_spikes(
             )
         given[name] = _up_to(train, until)
     for name in network.populations:
-        given.setdefault(name, Spikes([], []))
+        given.setdefault(name, SILENT)
     return _certify(network, checked, states, given, float(until), float(tolerance), precision)
 
 

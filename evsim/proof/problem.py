@@ -15,7 +15,7 @@ from evsim.network import Network, Projection
 from evsim.proof.bounds import DOUBLE, SPLIT
 from evsim.proof.layout import ARRIVAL, NEURON, SOURCE, WIDTH, records
 from evsim.proof.numbers import split
-from evsim.spikes import Spikes, grid_times
+from evsim.spikes import SILENT, Spikes, grid_times
 
 #: Ports of arrivals that enter no component: the voltage itself, a step of external current to a
 #: value, and an edge of a rectangular pulse, by its height.
@@ -281,7 +281,7 @@ class _Table:
 
     def _train(self, name: str) -> Spikes:
         """Spikes of a population as claimed, or of an input."""
-        return self.spikes[name] if name in self.order else self.given.get(name, Spikes([], []))
+        return self.spikes[name] if name in self.order else self.given.get(name, SILENT)
 
     def _sources(self, projection: Projection, train: Spikes, spike, synapse, more: float):
         """Source and delay of every arrival of a projection, or of what comes `more` later."""
