@@ -18,13 +18,24 @@ from evsim.jit import OPTIONS
 INLINE = {**OPTIONS, "forceinline": True}
 
 
-def generic(stub):
-    """Make `stub` a verb; `verb.implement(cls)` decorates its body for one class."""
-    table = singledispatch(stub)
+def generic(stub, default=None):
+    """Make `stub` a verb; `verb.implement(cls)` decorates its body for one class.
+
+    `default` is a function that stands in for classes without a body of their own.
+    """
+    table = singledispatch(default or stub)
 
     @wraps(stub)
     def verb(*args):
         return table(*args)
+
+    if default is not None:
+
+        def otherwise(params, *rest):
+            cls = getattr(params, "instance_class", None)
+            return default if cls is not None and cls not in table.registry else None
+
+        overload(verb, strict=False, jit_options=INLINE)(otherwise)
 
     def implement(cls):
         def bind(body):

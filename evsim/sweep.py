@@ -143,6 +143,13 @@ def flow_and_add(p, q, common, x, port, weight):
     return verbs.receive(q, x, port, weight), may
 
 
+@inline_kernel
+def flow_on_and_add(p, q, common, x, port, weight):
+    """The same, of a neuron that has come from the event before without a spike."""
+    x, may = verbs.step_on(q, verbs.own(p, q, common), x)
+    return verbs.receive(q, x, port, weight), may
+
+
 @kernel
 def one_event(p, table, e, port, weight, before, after, flags):
     """Flow every neuron, add its weight, and flag those that may fire."""
@@ -167,9 +174,9 @@ def four_events(p, table, e, ports, a, b, c, d, before, after, flags):
     for n in range(a.size):
         q = verbs.pick(p, n)
         x, may = flow_and_add(p, q, first, verbs.load(before, n), port, a[n])
-        x, may_2 = flow_and_add(p, q, second, x, port_2, b[n])
-        x, may_3 = flow_and_add(p, q, third, x, port_3, c[n])
-        x, may_4 = flow_and_add(p, q, fourth, x, port_4, d[n])
+        x, may_2 = flow_on_and_add(p, q, second, x, port_2, b[n])
+        x, may_3 = flow_on_and_add(p, q, third, x, port_3, c[n])
+        x, may_4 = flow_on_and_add(p, q, fourth, x, port_4, d[n])
         verbs.store(after, n, x)
         flags[n] = (may | may_2) | (may_3 | may_4)
 

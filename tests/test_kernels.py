@@ -347,6 +347,39 @@ def test_what_is_skipped_holds_no_spike(name, level):
 
 
 @every_model
+@pytest.mark.parametrize("steep", [1e6, 1e9, 1e12])
+def test_a_steep_rise_in_a_short_interval_is_not_skipped(name, steep):
+    """Of 1 - exp(-d/tau_mem) there is little left but rounding where `d` is that short."""
+    p, rises = kernel(name), 0
+    for factor in np.random.default_rng(8).uniform(1.0, 10.0, 40) * steep:
+        x = tuple(factor if k else 0.0 for k in range(len(states(name)[0])))
+        if hasattr(p, "raises"):
+            x = (0.0, factor, 0.0)
+        s = next_spike(p, x)
+        if 0.0 < s < np.inf:
+            rises += 1
+            for d in (s * (1 + 1e-14), s * (1 + 1e-11), s * (1 + 1e-8)):
+                assert verbs.step(p, verbs.interval(p, d), x)[1]
+    assert rises == 40 or name not in DRIVEN
+
+
+@every_model
+def test_a_neuron_that_has_not_fired_is_told_less_about(name):
+    """`step_on` after an interval without a spike and an arrival, against `step`."""
+    p, told = kernel(name), 0
+    spans = [verbs.interval(p, d) for d in (1e-9, 0.01, 0.3, 1.0, 3.0)]
+    for x in states(name):
+        for before in spans:
+            y, may = verbs.step(p, before, x)
+            for weight in (-0.3, 0.0, 1e-3, 0.7, 40.0) if not may else ():
+                z = verbs.receive(p, y, 0, weight)
+                for after in spans:
+                    assert verbs.step_on(p, after, z) == verbs.step(p, after, z)
+                    told += 1
+    assert told > 0
+
+
+@every_model
 def test_the_bound_of_the_next_spike_allows_for_roundings(name):
     """Next to the threshold, where they count: it lies below by more than either is wrong."""
     p, checked = kernel(name), 0

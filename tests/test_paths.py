@@ -4,6 +4,7 @@ import itertools
 import sys
 from dataclasses import replace
 
+import mpmath as mp
 import numpy as np
 import pytest
 import scipy.sparse
@@ -109,6 +110,28 @@ def feed_forward(seed, model, kind, sparse):
     if kind == "grid":
         times = np.floor(times * 2.0**10) * 2.0**-10
     return net, {"in": Spikes(times, rng.integers(0, 25, 300))}
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_steep_rise_in_a_short_time_is_seen_on_every_path(seed):
+    """A current of 1e6 to 1e12 thresholds, taken back in the moment in which it has done it."""
+    rng = np.random.default_rng(seed)
+    d = float(20e-3 * 10.0 ** rng.uniform(-13, -6))
+    with mp.workdps(50):
+        span, mem, syn = mp.mpf(d), mp.mpf(20e-3), mp.mpf(5e-3)
+        gain = syn / (mem - syn) * (mp.exp(-span / mem) - mp.exp(-span / syn))
+        over = mp.mpf(10) ** -rng.uniform(3, 12)
+        weight = float((1 + over * (-1 if seed % 4 == 0 else 1)) / gain)
+        fires = bool(weight * gain >= 1)
+    network = Network()
+    network.add_input("in", 2)
+    network.add_population("n", 1, LIF(tau_mem=20e-3, tau_syn=5e-3))
+    network.connect("in", "n", np.array([[weight], [-2 * weight]]))
+    inputs = {"in": Spikes([0.0, d], [0, 1])}
+    for path in ("sweep", "queue"):
+        spikes = simulate(network, inputs, 1e-3, path=path).spikes["n"]
+        assert len(spikes) == fires
+        assert (spikes.times <= d).all()
 
 
 @pytest.mark.parametrize("model", ["lif", "driven"])

@@ -23,7 +23,7 @@ import numpy as np
 
 from evsim.models import adjoint, isolate, verbs
 from evsim.models.base import Neuron, exact_sum, in_form
-from evsim.models.flow import exponential
+from evsim.models.flow import exponential, risen
 from evsim.models.held import rise_of_sum
 from evsim.models.isolate import sorted_rates
 from evsim.models.lif import GRAZE, RESET, SLACK, levels, relevel
@@ -142,7 +142,7 @@ def step(p, c, x):
     u, i, th = x
     em, es, kappa, fade = c
     left, later = u * em, th * fade
-    bound = left + (i if i > 0.0 else 0.0) * ((1.0 - em) * (1.0 + SLACK))
+    bound = left + (i if i > 0.0 else 0.0) * risen(em)
     bar = p.theta + min(th, later) - SLACK * (abs(p.theta) + abs(th))
     return (left + i * kappa, i * es, later), (bound >= bar) | (u >= bar)
 

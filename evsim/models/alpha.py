@@ -28,6 +28,7 @@ import numpy as np
 from evsim.jit import inline_kernel
 from evsim.models import adjoint, isolate, verbs
 from evsim.models.base import Neuron, exact_sum, in_form
+from evsim.models.flow import risen
 from evsim.models.held import rise_of_sum
 from evsim.models.isolate import sorted_rates
 from evsim.models.lif import GRAZE, RESET, SLACK, levels, relevel
@@ -160,7 +161,7 @@ def step(p, c, x):
     em, es, kappa, kappa_2, ramp, reach = c
     left = u * em
     push = (i if i > 0.0 else 0.0) + (a if a > 0.0 else 0.0) * reach
-    bound = left + push * ((1.0 - em) * (1.0 + SLACK))
+    bound = left + push * risen(em)
     may = (bound >= p.theta - SLACK * abs(p.theta)) | (u >= p.theta)
     return (left + (i * kappa + a * kappa_2), i * es + a * ramp, a * es), may
 

@@ -40,6 +40,19 @@ def rates(tau_mem, tau_syn) -> dict[str, float | np.ndarray]:
     }
 
 
+#: More than an exponential loses by its roundings, of a number below 1; and how many of these
+#: are more than a flow and its bound can lose together.
+LOST = 1e-15
+SLACK = 2e-14
+
+
+@inline_kernel
+def risen(em):
+    """No less than 1 - exp(-d/tau_mem), from `em` = exp(-d/tau_mem) as rounded: of a short
+    interval the difference holds little else than the rounding."""
+    return ((1.0 - em) + LOST) * (1.0 + SLACK)
+
+
 @inline_kernel
 def exponential(rate_mem, rate_slow, rate_gap, mem_is_slow, d):
     """(exp(-d/tau_mem), exp(-d/tau_syn), kappa(d)) of (2)."""

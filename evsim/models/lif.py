@@ -26,14 +26,12 @@ from evsim.jit import inline_kernel
 from evsim.models import adjoint, verbs
 from evsim.models.base import Neuron, exact_sum, in_form
 from evsim.models.crossing import extremum, first_crossing
-from evsim.models.flow import exponential, rates
+from evsim.models.flow import SLACK, exponential, rates, risen
 from evsim.models.held import rise_of_leaky
 from evsim.models.linear import CURRENT, Component, Linear, leaky
 from evsim.models.moments import response_change
 from evsim.models.refractory import CLAMP, REFRACTORY, arrived, gone_on
 from evsim.numerics import exp_neg, fma, two_sum
-
-SLACK = 2e-14  # 90 roundings: more than the flow and the bound can lose together
 
 RESET = ("value", "subtract")
 GRAZE = (">=", ">")
@@ -171,16 +169,22 @@ def interval(p, d):
 
 @verbs.step.implement(LIFKernel)
 def step(p, c, x):
+    y, may = verbs.step_on(p, c, x)
+    return y, may | (x[0] >= p.theta)
+
+
+@verbs.step_on.implement(LIFKernel)
+def step_on(p, c, x):
     # u(s) <= u0 e^(-s/tau_mem) + max(i0, 0) (1 - e^(-s/tau_mem)), monotone in s. With theta > 0
     # a crossing needs i0 > 0, so the maximum may be left out. Where the sum comes near theta,
     # its roundings are covered by SLACK of its two summands: of i0 (...), which is larger than
-    # what a negative u0 takes away, and of theta.
+    # what a negative u0 takes away, and of theta. If it does not, the voltage at the end is below
+    # theta, as rounding is monotone, and arrivals do not move it.
     u, i = x
     em, es, g = c
     left = u * em
     push = i if (i > 0.0) | (p.theta > 0.0) else 0.0
-    bound = left + push * ((1.0 - em) * (1.0 + SLACK))
-    may = (bound >= p.theta - SLACK * abs(p.theta)) | (u >= p.theta)
+    may = left + push * risen(em) >= p.theta - SLACK * abs(p.theta)
     return (left + i * g, i * es), may
 
 
@@ -389,6 +393,6 @@ def crest(p, c, x, y):
     # Between the ends it is higher only where it rises at the first and falls at the last.
     ends = (y[0] if y[0] > x[0] else x[0]) - p.theta
     push = x[1] if x[1] > 0.0 else 0.0
-    bound = x[0] * c[0] + push * ((1.0 - c[0]) * (1.0 + SLACK)) - p.theta
+    bound = x[0] * c[0] + push * risen(c[0]) - p.theta
     turns = (x[1] > x[0]) & (y[1] <= y[0])
     return ends, (bound if turns & (bound > ends) else ends)

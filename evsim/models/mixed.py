@@ -24,6 +24,7 @@ from numba.extending import overload
 from evsim.dispatch import INLINE
 from evsim.models import adjoint, isolate, verbs
 from evsim.models.base import in_form
+from evsim.models.flow import risen
 from evsim.models.held import rise_of_sum
 from evsim.models.isolate import sorted_rates
 from evsim.models.lif import SLACK, relevel
@@ -154,7 +155,7 @@ def interval(p, d):
 def step(p, c, x):
     # As for `LIF`, with the positive currents for its one: their decay is left out.
     left = x[0] * c[0]
-    bound = left + sum_positive(x[1:]) * ((1.0 - c[0]) * (1.0 + SLACK))
+    bound = left + sum_positive(x[1:]) * risen(c[0])
     may = (bound >= p.theta - SLACK * abs(p.theta)) | (x[0] >= p.theta)
     return (left + charge(x[1:], c[1:]),) + decayed(x[1:], c[1:]), may  # noqa: RUF005
 

@@ -13,6 +13,7 @@ of which is the membrane voltage relative to the level to which it relaxes.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,12 @@ def step(p, c, x):
     The answer may be a false yes, never a false no.
     """
     raise TypeError(f"{type(p).__name__} is not a neuron model")
+
+
+@partial(generic, default=lambda p, c, x: step(p, c, x))
+def step_on(p, c, x):
+    """As `step`, of a neuron that could not fire in an interval just before, and has received
+    since: models may leave out what that one has told. By default `step` itself."""
 
 
 @generic
