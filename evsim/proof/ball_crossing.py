@@ -6,7 +6,7 @@ import math
 
 from flint import arb
 
-from evsim.proof.ball_flow import Cell, bend_of, excess, flow, slope_of
+from evsim.proof.ball_flow import Cell, excess, slope_of
 from evsim.proof.ball_numbers import later, to_float
 from evsim.proof.events import CROSSING, LEVEL, MISSING
 from evsim.proof.state import Shape
@@ -19,13 +19,13 @@ def candidate(q: Cell, bits: int, guess: arb):
         s = at - q.t
         if not to_float(s) >= 0.0:
             return None
-        state = flow(q, s)
+        state = q.flow(s)
         f = excess(q, state.x)
         value, error = to_float(f), to_float(f.rad())
         if abs(value) <= error:
             break
         if not close:  # else the next steps are short, and Halley's
-            now = bend_of(q, state.x, state.dev, 0.0)
+            now = q.bend(state.x, state.dev, 0.0)
             rise = rise_of(now, value)
             if not rise > 0.0:
                 return None
@@ -39,7 +39,7 @@ def candidate(q: Cell, bits: int, guess: arb):
         if to_float(new - at) == 0.0 or turn == most - 1:
             break
         at = new
-    now = bend_of(q, state.x, state.dev, 0.0)
+    now = q.bend(state.x, state.dev, 0.0)
     return (at, state, abs(value) + error, now) if rise_of(now, value) > 0.0 else None
 
 

@@ -8,7 +8,7 @@ from flint import arb
 
 from evsim.models.linear import DRIVER
 from evsim.proof import ball_leap as leaps
-from evsim.proof.ball_flow import Cell, Stop, bend_of, flow
+from evsim.proof.ball_flow import Cell, Stop
 from evsim.proof.ball_numbers import below, later, to_float
 from evsim.proof.bounds import NEAR, UP
 from evsim.proof.events import ORDER, TOO_WIDE
@@ -65,11 +65,11 @@ def known(run: Pass, m: int, k: int) -> bool:
 def do_release(run: Pass, q: Cell) -> None:
     """The membrane is free: as `evsim.proof.events.do_release`."""
     s = q.free - q.t
-    q.take(flow(q, s), q.free, 0.0)
+    q.take(q.flow(s), q.free, 0.0)
     q.age(to_float(s))
     q.near = 0.0
     r = run.radius[q.last]
-    now = bend_of(q, q.x, q.dev, 0.0)
+    now = q.bend(q.x, q.dev, 0.0)
     rest = late(now, r)
     slope = now.slope - now.fade
     q.dev[0] += (abs(slope) * r + rest) * UP
@@ -82,7 +82,7 @@ def do_wake(run: Pass, q: Cell) -> None:
     """The neuron can fire again."""
     s, r = q.wake - q.t, run.radius[q.last]
     leaps.crowd(q, r, s)
-    q.take(flow(q, s), q.wake, r)
+    q.take(q.flow(s), q.wake, r)
     q.age(to_float(s))
     q.near, q.asleep = 0.0, False
     q.cause, q.wait = q.last, q.dead

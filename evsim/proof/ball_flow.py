@@ -125,6 +125,17 @@ class Cell:
         self.since = self.next
         self.closest = math.inf
 
+    def flow(self, s: arb) -> Flowed:
+        """Its state an interval later."""
+        return flow(self, s)
+
+    def bend(self, x: list[arb], dev: list[float], ahead: float) -> Shape:
+        """`evsim.proof.state.shape` of a state in balls."""
+        hi, off = self.scratch.hi, self.scratch.dev
+        for c, value in enumerate(x):
+            hi[c], off[c] = to_float(value), dev[c] + to_float(value.rad())
+        return shape_of(self.net, self.n, self.scratch.state, ahead)
+
     def take(self, state: Flowed, t: arb, rho: float) -> None:
         """Make a state that of the neuron, at a time of radius `rho`."""
         self.x, self.dev, self.rest = list(state.x), list(state.dev), list(state.rest)
@@ -202,7 +213,7 @@ class Cell:
         f = excess(self, self.x)
         margin = to_float(f.rad()) + self.spread(self.dev) + self.crowd
         if rho > 0.0:
-            margin += bend_of(self, self.x, self.dev, span).steep * rho
+            margin += self.bend(self.x, self.dev, span).steep * rho
         return to_float(f), margin * UP
 
     def spread(self, dev: list[float]) -> float:
@@ -305,14 +316,6 @@ def excess(q: Cell, x: list[arb]) -> arb:
     return f
 
 
-def bend_of(q: Cell, x: list[arb], dev: list[float], ahead: float) -> Shape:
-    """`evsim.proof.state.shape` of a state in balls."""
-    hi, off = q.scratch.hi, q.scratch.dev
-    for c, value in enumerate(x):
-        hi[c], off[c] = to_float(value), dev[c] + to_float(value.rad())
-    return shape_of(q.net, q.n, q.scratch.state, ahead)
-
-
 def slope_of(q: Cell, x: list[arb]) -> arb:
     """The slope of F."""
     slope = -q.rate * x[0]
@@ -327,7 +330,7 @@ def slope_of(q: Cell, x: list[arb]) -> arb:
 def halve(q: Cell, s: arb, rho: float):
     """As `evsim.proof.silence.halve`: None if silent, else (proved, where, value, margin)."""
     span = to_float(s)
-    now = bend_of(q, q.x, q.dev, span)
+    now = q.bend(q.x, q.dev, span)
     before, loose = q.start_below(rho, span)
     if not before + loose < 0.0:
         return before - loose > 0.0, 0.0, before, loose
@@ -338,7 +341,7 @@ def halve(q: Cell, s: arb, rho: float):
             return None
         whole = to_float(width) >= to_float(left)
         at = s if whole else (done + width).mid()
-        state = flow(q, at)
+        state = q.flow(at)
         f = excess(q, state.x)
         value, w = to_float(f), to_float(at - done) * 1.0000001
         off = to_float(f.rad()) + q.spread(state.dev) + now.steep * rho + q.crowd
@@ -348,7 +351,7 @@ def halve(q: Cell, s: arb, rho: float):
             if whole:
                 return None
             done, before, loose = at, value, off
-            bend = bend_of(q, state.x, state.dev, to_float(left)).bend
+            bend = q.bend(state.x, state.dev, to_float(left)).bend
             width = (2 * width).mid()
         elif w < span * 2.0**-900 or loose + off > 2.0 * abs(before) + 2.0 * abs(value) > 0.0:
             return False, to_float(at), value, off
@@ -361,7 +364,7 @@ def earliest(q: Cell, low: float, high: float, value: float, off: float):
     """That it crosses before `high`, where F is above 0; brought close to a crossing."""
     for _ in range(60):
         middle = 0.5 * (low + high)
-        state = flow(q, arb(middle))
+        state = q.flow(arb(middle))
         f = excess(q, state.x)
         here = to_float(f.rad()) + q.spread(state.dev)
         if to_float(f) - here > 0.0:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from flint import arb
 
-from evsim.proof.ball_flow import Cell, Flowed, Stop, bend_of, excess
+from evsim.proof.ball_flow import Cell, Flowed, Stop, excess
 from evsim.proof.ball_numbers import below, size_of, to_float
 from evsim.proof.bounds import COEFFICIENT, GROWN, GROWN_2, NEAR, TINY, UNIT, UP
 from evsim.proof.events import CROSSING, LEVEL, MISSING, ORDER, OTHER_TIME, TOO_WIDE
@@ -55,7 +55,7 @@ def surely_above(run: Pass, q: Cell, k: int, kind, at) -> None:
     """Stop unless the neuron fires at its last event, whatever comes."""
     f, time = excess(q, q.x), to_float(q.t)
     margin = to_float(f.rad()) + q.spread(q.dev) + q.crowd
-    margin += bend_of(q, q.x, q.dev, 0.0).steep * q.rho
+    margin += q.bend(q.x, q.dev, 0.0).steep * q.rho
     if not to_float(f) - margin > 0.0:
         raise Stop(CROSSING, q.n, k, q.cause, time, to_float(f), margin, time)
     if kind == "arrival":
@@ -118,7 +118,7 @@ def stay(run: Pass, q: Cell, k: int, state: Flowed, r: float, leap: bool) -> Non
     """A reset by subtraction: the membrane stays as high above as it is at the true time of the
     spike, that it reaches by a jump; or the threshold, if that moves."""
     if leap:
-        now = bend_of(q, state.x, state.dev, 0.0)
+        now = q.bend(state.x, state.dev, 0.0)
         q.x[0], q.dev[0], q.rest[0] = state.x[0] - q.drop, state.dev[0], state.rest[0]
         slope, again, lost = now.slope - now.fade, 0.0, float(run.bound[REST, 0])
         rest = late(now, r) + lost

@@ -24,8 +24,9 @@ from evsim.proof.ball_events import (
     may_come_by,
     next_event,
 )
-from evsim.proof.ball_flow import Cell, Stop, Views, bend_of, ends_of, flow, halve
+from evsim.proof.ball_flow import Cell, Stop, Views, ends_of, halve
 from evsim.proof.ball_numbers import below, exact, fraction, later, size_of, to_float
+from evsim.proof.ball_plain import cell_of
 from evsim.proof.bounds import COEFFICIENT, NEAR, TINY, UNIT, UP
 from evsim.proof.crossing import left_over
 from evsim.proof.doubles import Outcome, growth_of, not_meant, open_claims
@@ -69,7 +70,7 @@ class Pass:
         self.owner = src.neuron.tolist()
         self.source, self.port = arr.source.tolist(), arr.port.tolist()
         self.delay, self.weight = arr.delay.tolist(), arr.weight.tolist()
-        self.cells = [Cell(problem, n) for n in range(problem.size)]
+        self.cells = [cell_of(problem, n) for n in range(problem.size)]
         st, src = initial(problem)
         self.known_of = Views(st.next, st.owes, st.slope)
         self.net, self.arr, self.st, self.src = map(bare, (problem.neurons, arr.copy(), st, src))
@@ -110,7 +111,7 @@ class Pass:
         """None if the gap up to `state` is silent, else (proved, time, value, margin)."""
         rho = max(rho, q.rho)
         if to_float(s) < 0.0:
-            state, rho, s = flow(q, arb(0)), rho - to_float(s), arb(0)
+            state, rho, s = q.flow(arb(0)), rho - to_float(s), arb(0)
         if q.busy or q.asleep or q.calm(state, to_float(s), rho):
             return None
         loud = halve(q, s, rho)
@@ -139,7 +140,7 @@ class Pass:
                 return self.not_free_by(q, k, end)
             at = end if last else at
             s = at - q.t
-            state = flow(q, s)
+            state = q.flow(s)
             if (to_float(s) > 0.0 or not last) and not together:
                 rho = 0.0 if last else self.radius[self.source[q.next]]
                 loud = self.quiet(q, state, s, rho)
@@ -182,18 +183,18 @@ class Pass:
                     raise Stop(REFRACTORY, q.n, k, q.last, self.claim_float[k], d, r,
                                to_float(free))  # fmt: skip
                 if kind == "arrival":
-                    do_arrival(self, q, k, at, flow(q, at - q.t))
+                    do_arrival(self, q, k, at, q.flow(at - q.t))
                 else:
                     self.set_free(q, kind)
                 continue
             if kind == "arrival" and leaps.at_once(self, q, q.next):
-                do_arrival(self, q, k, at, flow(q, at - q.t))
+                do_arrival(self, q, k, at, q.flow(at - q.t))
                 continue
             if leaps.above(q):
                 return leaps.leap(self, q, k, kind, at)
             if kind is not None and to_float(claim - at) >= 0.0:
                 s = at - q.t
-                state = flow(q, s)
+                state = q.flow(s)
                 loud = self.quiet(q, state, s, self.radius[self.source[q.next]])
                 if loud is not None:
                     return self.early(q, k, at, loud)
@@ -240,7 +241,7 @@ class Pass:
         if not close:
             self.nothing_by(q, k, claim + self.window, 0.0)
         s = (at if at is not None and close else claim + self.window) - q.t
-        state = flow(q, s)
+        state = q.flow(s)
         loud = self.quiet(q, state, s, rho if close else 0.0)
         if loud is None:
             if close:
@@ -279,7 +280,7 @@ class Pass:
         if not v > 0.0:
             raise Stop(CROSSING, q.n, k, -1, time, v, residual, time)
         r0 = 1.5 * (residual + whole) / v * UP
-        now = bend_of(q, state.x, state.dev, r0)
+        now = q.bend(state.x, state.dev, r0)
         eta = (now.loose + now.bend * r0) * UP
         if not (eta <= 0.25 * v and r0 <= NEAR * q.shortest):
             raise Stop(CROSSING, q.n, k, -1, time, v, residual, time)
@@ -305,7 +306,7 @@ class Pass:
 
     def touched(self, q: Cell, k: int, at: arb) -> None:
         """A spike that touches the threshold: its time is known, whatever the slope."""
-        state, r = flow(q, at - q.t), to_float(at.rad()) * UP + TINY
+        state, r = q.flow(at - q.t), to_float(at.rad()) * UP + TINY
         (least, most), c = size_of(at - self.claim[k]), self.claim_float[k]
         if least > min(self.window, self.tolerance):
             self.elsewhere(q, k, at, least, r)
@@ -321,7 +322,7 @@ class Pass:
             f, margin = q.start_below(q.rho, to_float(s))
             if f + margin < 0.0:
                 return
-        now = bend_of(q, q.x, q.dev, to_float(s))
+        now = q.bend(q.x, q.dev, to_float(s))
         delta = 0.25 * v / now.bend
         if delta >= to_float(s):
             f, margin = q.start_below(q.rho, to_float(s))

@@ -1,0 +1,84 @@
+"""A neuron with one synaptic current in ball arithmetic, the case that most networks are made of.
+
+What `evsim.proof.ball_flow.Cell` does for any components, with numbers of floats in place of
+records: for one current a call of the compiled tests takes longer than the tests.
+"""
+
+from __future__ import annotations
+
+from flint import arb
+
+from evsim.models.linear import CURRENT
+from evsim.proof.ball_flow import Cell, Flowed
+from evsim.proof.bounds import GROWN, NOISE, READ, SLACK, TINY, UNIT, UP
+from evsim.proof.problem import Problem
+from evsim.proof.state import Shape
+
+
+def cell_of(problem: Problem, n: int) -> Cell:
+    """Neuron `n` before its first event."""
+    p = problem.neurons[n]
+    one = p.count == 1 and p.kind[0] == CURRENT and p.rate_hi not in (0.0, p.decay_hi[0])
+    return Plain(problem, n) if one else Cell(problem, n)
+
+
+class Plain(Cell):
+    """A leaky neuron with one current, of another time constant."""
+
+    def __init__(self, problem: Problem, n: int):
+        super().__init__(problem, n)
+        self.quick_current, self.near_gap, self.part = self.slow[0], self.gap[0], self.share[0]
+        self.slower, self.own = -(self.rate if self.slow[0] else self.decay[0]), self.decay_[0]
+
+    def flow(self, s: arb) -> Flowed:
+        """As `evsim.proof.ball_flow.flow`; of membrane and current, what is left of the quicker
+        one is that of the slower one and of the gap between them."""
+        (u, c), (u_off, off), (u_more, more) = self.x, self.dev, self.rest
+        left = (s * self.slower).exp()
+        less = left * (s * self.near_gap).expm1()
+        fade, own = (left, left + less) if self.quick_current else (left + less, left)
+        fade_, own_ = float(fade), float(own)
+        if not self.busy:
+            kappa = less * self.part
+            u, gain = u * fade + c * kappa, abs(float(kappa))
+            u_off, u_more = u_off * fade_ + off * gain, u_more * fade_ + more * gain
+        dev = [u_off * UP + TINY, off * own_ * UP + TINY]
+        rest = [u_more * UP + TINY, more * own_ * UP + TINY]
+        return Flowed([u, c * own], dev, rest, fade_)
+
+    def bend(self, x: list[arb], dev: list[float], ahead: float) -> Shape:
+        """`evsim.proof.state.shape`, whatever lies `ahead`: a current alone only decays."""
+        membrane, current = x
+        u, c, rate, own = float(membrane), float(current), self.rate_, self.own
+        u_off, off = dev[0] + float(membrane.rad()), dev[1] + float(current.rad())
+        most, u_most = abs(c) + off, abs(u) + u_off
+        slope = rate * c - rate * u
+        reach = rate * most + rate * (u_most + most)
+        noise = NOISE * UNIT * (rate * most + rate * u_most)
+        return Shape(
+            slope, rate * -(c * own) - rate * slope, reach * GROWN,
+            (rate * (most * own) + rate * reach) * GROWN,
+            (rate * off + rate * u_off) * UP + noise, 0.0,
+        )  # fmt: skip
+
+    def calm(self, state: Flowed, span: float, rho: float) -> bool:
+        """As `evsim.proof.silence.calm`, of whose tests the first asks nothing of the end."""
+        (membrane, current), (u_off, off) = self.x, self.dev
+        u, c, theta, rate = float(membrane), float(current), self.theta_, self.rate_
+        u_size, size = abs(u), abs(c)
+        u_off += float(membrane.rad()) + READ * UNIT * u_size
+        off += float(current.rad()) + READ * UNIT * size
+        f, push, reach = u - theta, c if c > 0.0 else 0.0, rate * span
+        steep = rate * (size + off + u_size + u_off + size + off) * GROWN
+        margin = (u_off + UNIT * abs(f) + self.theta_off) * UP + TINY + steep * rho + self.crowd
+        margin += off * (reach if reach < 1.0 else 1.0)
+        slack = SLACK * UNIT * (abs(theta) + u_size + size)
+        rise = (push - u) * (1.0 - state.fade)
+        if (f + rise if rise > 0.0 else f) + margin + slack < 0.0:
+            return True
+        a, b = state.x
+        after, least = float(a), float(b)
+        end_off = float(a.rad()) + READ * UNIT * abs(after)
+        off += float(b.rad()) + READ * UNIT * abs(least)
+        held = (least if least < c else c) - off > theta + slack
+        return held and after - theta + end_off + margin + slack < 0.0
