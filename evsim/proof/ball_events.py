@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from flint import arb
@@ -9,7 +10,7 @@ from flint import arb
 from evsim.models.linear import DRIVER
 from evsim.proof import ball_leap as leaps
 from evsim.proof.ball_flow import Cell, Stop
-from evsim.proof.ball_numbers import below, later, to_float
+from evsim.proof.ball_numbers import below, to_float
 from evsim.proof.bounds import NEAR, UP
 from evsim.proof.events import ORDER, TOO_WIDE
 from evsim.proof.problem import VOLTAGE
@@ -23,18 +24,12 @@ if TYPE_CHECKING:
 def next_event(run: Pass, q: Cell, k: int):
     """(kind, time): None, "arrival", "release" or "wake"; the earliest arrival is put first."""
     m, at = q.next, None
-    if m < q.end and known(run, m, k):
-        at = later(run.time[run.source[m]], run.delay[m])
-        j, far = m + 1, (to_float(at) + 2.0 * run.window) * (1.0 + 1e-12)
-        while j < q.end and known(run, j, k):
-            if run.time_float[run.source[j]] + run.delay[j] > far:
-                break
-            other = later(run.time[run.source[j]], run.delay[j])
+    if m < q.end and (at := run.comes[m]) is not None:
+        j, far = m + 1, (run.comes_float[m] + 2.0 * run.window) * (1.0 + 1e-12)
+        while j < q.end and (other := run.comes[j]) is not None and run.comes_float[j] <= far:
             if to_float(other - at) < 0.0:
                 at = other
-                for column in (run.source, run.delay, run.weight, run.port):
-                    column[m], column[j] = column[j], column[m]
-                run.arr[[m, j]] = run.arr[[j, m]]
+                exchange(run, m, j)
             j += 1
     if q.busy and (at is None or to_float(q.free - at) <= 0.0):
         return "release", q.free
@@ -43,6 +38,13 @@ def next_event(run: Pass, q: Cell, k: int):
         if first:
             return "wake", q.wake
     return ("arrival", at) if at is not None else (None, None)
+
+
+def exchange(run: Pass, m: int, j: int) -> None:
+    """Two arrivals change places."""
+    for column in (run.source, run.delay, run.weight, run.port, run.comes, run.comes_float):
+        column[m], column[j] = column[j], column[m]
+    run.arr[[m, j]] = run.arr[[j, m]]
 
 
 def may_come_by(run: Pass, q: Cell, k: int, time: arb, r: float) -> int | None:
@@ -88,13 +90,14 @@ def do_wake(run: Pass, q: Cell) -> None:
     q.cause, q.wait = q.last, q.dead
 
 
-def do_arrival(run: Pass, q: Cell, k: int, at: arb, state) -> None:
-    """The next arrival, after the gap before it has been proved silent."""
+def do_arrival(run: Pass, q: Cell, k: int, at: arb, s: arb, state) -> None:
+    """The next arrival, `s` after the last event: the gap before it has been proved silent."""
     m = q.next
     source, weight, port = run.source[m], run.weight[m], run.port[m]
     r = run.radius[source]
+    since = math.inf
     if q.last >= 0:
-        after_spike(run, q, m, at)
+        since = after_spike(run, q, m, at)
         if q.dead > 0.0:
             beside_wake(run, q, m, at)
         if q.asleep and q.block and port >= VOLTAGE:
@@ -103,13 +106,14 @@ def do_arrival(run: Pass, q: Cell, k: int, at: arb, state) -> None:
             return
     if not r <= NEAR * q.shortest:
         raise Stop(TOO_WIDE, q.n, k, source, to_float(at), NEAR * q.shortest, r, 0.0)
-    leaps.crowded(run, q, k, m, at)
-    q.age(to_float(at - q.t))
+    leaps.crowded(run, q, k, m, at, s)
+    q.age(to_float(s))
     q.near, q.origin, q.cause, q.wait = r, source, source, run.delay[m]
     q.take(state, at, r)
     size = q.receive(port, weight, r)
     q.next += 1
-    if q.last >= 0 and q.dead == 0.0:
+    behind = since - q.t_ref > (r + run.radius[q.last]) * UP
+    if not behind and q.dead == 0.0:
         gap = at - q.free
         both = (r + run.radius[q.last] + to_float(gap.rad())) * UP
         if abs(to_float(gap)) <= both:
@@ -121,15 +125,18 @@ def do_arrival(run: Pass, q: Cell, k: int, at: arb, state) -> None:
             q.rest[0] += more
 
 
-def after_spike(run: Pass, q: Cell, m: int, at: arb) -> None:
-    """Stop unless an arrival comes surely after the last spike of its neuron."""
+def after_spike(run: Pass, q: Cell, m: int, at: arb) -> float:
+    """By how much an arrival comes after the last spike of its neuron at least; stop unless it
+    surely does."""
     source = run.source[m]
     d, both = below(at - run.time[q.last]), run.radius[source] + run.radius[q.last]
     if source != q.last and not d > both * UP:
         both = difference(run, source, q.last, both)
         if not d > both * UP:
             raise Stop(ORDER, q.n, q.last, source, to_float(at), d, both, 0.0)
-    q.closest = min(q.closest, d)
+    if d < q.closest:
+        q.closest = d
+    return d
 
 
 def after_end(run: Pass, q: Cell, k: int) -> None:

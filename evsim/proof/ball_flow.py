@@ -138,14 +138,14 @@ class Cell:
 
     def take(self, state: Flowed, t: arb, rho: float) -> None:
         """Make a state that of the neuron, at a time of radius `rho`."""
-        self.x, self.dev, self.rest = list(state.x), list(state.dev), list(state.rest)
+        self.x, self.dev, self.rest = state.x, state.dev, state.rest
         if self.rational is not None and any(self.rational) and not t == self.t:
             self.rational = None
         self.t, self.rho = t, rho
 
     def age(self, s: float) -> None:
         """Time goes on by `s` for what the order of arrivals and spikes needs."""
-        self.reach = max(self.reach, self.near) - s
+        self.reach = (self.reach if self.reach > self.near else self.near) - s
 
     def receive(self, port: int, weight: float, r: float) -> float:
         """As `evsim.proof.state.receive`; every source is exact, or has a row."""

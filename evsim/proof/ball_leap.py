@@ -48,7 +48,9 @@ def woken_by(run: Pass, q: Cell, m: int) -> bool:
 
 def above(q: Cell) -> bool:
     """Whether the neuron stands at or above threshold, as far as can be told."""
-    return not (q.busy or q.asleep) and to_float(excess(q, q.x)) >= 0.0
+    if q.busy or q.asleep or (q.plain and to_float(q.x[0]) < q.theta_):
+        return False
+    return to_float(excess(q, q.x)) >= 0.0
 
 
 def surely_above(run: Pass, q: Cell, k: int, kind, at) -> None:
@@ -72,11 +74,12 @@ def unclaimed(run: Pass, q: Cell, k: int, kind, at) -> None:
     raise Stop(MISSING, q.n, k, q.cause, time, 0.0, 0.0, time)
 
 
-def crowded(run: Pass, q: Cell, k: int, m: int, at: arb) -> None:
+def crowded(run: Pass, q: Cell, k: int, m: int, at: arb, s: arb) -> None:
     """Arrivals so close that their order is open: as `evsim.proof.events.crowded`."""
     source, port, r = run.source[m], run.port[m], run.radius[run.source[m]]
-    far, _ = crowd(q, r, at - q.t)
-    for j in range(m - 1, q.since - 1, -1) if not far else ():
+    if crowd(q, r, s)[0]:
+        return
+    for j in range(m - 1, q.since - 1, -1):
         other, d = run.source[j], at - run.time[run.source[j]] - run.delay[j]
         if d > 2.0 * NEAR * q.shortest * UP:
             return
@@ -90,10 +93,11 @@ def crowded(run: Pass, q: Cell, k: int, m: int, at: arb) -> None:
 
 def crowd(q: Cell, r: float, gap: arb) -> tuple[bool, float]:
     """As `evsim.proof.events.crowd`; whether all arrivals before are far, and how near is."""
-    both = (r + max(q.near, q.reach)) * UP
+    both = (r + (q.near if q.near > q.reach else q.reach)) * UP
     least, longest = below(gap), 2.0 * NEAR * q.shortest * UP
     far = q.origin < 0 or least > both or (both == 0.0 and gap == 0)
-    q.lapse += max(least, 0.0)
+    if least > 0.0:
+        q.lapse += least
     if q.lapse > longest:
         q.kept = 0.0 if least > longest else q.kick
         q.kick = q.lapse = 0.0

@@ -10,7 +10,7 @@ from flint import arb
 
 from evsim.models.linear import CURRENT
 from evsim.proof.ball_flow import Cell, Flowed
-from evsim.proof.bounds import GROWN, NOISE, READ, SLACK, TINY, UNIT, UP
+from evsim.proof.bounds import GROWN, NEAR, NOISE, READ, SLACK, TINY, UNIT, UP
 from evsim.proof.problem import Problem
 from evsim.proof.state import Shape
 
@@ -29,22 +29,47 @@ class Plain(Cell):
         super().__init__(problem, n)
         self.quick_current, self.near_gap, self.part = self.slow[0], self.gap[0], self.share[0]
         self.slower, self.own = -(self.rate if self.slow[0] else self.decay[0]), self.decay_[0]
+        self.fading = -self.decay[0]
 
     def flow(self, s: arb) -> Flowed:
         """As `evsim.proof.ball_flow.flow`; of membrane and current, what is left of the quicker
         one is that of the slower one and of the gap between them."""
         (u, c), (u_off, off), (u_more, more) = self.x, self.dev, self.rest
+        if self.busy:
+            own = (s * self.fading).exp()
+            own_ = float(own)
+            return Flowed(
+                [u, c * own],
+                [u_off * UP + TINY, off * own_ * UP + TINY],
+                [u_more * UP + TINY, more * own_ * UP + TINY],
+                1.0,
+            )
         left = (s * self.slower).exp()
         less = left * (s * self.near_gap).expm1()
         fade, own = (left, left + less) if self.quick_current else (left + less, left)
         fade_, own_ = float(fade), float(own)
-        if not self.busy:
-            kappa = less * self.part
-            u, gain = u * fade + c * kappa, abs(float(kappa))
-            u_off, u_more = u_off * fade_ + off * gain, u_more * fade_ + more * gain
+        kappa = less * self.part
+        u, gain = u * fade + c * kappa, abs(float(kappa))
+        u_off, u_more = u_off * fade_ + off * gain, u_more * fade_ + more * gain
         dev = [u_off * UP + TINY, off * own_ * UP + TINY]
         rest = [u_more * UP + TINY, more * own_ * UP + TINY]
         return Flowed([u, c * own], dev, rest, fade_)
+
+    def receive(self, port: int, weight: float, r: float) -> float:
+        """As that of any neuron, which does what is not an arrival at the current."""
+        if port != 0 or self.rational is not None:
+            return super().receive(port, weight, r)
+        size, rate, own = abs(weight), self.rate_, self.own
+        linear, square = size * rate, size * rate * (rate + own)
+        first, second = size * own * r, size * own * own * r * r
+        self.x[1] += weight
+        self.dev[1] += (first + second) * UP
+        self.rest[1] += second * UP
+        self.kick += linear + square * NEAR * self.shortest
+        if not self.busy:
+            self.dev[0] += (linear * r + square * r * r) * UP
+            self.rest[0] += square * r * r * UP
+        return size
 
     def bend(self, x: list[arb], dev: list[float], ahead: float) -> Shape:
         """`evsim.proof.state.shape`, whatever lies `ahead`: a current alone only decays."""

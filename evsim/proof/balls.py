@@ -24,8 +24,8 @@ from evsim.proof.ball_events import (
     may_come_by,
     next_event,
 )
-from evsim.proof.ball_flow import Cell, Stop, Views, ends_of, halve
-from evsim.proof.ball_numbers import below, exact, fraction, later, size_of, to_float
+from evsim.proof.ball_flow import Cell, Flowed, Stop, Views, ends_of, halve
+from evsim.proof.ball_numbers import TIME, below, exact, fraction, later, size_of, to_float
 from evsim.proof.ball_plain import cell_of
 from evsim.proof.bounds import COEFFICIENT, NEAR, TINY, UNIT, UP
 from evsim.proof.crossing import left_over
@@ -70,6 +70,14 @@ class Pass:
         self.owner = src.neuron.tolist()
         self.source, self.port = arr.source.tolist(), arr.port.tolist()
         self.delay, self.weight = arr.delay.tolist(), arr.weight.tolist()
+        #: When arrivals come, None while nobody knows; and which ones a source causes.
+        self.comes: list[arb | None] = [None] * arr.size
+        self.comes_float = [0.0] * arr.size
+        self.sent: list[list[int]] = [[] for _ in self.owner]
+        for m, source in enumerate(self.source):
+            self.sent[source].append(m)
+        for j in range(k, src.size):
+            self.send(j)
         self.cells = [cell_of(problem, n) for n in range(problem.size)]
         st, src = initial(problem)
         self.known_of = Views(st.next, st.owes, st.slope)
@@ -109,10 +117,10 @@ class Pass:
 
     def quiet(self, q: Cell, state, s: arb, rho: float):
         """None if the gap up to `state` is silent, else (proved, time, value, margin)."""
-        rho = max(rho, q.rho)
-        if to_float(s) < 0.0:
-            state, rho, s = q.flow(arb(0)), rho - to_float(s), arb(0)
-        if q.busy or q.asleep or q.calm(state, to_float(s), rho):
+        rho, span = max(rho, q.rho), to_float(s)
+        if span < 0.0:
+            state, rho, s, span = q.flow(arb(0)), rho - span, arb(0), 0.0
+        if q.busy or q.asleep or q.calm(state, span, rho):
             return None
         loud = halve(q, s, rho)
         graze = None if loud is None or loud[0] else touch(q, s)
@@ -122,6 +130,15 @@ class Pass:
             return None
         # What ends the gap may come before it touches.
         return bool(graze.after + rho < s), to_float(graze.after), 0.0, 0.0
+
+    def send(self, source: int) -> None:
+        """The time of a source is known, and when what it causes arrives."""
+        time, at, comes = self.time[source], self.time_float[source], self.comes
+        ctx.prec += TIME
+        for m in self.sent[source]:
+            delay = self.delay[m]
+            comes[m], self.comes_float[m] = time + delay, at + delay
+        ctx.prec -= TIME
 
     def still(self, q: Cell, k: int, end: arb) -> None:
         """A neuron through its events up to a time, without a spike."""
@@ -153,7 +170,7 @@ class Pass:
                     raise Stop(code, q.n, k, -1, time, value, margin, time)
             if last:
                 return None
-            do_arrival(self, q, k, at, state)
+            do_arrival(self, q, k, at, s, state)
 
     def set_free(self, q: Cell, kind: str) -> None:
         """The membrane is free, or the neuron can fire again."""
@@ -183,17 +200,18 @@ class Pass:
                     raise Stop(REFRACTORY, q.n, k, q.last, self.claim_float[k], d, r,
                                to_float(free))  # fmt: skip
                 if kind == "arrival":
-                    do_arrival(self, q, k, at, q.flow(at - q.t))
+                    s = at - q.t
+                    do_arrival(self, q, k, at, s, q.flow(s))
                 else:
                     self.set_free(q, kind)
                 continue
+            s = None if at is None else at - q.t
             if kind == "arrival" and leaps.at_once(self, q, q.next):
-                do_arrival(self, q, k, at, q.flow(at - q.t))
+                do_arrival(self, q, k, at, s, q.flow(s))
                 continue
             if leaps.above(q):
                 return leaps.leap(self, q, k, kind, at)
             if kind is not None and to_float(claim - at) >= 0.0:
-                s = at - q.t
                 state = q.flow(s)
                 loud = self.quiet(q, state, s, self.radius[self.source[q.next]])
                 if loud is not None:
@@ -202,7 +220,7 @@ class Pass:
                 state = self.here(q, k, at)
                 if state is None:
                     return None
-            do_arrival(self, q, k, at, state)
+            do_arrival(self, q, k, at, s, state)
 
     def early(self, q: Cell, k: int, at: arb, loud) -> None:
         """The gap before an arrival is not silent, although the claim lies behind it."""
@@ -361,7 +379,8 @@ class Pass:
         """The state right after a spike."""
         count_row_of(self.net, self.st, q.n, k, self.src, self.rows)
         self.time[k], self.time_float[k], self.radius[k] = at, to_float(at), r
-        q.take(state, at, r)
+        self.send(k)
+        q.take(Flowed(list(state.x), list(state.dev), list(state.rest), state.fade), at, r)
         q.rational = None
         q.x[0], q.dev[0], q.rest[0] = q.reset, 0.0, 0.0
         if q.subtract and (leap or q.thresholds):
