@@ -77,7 +77,7 @@ def do_release(run: Pass, q: Cell) -> None:
     q.dev[0] += (abs(slope) * r + rest) * UP
     q.rest[0] += rest
     q.slope, q.busy, q.owes, q.rho = slope, False, True, r
-    q.cause, q.wait = q.last, q.t_ref
+    q.cause, q.wait, q.high = q.last, q.t_ref, math.inf
 
 
 def do_wake(run: Pass, q: Cell) -> None:
@@ -87,7 +87,7 @@ def do_wake(run: Pass, q: Cell) -> None:
     q.take(q.flow(s), q.wake, r)
     q.age(to_float(s))
     q.near, q.asleep = 0.0, False
-    q.cause, q.wait = q.last, q.dead
+    q.cause, q.wait, q.high = q.last, q.dead, math.inf
 
 
 def do_arrival(run: Pass, q: Cell, k: int, at: arb, s: arb, state) -> None:
@@ -123,6 +123,7 @@ def do_arrival(run: Pass, q: Cell, k: int, at: arb, s: arb, state) -> None:
             more = astray(q.gain_, driven, size, both)
             q.dev[0] += more
             q.rest[0] += more
+            q.high = math.inf
 
 
 def after_spike(run: Pass, q: Cell, m: int, at: arb) -> float:

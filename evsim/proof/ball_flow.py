@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -33,14 +34,6 @@ class Stop(Exception):
         )  # fmt: skip
 
 
-class Views(NamedTuple):
-    """Columns of records, for writing single numbers."""
-
-    next: np.ndarray
-    owes: np.ndarray
-    slope: np.ndarray
-
-
 class Scratch(NamedTuple):
     """A state in floats, and the end of a gap, for what the compiled tiers have: the records, and
     columns of them."""
@@ -65,7 +58,8 @@ def scratch() -> Scratch:
     )  # fmt: skip
 
 
-class Flowed(NamedTuple):
+@dataclass(slots=True)
+class Flowed:
     """A state after an interval: values, deviations, rests, and what of the membrane is left."""
 
     x: list[arb]
@@ -119,6 +113,9 @@ class Cell:
         self.rho = self.slope = self.reach = self.near = self.drive = 0.0
         self.kick = self.kept = self.lapse = self.crowd = 0.0  # as of `evsim.proof.layout.STATE`
         self.busy = self.owes = self.asleep = False
+        #: What F stays below until an arrival, or a release, changes that; of a neuron of which
+        #: that is followed.
+        self.high = math.inf
         self.last = self.origin = self.cause = -1
         self.wait = 0.0
         self.next, self.end = int(problem.bounds[n]), int(problem.bounds[n + 1])
@@ -142,6 +139,10 @@ class Cell:
         if self.rational is not None and any(self.rational) and not t == self.t:
             self.rational = None
         self.t, self.rho = t, rho
+
+    def known(self) -> tuple[int, bool, float]:
+        """What its rows have to know of it."""
+        return self.next, self.owes, self.slope
 
     def age(self, s: float) -> None:
         """Time goes on by `s` for what the order of arrivals and spikes needs."""

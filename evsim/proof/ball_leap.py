@@ -159,9 +159,8 @@ def leap(run: Pass, q: Cell, k: int, kind, at) -> None:
         raise Stop(TOO_WIDE, q.n, k, q.cause, claim, most, r, where)
     cause, wait = q.cause, q.wait
     state = Flowed(list(q.x), list(q.dev), list(q.rest), 1.0)
-    run.note(q)
     lo = to_float(time - where)
-    r = enter_copy_of(run.net, run.st, q.n, k, run.src, run.arr, run.rows, where, lo,
+    r = enter_copy_of(run.net, run.st, q.n, q.known(), k, run.src, run.arr, run.rows, where, lo,
                       run.bound, run.row, cause, eps)  # fmt: skip
     run.loosen(q, state)
     run.take_spike(q, k, time, state, r, leap=True)

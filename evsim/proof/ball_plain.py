@@ -6,10 +6,13 @@ records: for one current a call of the compiled tests takes longer than the test
 
 from __future__ import annotations
 
+import math
+
 from flint import arb
 
 from evsim.models.linear import CURRENT
 from evsim.proof.ball_flow import Cell, Flowed
+from evsim.proof.ball_numbers import size_of
 from evsim.proof.bounds import GROWN, NEAR, NOISE, READ, SLACK, TINY, UNIT, UP
 from evsim.proof.problem import Problem
 from evsim.proof.state import Shape
@@ -29,6 +32,8 @@ class Plain(Cell):
         super().__init__(problem, n)
         self.quick_current, self.near_gap, self.part = self.slow[0], self.gap[0], self.share[0]
         self.slower, self.own = -(self.rate if self.slow[0] else self.decay[0]), self.decay_[0]
+        #: The most that a current of 1 may bring the membrane.
+        self.peak = peak_of(self.rate, self.decay[0])
         self.fading = -self.decay[0]
 
     def flow(self, s: arb) -> Flowed:
@@ -58,7 +63,10 @@ class Plain(Cell):
     def receive(self, port: int, weight: float, r: float) -> float:
         """As that of any neuron, which does what is not an arrival at the current."""
         if port != 0 or self.rational is not None:
+            self.high = math.inf
             return super().receive(port, weight, r)
+        if weight > 0.0:
+            self.high += weight * self.peak
         size, rate, own = abs(weight), self.rate_, self.own
         linear, square = size * rate, size * rate * (rate + own)
         first, second = size * own * r, size * own * own * r * r
@@ -96,8 +104,11 @@ class Plain(Cell):
         f, push, reach = u - theta, c if c > 0.0 else 0.0, rate * span
         steep = rate * (size + off + u_size + u_off + size + off) * GROWN
         margin = (u_off + UNIT * abs(f) + self.theta_off) * UP + TINY + steep * rho + self.crowd
-        margin += off * (reach if reach < 1.0 else 1.0)
         slack = SLACK * UNIT * (abs(theta) + u_size + size)
+        self.high = (f if u > 0.0 else -theta) + self.peak * push + off + margin + slack
+        if self.high < 0.0:
+            return True
+        margin += off * (reach if reach < 1.0 else 1.0)
         rise = (push - u) * (1.0 - state.fade)
         if (f + rise if rise > 0.0 else f) + margin + slack < 0.0:
             return True
@@ -107,3 +118,9 @@ class Plain(Cell):
         off += float(b.rad()) + READ * UNIT * abs(least)
         held = (least if least < c else c) - off > theta + slack
         return held and after - theta + end_off + margin + slack < 0.0
+
+
+def peak_of(rate: arb, own: arb) -> float:
+    r"""A bound of the largest :math:`\kappa(s) = r (e^{-r s} - e^{-d s})/(d - r)`, which is
+    :math:`(r/d)^{d/(d - r)}`."""
+    return size_of((rate / own) ** (own / (own - rate)))[1] * UP

@@ -24,7 +24,7 @@ from evsim.proof.ball_events import (
     may_come_by,
     next_event,
 )
-from evsim.proof.ball_flow import Cell, Flowed, Stop, Views, ends_of, halve
+from evsim.proof.ball_flow import Cell, Flowed, Stop, ends_of, halve
 from evsim.proof.ball_numbers import TIME, below, exact, fraction, later, size_of, to_float
 from evsim.proof.ball_plain import cell_of
 from evsim.proof.bounds import COEFFICIENT, NEAR, TINY, UNIT, UP
@@ -42,7 +42,7 @@ from evsim.proof.events import (
 from evsim.proof.flow import DEVIATION, REST
 from evsim.proof.layout import WIDTH, bare
 from evsim.proof.problem import Problem
-from evsim.proof.rows import count_row_of, enter_row_of, new_rows
+from evsim.proof.rows import enter_row_of, new_rows
 from evsim.proof.state import initial
 
 
@@ -80,7 +80,6 @@ class Pass:
             self.send(j)
         self.cells = [cell_of(problem, n) for n in range(problem.size)]
         st, src = initial(problem)
-        self.known_of = Views(st.next, st.owes, st.slope)
         self.net, self.arr, self.st, self.src = map(bare, (problem.neurons, arr.copy(), st, src))
         width = int(problem.neurons["count"].max())
         self.rows = new_rows(problem.size, width, k + 1)
@@ -117,6 +116,8 @@ class Pass:
 
     def quiet(self, q: Cell, state, s: arb, rho: float):
         """None if the gap up to `state` is silent, else (proved, time, value, margin)."""
+        if q.high + q.crowd < 0.0:
+            return None
         rho, span = max(rho, q.rho), to_float(s)
         if span < 0.0:
             state, rho, s, span = q.flow(arb(0)), rho - span, arb(0), 0.0
@@ -357,8 +358,7 @@ class Pass:
         """The radius of a spike; its row and its error are entered."""
         n, hi = q.n, to_float(at)
         lo = to_float(at - hi)
-        self.note(q)
-        r = enter_row_of(self.net, self.st, n, k, self.src, self.arr, self.rows, hi, lo,
+        r = enter_row_of(self.net, self.st, n, q.known(), k, self.src, self.arr, self.rows, hi, lo,
                          self.bound, self.row, v, eps)  # fmt: skip
         self.loosen(q, state)
         return r
@@ -369,18 +369,11 @@ class Pass:
             state.dev[c] += self.bound[DEVIATION, c]
             state.rest[c] += self.bound[REST, c]
 
-    def note(self, q: Cell) -> None:
-        """What the rows have to know of a neuron."""
-        n, known = q.n, self.known_of
-        known.next[n], known.owes[n], known.slope[n] = q.next, q.owes, q.slope
-        self.bound[:] = 0.0
-
     def take_spike(self, q: Cell, k: int, at: arb, state, r: float, leap: bool = False) -> None:
         """The state right after a spike."""
-        count_row_of(self.net, self.st, q.n, k, self.src, self.rows)
         self.time[k], self.time_float[k], self.radius[k] = at, to_float(at), r
         self.send(k)
-        q.take(Flowed(list(state.x), list(state.dev), list(state.rest), state.fade), at, r)
+        q.take(Flowed(list(state.x), list(state.dev), list(state.rest), 0.0), at, r)
         q.rational = None
         q.x[0], q.dev[0], q.rest[0] = q.reset, 0.0, 0.0
         if q.subtract and (leap or q.thresholds):
@@ -396,4 +389,5 @@ class Pass:
         q.wake, q.asleep = later(at, q.dead), q.dead > 0.0
         q.reach = q.near = q.crowd = 0.0
         q.kick = q.kept = q.lapse = 0.0
+        q.high = math.inf
         q.since = q.next

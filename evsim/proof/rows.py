@@ -350,26 +350,37 @@ def keep_row_of(st, n, k, src, rows, row, factor):
     keep_row(st[n], n, src[k].slot, rows, row, factor)
 
 
+@inline_kernel
+def prepare(q, bound, known):
+    """What rows have to know of a neuron that others follow: its next arrival, and whether and by
+    which slope its last spike acts on the membrane."""
+    q.next, q.owes, q.slope = known
+    bound[:] = 0.0
+
+
 @kernel
-def enter_row_of(net, st, n, k, src, arr, rows, hi, lo, bound, row, slope, eps):
-    """`enter_row` for a neuron given by its index."""
+def enter_row_of(net, st, n, known, k, src, arr, rows, hi, lo, bound, row, slope, eps):
+    """`enter_row` for a neuron given by its index; the row counts from now on."""
+    prepare(st[n], bound, known)
     r = enter_row(net[n], st[n], n, k, src, arr, rows, hi, lo, bound, row, slope, eps)
     src[k].hi, src[k].lo, src[k].radius = hi, lo, r
+    count_row(net[n], st[n], n, k, src, rows)
     return r
 
 
 @kernel
-def enter_copy_of(net, st, n, k, src, arr, rows, hi, lo, bound, row, cause, eps):
-    """`enter_copy` for a neuron given by its index."""
+def enter_copy_of(net, st, n, known, k, src, arr, rows, hi, lo, bound, row, cause, eps):
+    """`enter_copy` for a neuron given by its index; the row counts from now on."""
+    prepare(st[n], bound, known)
     r = enter_copy(net[n], st[n], n, k, src, arr, rows, hi, lo, bound, row, cause, eps)
     src[k].hi, src[k].lo, src[k].radius = hi, lo, r
+    count_row(net[n], st[n], n, k, src, rows)
     return r
 
 
-@kernel
-def count_row_of(net, st, n, k, src, rows):
+@inline_kernel
+def count_row(p, q, n, k, src, rows):
     """The row of spike `k` of neuron `n` counts, and acts on what the spike adds to."""
-    p, q = net[n], st[n]
     next_row(q, rows)
     for j in range(1, p.count + 1):
         if p.jump[j - 1] != 0.0:
