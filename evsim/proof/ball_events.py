@@ -106,7 +106,8 @@ def do_arrival(run: Pass, q: Cell, k: int, at: arb, s: arb, state) -> None:
             return
     if not r <= NEAR * q.shortest:
         raise Stop(TOO_WIDE, q.n, k, source, to_float(at), NEAR * q.shortest, r, 0.0)
-    leaps.crowded(run, q, k, m, at, s)
+    if not leaps.crowd(q, r, s)[0]:
+        leaps.crowded(run, q, k, m, at)
     q.age(to_float(s))
     q.near, q.origin, q.cause, q.wait = r, source, source, run.delay[m]
     q.take(state, at, r)

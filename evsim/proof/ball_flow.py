@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -75,7 +76,7 @@ class Cell:
         p = problem.neurons[n]
         form = problem.forms[n]
         self.n, self.form, self.count = n, form, int(p.count)
-        self.net, self.scratch = bare(problem.neurons), scratch()
+        self.net = bare(problem.neurons)
         self.kind = p.kind[: self.count].tolist()
         self.jump = p.jump[: self.count].tolist()
         self.leaky, self.drive_in = form.tau is not None, int(p.drive)
@@ -121,6 +122,11 @@ class Cell:
         self.next, self.end = int(problem.bounds[n]), int(problem.bounds[n + 1])
         self.since = self.next
         self.closest = math.inf
+
+    @cached_property
+    def scratch(self) -> Scratch:
+        """For the compiled tests."""
+        return scratch()
 
     def flow(self, s: arb) -> Flowed:
         """Its state an interval later."""

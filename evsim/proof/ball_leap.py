@@ -36,7 +36,10 @@ def together(run: Pass, a: int, wait: float, b: int, other: float) -> bool:
 
 def at_once(run: Pass, q: Cell, m: int) -> bool:
     """Whether arrival `m` comes, by construction, at the very time of the last event."""
-    return q.cause >= 0 and together(run, run.source[m], run.delay[m], q.cause, q.wait)
+    source, cause = run.source[m], q.cause
+    if cause < 0 or run.root[source][0] != run.root[cause][0]:
+        return False
+    return together(run, source, run.delay[m], cause, q.wait)
 
 
 def woken_by(run: Pass, q: Cell, m: int) -> bool:
@@ -74,11 +77,9 @@ def unclaimed(run: Pass, q: Cell, k: int, kind, at) -> None:
     raise Stop(MISSING, q.n, k, q.cause, time, 0.0, 0.0, time)
 
 
-def crowded(run: Pass, q: Cell, k: int, m: int, at: arb, s: arb) -> None:
+def crowded(run: Pass, q: Cell, k: int, m: int, at: arb) -> None:
     """Arrivals so close that their order is open: as `evsim.proof.events.crowded`."""
     source, port, r = run.source[m], run.port[m], run.radius[run.source[m]]
-    if crowd(q, r, s)[0]:
-        return
     for j in range(m - 1, q.since - 1, -1):
         other, d = run.source[j], at - run.time[run.source[j]] - run.delay[j]
         if d > 2.0 * NEAR * q.shortest * UP:

@@ -67,16 +67,18 @@ class Plain(Cell):
             return super().receive(port, weight, r)
         if weight > 0.0:
             self.high += weight * self.peak
-        size, rate, own = abs(weight), self.rate_, self.own
-        linear, square = size * rate, size * rate * (rate + own)
-        first, second = size * own * r, size * own * own * r * r
+        size, own = abs(weight), self.own * r
+        linear, bent = size * self.rate_, self.rate_ + self.own
+        first, second = size * own, size * own * own
         self.x[1] += weight
         self.dev[1] += (first + second) * UP
         self.rest[1] += second * UP
-        self.kick += linear + square * NEAR * self.shortest
+        self.kick += linear * (1.0 + bent * NEAR * self.shortest)
         if not self.busy:
-            self.dev[0] += (linear * r + square * r * r) * UP
-            self.rest[0] += square * r * r * UP
+            linear *= r
+            second = linear * bent * r
+            self.dev[0] += (linear + second) * UP
+            self.rest[0] += second * UP
         return size
 
     def bend(self, x: list[arb], dev: list[float], ahead: float) -> Shape:

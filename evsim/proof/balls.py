@@ -299,7 +299,7 @@ class Pass:
         if not v > 0.0:
             raise Stop(CROSSING, q.n, k, -1, time, v, residual, time)
         r0 = 1.5 * (residual + whole) / v * UP
-        now = q.bend(state.x, state.dev, r0)
+        now = near if q.plain else q.bend(state.x, state.dev, r0)
         eta = (now.loose + now.bend * r0) * UP
         if not (eta <= 0.25 * v and r0 <= NEAR * q.shortest):
             raise Stop(CROSSING, q.n, k, -1, time, v, residual, time)
