@@ -60,7 +60,7 @@ def tiers(name: str, problem, args) -> list[dict]:
     if problem.size <= 300 and problem.count <= 8000:
         found += [
             row(f"{name}, {bits} bits", problem,
-                lambda p, bits=bits: balls.run(p, bits, 0.04, np.inf), 1)
+                lambda p, bits=bits: balls.run(p, bits, 0.04, np.inf), args.rounds)
             for bits in args.bits
         ]  # fmt: skip
     return found

@@ -42,7 +42,8 @@ def next_event(run: Pass, q: Cell, k: int):
 
 def exchange(run: Pass, m: int, j: int) -> None:
     """Two arrivals change places."""
-    for column in (run.source, run.delay, run.weight, run.port, run.comes, run.comes_float):
+    columns: tuple[list, ...] = (run.source, run.delay, run.weight, run.port)
+    for column in (*columns, run.comes, run.comes_float):
         column[m], column[j] = column[j], column[m]
     run.arr[[m, j]] = run.arr[[j, m]]
 
@@ -77,7 +78,7 @@ def do_release(run: Pass, q: Cell) -> None:
     q.dev[0] += (abs(slope) * r + rest) * UP
     q.rest[0] += rest
     q.slope, q.busy, q.owes, q.rho = slope, False, True, r
-    q.cause, q.wait, q.high = q.last, q.t_ref, math.inf
+    q.cause, q.wait = q.last, q.t_ref
 
 
 def do_wake(run: Pass, q: Cell) -> None:
@@ -87,7 +88,7 @@ def do_wake(run: Pass, q: Cell) -> None:
     q.take(q.flow(s), q.wake, r)
     q.age(to_float(s))
     q.near, q.asleep = 0.0, False
-    q.cause, q.wait, q.high = q.last, q.dead, math.inf
+    q.cause, q.wait = q.last, q.dead
 
 
 def do_arrival(run: Pass, q: Cell, k: int, at: arb, s: arb, state) -> None:
@@ -124,7 +125,6 @@ def do_arrival(run: Pass, q: Cell, k: int, at: arb, s: arb, state) -> None:
             more = astray(q.gain_, driven, size, both)
             q.dev[0] += more
             q.rest[0] += more
-            q.high = math.inf
 
 
 def after_spike(run: Pass, q: Cell, m: int, at: arb) -> float:

@@ -114,8 +114,7 @@ class Cell:
         self.rho = self.slope = self.reach = self.near = self.drive = 0.0
         self.kick = self.kept = self.lapse = self.crowd = 0.0  # as of `evsim.proof.layout.STATE`
         self.busy = self.owes = self.asleep = False
-        #: What F stays below until an arrival, or a release, changes that; of a neuron of which
-        #: that is followed.
+        #: What F stays below if nothing else arrives, where that is known.
         self.high = math.inf
         self.last = self.origin = self.cause = -1
         self.wait = 0.0

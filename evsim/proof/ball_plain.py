@@ -7,6 +7,7 @@ records: for one current a call of the compiled tests takes longer than the test
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from flint import arb
 
@@ -16,6 +17,9 @@ from evsim.proof.ball_numbers import size_of
 from evsim.proof.bounds import GROWN, NEAR, NOISE, READ, SLACK, TINY, UNIT, UP
 from evsim.proof.problem import Problem
 from evsim.proof.state import Shape
+
+#: Raises a negative number by more than the rounding of a sum.
+DOWN = 1.0 - 4.0 * UNIT
 
 
 def cell_of(problem: Problem, n: int) -> Cell:
@@ -30,32 +34,28 @@ class Plain(Cell):
 
     def __init__(self, problem: Problem, n: int):
         super().__init__(problem, n)
-        self.quick_current, self.near_gap, self.part = self.slow[0], self.gap[0], self.share[0]
-        self.slower, self.own = -(self.rate if self.slow[0] else self.decay[0]), self.decay_[0]
+        quick: Any = (self.slow[0], self.gap[0], self.share[0])
+        self.quick_current, self.between, self.part = quick
+        self.slower = -(self.rate if self.quick_current else self.decay[0])
+        self.fading, self.own = -self.decay[0], self.decay_[0]
         #: The most that a current of 1 may bring the membrane.
         self.peak = peak_of(self.rate, self.decay[0])
-        self.fading = -self.decay[0]
 
     def flow(self, s: arb) -> Flowed:
         """As `evsim.proof.ball_flow.flow`; of membrane and current, what is left of the quicker
-        one is that of the slower one and of the gap between them."""
+        one is that of the slower one and of the gap between their rates."""
         (u, c), (u_off, off), (u_more, more) = self.x, self.dev, self.rest
+        fade_ = 1.0
         if self.busy:
             own = (s * self.fading).exp()
-            own_ = float(own)
-            return Flowed(
-                [u, c * own],
-                [u_off * UP + TINY, off * own_ * UP + TINY],
-                [u_more * UP + TINY, more * own_ * UP + TINY],
-                1.0,
-            )
-        left = (s * self.slower).exp()
-        less = left * (s * self.near_gap).expm1()
-        fade, own = (left, left + less) if self.quick_current else (left + less, left)
-        fade_, own_ = float(fade), float(own)
-        kappa = less * self.part
-        u, gain = u * fade + c * kappa, abs(float(kappa))
-        u_off, u_more = u_off * fade_ + off * gain, u_more * fade_ + more * gain
+        else:
+            left = (s * self.slower).exp()
+            less = left * (s * self.between).expm1()
+            fade, own = (left, left + less) if self.quick_current else (left + less, left)
+            kappa = less * self.part
+            u, fade_, gain = u * fade + c * kappa, float(fade), abs(float(kappa))
+            u_off, u_more = u_off * fade_ + off * gain, u_more * fade_ + more * gain
+        own_ = float(own)
         dev = [u_off * UP + TINY, off * own_ * UP + TINY]
         rest = [u_more * UP + TINY, more * own_ * UP + TINY]
         return Flowed([u, c * own], dev, rest, fade_)
@@ -66,7 +66,7 @@ class Plain(Cell):
             self.high = math.inf
             return super().receive(port, weight, r)
         if weight > 0.0:
-            self.high += weight * self.peak
+            self.high = (self.high + weight * self.peak) * DOWN
         size, own = abs(weight), self.own * r
         linear, bent = size * self.rate_, self.rate_ + self.own
         first, second = size * own, size * own * own
@@ -97,7 +97,8 @@ class Plain(Cell):
         )  # fmt: skip
 
     def calm(self, state: Flowed, span: float, rho: float) -> bool:
-        """As `evsim.proof.silence.calm`, of whose tests the first asks nothing of the end."""
+        """As `evsim.proof.silence.calm`, of whose tests the first asks nothing of the end; what
+        the membrane may still reach, in however long a time, comes before them."""
         (membrane, current), (u_off, off) = self.x, self.dev
         u, c, theta, rate = float(membrane), float(current), self.theta_, self.rate_
         u_size, size = abs(u), abs(c)
@@ -124,5 +125,5 @@ class Plain(Cell):
 
 def peak_of(rate: arb, own: arb) -> float:
     r"""A bound of the largest :math:`\kappa(s) = r (e^{-r s} - e^{-d s})/(d - r)`, which is
-    :math:`(r/d)^{d/(d - r)}`."""
-    return size_of((rate / own) ** (own / (own - rate)))[1] * UP
+    :math:`(r/d)^{d/(d - r)}` and below 1."""
+    return min(1.0, size_of((rate / own) ** (own / (own - rate)))[1] * UP)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from flint import arb, ctx
@@ -201,12 +202,11 @@ class Pass:
                     raise Stop(REFRACTORY, q.n, k, q.last, self.claim_float[k], d, r,
                                to_float(free))  # fmt: skip
                 if kind == "arrival":
-                    s = at - q.t
-                    do_arrival(self, q, k, at, s, q.flow(s))
+                    do_arrival(self, q, k, at, at - q.t, q.flow(at - q.t))
                 else:
                     self.set_free(q, kind)
                 continue
-            s = None if at is None else at - q.t
+            s: Any = None if at is None else at - q.t
             if kind == "arrival" and leaps.at_once(self, q, q.next):
                 do_arrival(self, q, k, at, s, q.flow(s))
                 continue
