@@ -73,13 +73,12 @@ class Cell:
     """One neuron: parameters, and its state at the time `t` of its last event."""
 
     def __init__(self, problem: Problem, n: int):
-        p = problem.neurons[n]
-        form = problem.forms[n]
-        self.n, self.form, self.count = n, form, int(p.count)
-        self.net = bare(problem.neurons)
-        self.kind = p.kind[: self.count].tolist()
-        self.jump = p.jump[: self.count].tolist()
-        self.leaky, self.drive_in = form.tau is not None, int(p.drive)
+        self.net, form = bare(problem.neurons), problem.forms[n]
+        p = self.net[n]
+        self.n, self.form, self.count = n, form, int(p["count"])
+        self.kind = p["kind"][: self.count].tolist()
+        self.jump = p["jump"][: self.count].tolist()
+        self.leaky, self.drive_in = form.tau is not None, int(p["drive"])
         tau = None if form.tau is None else Fraction(form.tau)
         taus = [None if c is None else Fraction(c) for c in form.taus]
         rate = Fraction(0) if tau is None else 1 / tau
@@ -94,12 +93,12 @@ class Cell:
         self.decay_ = [float(d) for d in decays]
         self.theta_0, self.reset_0 = exact(form.theta), exact(form.reset)
         self.set_levels(self.theta_0, self.reset_0)
-        self.shortest, self.t_ref = float(p.shortest), float(p.t_ref)
-        self.dead, self.block, self.lag = float(p.dead), bool(p.block), int(p.lag)
+        self.shortest, self.t_ref = float(p["shortest"]), float(p["t_ref"])
+        self.dead, self.block, self.lag = float(p["dead"]), bool(p["block"]), int(p["lag"])
         self.drop = exact(form.theta - form.reset)
         self.thresholds = [c + 1 for c, kind in enumerate(self.kind) if kind == THRESHOLD]
-        self.plain, self.strict = bool(p.plain), bool(p.strict)
-        self.subtract = bool(p.subtract)
+        self.plain, self.strict = bool(p["plain"]), bool(p["strict"])
+        self.subtract = bool(p["subtract"])
         start = problem.start[n, : self.count + 1]
         self.x = [arb(float(a)) + arb(float(b)) for a, b in start]
         if n in problem.membranes:

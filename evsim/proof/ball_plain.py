@@ -15,6 +15,7 @@ from evsim.models.linear import CURRENT
 from evsim.proof.ball_flow import Cell, Flowed
 from evsim.proof.ball_numbers import size_of
 from evsim.proof.bounds import GROWN, NEAR, NOISE, READ, SLACK, TINY, UNIT, UP
+from evsim.proof.layout import bare
 from evsim.proof.problem import Problem
 from evsim.proof.state import Shape
 
@@ -24,8 +25,9 @@ DOWN = 1.0 - 4.0 * UNIT
 
 def cell_of(problem: Problem, n: int) -> Cell:
     """Neuron `n` before its first event."""
-    p = problem.neurons[n]
-    one = p.count == 1 and p.kind[0] == CURRENT and p.rate_hi not in (0.0, p.decay_hi[0])
+    p = bare(problem.neurons)[n]
+    one = p["count"] == 1 and p["kind"][0] == CURRENT
+    one = one and p["rate_hi"] not in (0.0, p["decay_hi"][0])
     return Plain(problem, n) if one else Cell(problem, n)
 
 
