@@ -1,9 +1,9 @@
 """A layer forward and backward against EventProp's published code, where that is installed.
 
-Jobs: 784 -> 350 with 300 input spikes, 784 -> 1024 with 800, and a batch of 16 of the latter. Each
-spike's time has the derivative 1. Both answer with the derivatives by the weights and by the times
-of the input spikes. The peer is C++ of its author (Wunderlich & Pehle 2021,
-https://github.com/eventprop/eventprop), built with the flags of its own `setup.py`, in an
+Jobs: 784 -> 350 with 300 input spikes and 784 -> 1024 with 800, one sample, and batches of 16, for
+which the bars are. Each spike's time has the derivative 1. Both answer with the derivatives by the
+weights and by the times of the input spikes. The peer is C++ of its author (Wunderlich & Pehle
+2021, https://github.com/eventprop/eventprop), built with the flags of its own `setup.py`, in an
 interpreter that `--eventprop` or EVSIM_EVENTPROP_PYTHON names; without it, evsim's own times are
 printed. Both run in turn, with one thread, from the same arrays, and several times in a row, as
 in training: what has just been asleep is slow at first. The best of each counts. Spikes and
@@ -31,10 +31,10 @@ from evsim.bench.turns import SEED, versions
 
 PYTHON = "EVSIM_EVENTPROP_PYTHON"
 TAU_MEM, TAU_SYN = 20e-3, 5e-3
-JOBS = ("784->350", "784->1024", "784->1024 x16")
+JOBS = ("784->350", "784->350 x16", "784->1024", "784->1024 x16")
 #: Calls in a row of each side in its turn.
 CALLS = 5
-#: What evsim promises: times faster forward (mean of the first two jobs) and backward.
+#: What evsim promises: times faster forward (mean of both batches) and backward.
 BARS = {"forward": 10.0, "backward": 4.0}
 
 
@@ -164,7 +164,8 @@ def main() -> None:
         print(name, json.dumps(row), flush=True)
     ways = [[r[f"times faster, {w}"] for r in found.values()] for w in BARS if options.eventprop]
     for (way, bar), ratios in zip(BARS.items(), ways, strict=False):
-        print(f"{way}: {np.mean(ratios):.1f} times faster on average, bar {bar:g}")
+        least, mean = min(ratios), np.mean(ratios)
+        print(f"{way}: {least:.1f} times faster or more, {mean:.1f} on average, bar {bar:g}")
     if options.json:
         row = {"seed": SEED, "rounds": options.rounds, "versions": versions(), "jobs": found}
         Path(options.json).write_text(json.dumps(row, indent=1) + "\n")

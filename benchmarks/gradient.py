@@ -1,7 +1,7 @@
 """Backward against forward: seconds of `evsim.gradient` and of `evsim.simulate`, and their ratio.
 
-Jobs: the dense layers 784 -> 350 (300 spikes), 784 -> 1024 (800 spikes), a batch of 16 of the
-latter, 784 -> 1024 with 5000 spikes, and the recurrent networks of `evsim.bench.jobs`: one delay,
+Jobs: the dense layers 784 -> 350 (300 spikes) and 784 -> 1024 (800 spikes), batches of 16 of
+either, 784 -> 1024 with 5000 spikes, and the recurrent networks of `evsim.bench.jobs`: one delay,
 noise from outside, and a delay of its own for every synapse. Both sides
 run in turn in one process and one thread, by the processor time of that thread: a busy machine
 stretches it less. The best of each counts. `whole` is the backward pass with everything that it can
@@ -24,6 +24,7 @@ from evsim.bench.turns import SEED
 #: Inputs, outputs, input spikes, scale of the weights, end [s], samples.
 DENSE = {
     "784->350": (784, 350, 300, 1.2, 0.05, 1),
+    "784->350 x16": (784, 350, 300, 1.2, 0.05, 16),
     "784->1024": (784, 1024, 800, 1.0, 0.05, 1),
     "784->1024 x16": (784, 1024, 800, 1.0, 0.05, 16),
     "784->1024 long": (784, 1024, 5000, 0.57, 0.5, 1),
