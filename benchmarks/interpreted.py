@@ -58,8 +58,8 @@ def record_calls() -> None:
     dispatch = importlib.import_module("evsim.dispatch")
     plain = dispatch.generic
 
-    def generic(stub):
-        verb = plain(stub)
+    def generic(stub, default=None):
+        verb = plain(stub, default)
         implement = verb.implement
         verb.implement = lambda cls: lambda body: implement(cls)(recorded(body))
         return verb
@@ -202,8 +202,9 @@ def map_file(work: Path, path: Path) -> dict[str, Any]:
         return plugin.tests
 
     found = in_child(call, 3 * MOST_TIME, work / f"{path.stem}.log")
-    if isinstance(found, str):
-        raise RuntimeError(f"{path.name} {found}; see {work / f'{path.stem}.log'}")
+    if not found or isinstance(found, str):
+        why = found or "has no test that runs"
+        raise RuntimeError(f"{path.name} {why}; see {work / f'{path.stem}.log'}")
     return found
 
 
