@@ -150,7 +150,7 @@ def engine_network(n: int, rounds: int, until: float = 0.1) -> list[dict]:
     ]  # fmt: skip
 
 
-def followed(until: float = 3200.0) -> list[dict]:
+def followed(rounds: int, until: float = 3200.0) -> list[dict]:
     """The true run of the chaotic network, followed beyond its file, then proved by three tiers."""
     net, inputs, _ = chaotic(until)
     record = evsim.simulate(net, inputs, until)
@@ -163,10 +163,10 @@ def followed(until: float = 3200.0) -> list[dict]:
     def by_doubles(problem):
         return doubles.run(problem, "double-double", 0.04, np.inf, True)
 
-    found = [row(f"followed to {until:g}, double-double", problem, by_doubles, 1)]
+    found = [row(f"followed to {until:g}, double-double", problem, by_doubles, rounds)]
     return found + [
         row(f"followed to {until:g}, {bits} bits", problem,
-            lambda p, bits=bits: balls.run(p, bits, 0.04, np.inf), 1)
+            lambda p, bits=bits: balls.run(p, bits, 0.04, np.inf), rounds)
         for bits in (113, 128)
     ]  # fmt: skip
 
@@ -199,7 +199,7 @@ def main() -> None:
     if args.engine:
         found += engine_network(args.engine, args.rounds)
     if args.followed:
-        found += followed()
+        found += followed(args.rounds)
     if args.json:
         with open(args.json, "w", encoding="utf-8") as file:
             json.dump(found, file, indent=1)
