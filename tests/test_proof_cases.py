@@ -14,8 +14,6 @@ import evsim
 from evsim.models.linear import CURRENT
 from evsim.proof import balls
 from evsim.proof.algebra import polynomial, touch
-from evsim.proof.ball_flow import Cell, flow
-from evsim.proof.problem import build
 from evsim.spikes import Spikes
 from reference import certificate
 from reference.hard_cases import load
@@ -129,30 +127,6 @@ def test_a_touch_that_an_inhibition_may_prevent_is_not_proved(radius, proved):
     run.radius[1] = radius
     finding = run.outcome().finding
     assert finding is not None and finding.proved == proved
-
-
-@pytest.mark.parametrize("what", ["nothing", "start", "end", "current", "deviation", "crowd",
-                                  "threshold", "time"])  # fmt: skip
-def test_a_gap_is_not_calm_in_floats_where_something_may_be_0_2_off(what):
-    """A voltage of 0.9 that sinks, below a threshold of 1."""
-    net = evsim.Network()
-    net.add_population("p", 1, evsim.LIF(tau_mem=10.0, tau_syn=4.0))
-    problem = build(net, {}, {"p": ([0.9], [0.8])}, {"p": Spikes([], [])}, 10.0, 0.01)
-    cell, off = Cell(problem, 0), arb(0, 0.2)
-    state = flow(cell, arb(5))
-    if what == "start":
-        cell.x[0] += off
-    elif what == "end":
-        state.x[0] += off
-    elif what == "current":
-        cell.x[1] += 2 * off
-    elif what == "deviation":
-        cell.dev[0] += 0.2
-    elif what == "crowd":
-        cell.crowd = 0.2
-    elif what == "threshold":
-        cell.set_levels(cell.theta + off, cell.reset)
-    assert cell.calm(state, 5.0, 20.0 if what == "time" else 0.0) == (what == "nothing")
 
 
 def test_of_two_times_that_cannot_be_told_apart_neither_is_the_first():
