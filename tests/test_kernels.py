@@ -364,14 +364,17 @@ def test_a_steep_rise_in_a_short_interval_is_not_skipped(name, steep):
 
 
 @every_model
-def test_a_neuron_that_has_not_fired_is_told_less_about(name):
-    """`step_on` after an interval without a spike and an arrival, against `step`."""
-    p, told = kernel(name), 0
+@pytest.mark.parametrize("bias", [{}, {"bias": 0.0}])
+def test_a_neuron_that_has_not_fired_is_told_less_about(name, bias):
+    """`step_on` after an interval without a spike and an arrival, against `step`: of arrivals that
+    lift it just above threshold, too, from where it may sink again."""
+    p, told = kernel(name, **bias), 0
     spans = [verbs.interval(p, d) for d in (1e-9, 0.01, 0.3, 1.0, 3.0)]
     for x in states(name):
         for before in spans:
             y, may = verbs.step(p, before, x)
-            for weight in (-0.3, 0.0, 1e-3, 0.7, 40.0) if not may else ():
+            lift = 1e-6 - adjoint.height(p, y)
+            for weight in (-0.3, 0.0, 1e-3, 0.7, 40.0, lift) if not may else ():
                 z = verbs.receive(p, y, 0, weight)
                 for after in spans:
                     assert verbs.step_on(p, after, z) == verbs.step(p, after, z)

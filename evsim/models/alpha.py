@@ -28,10 +28,10 @@ import numpy as np
 from evsim.jit import inline_kernel
 from evsim.models import adjoint, isolate, verbs
 from evsim.models.base import Neuron, exact_sum, in_form
-from evsim.models.flow import risen
+from evsim.models.flow import SLACK, risen
 from evsim.models.held import rise_of_sum
 from evsim.models.isolate import sorted_rates
-from evsim.models.lif import GRAZE, RESET, SLACK, levels, relevel
+from evsim.models.lif import GRAZE, RESET, levels, relevel
 from evsim.models.linear import DRIVEN, DRIVER, Component, Linear, leaky
 from evsim.models.mixed import WIDER, excess
 from evsim.models.moments import alpha_change, response_change

@@ -20,7 +20,8 @@ import numpy as np
 from evsim.models import adjoint, verbs
 from evsim.models.base import Neuron, exact_sum, in_form
 from evsim.models.crossing import DOUBT, EPS
-from evsim.models.lif import GRAZE, RESET, SLACK, levels, relevel
+from evsim.models.flow import SLACK
+from evsim.models.lif import GRAZE, RESET, levels, relevel
 from evsim.models.linear import Linear, leaky
 from evsim.models.refractory import CLAMP, REFRACTORY, arrived, gone_on
 from evsim.numerics import exp_neg, log1p

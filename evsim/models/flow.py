@@ -40,10 +40,9 @@ def rates(tau_mem, tau_syn) -> dict[str, float | np.ndarray]:
     }
 
 
-#: More than an exponential loses by its roundings, of a number below 1; and how many of these
-#: are more than a flow and its bound can lose together.
+#: More than the rounding of an exponential below 1 takes away from 1 less it.
 LOST = 1e-15
-SLACK = 2e-14
+SLACK = 2e-14  # 90 roundings: more than the flow and its bound can lose together
 
 
 @inline_kernel

@@ -178,8 +178,8 @@ def step_on(p, c, x):
     # u(s) <= u0 e^(-s/tau_mem) + max(i0, 0) (1 - e^(-s/tau_mem)), monotone in s. With theta > 0
     # a crossing needs i0 > 0, so the maximum may be left out. Where the sum comes near theta,
     # its roundings are covered by SLACK of its two summands: of i0 (...), which is larger than
-    # what a negative u0 takes away, and of theta. If it does not, the voltage at the end is below
-    # theta, as rounding is monotone, and arrivals do not move it.
+    # what a negative u0 takes away, and of theta. Where the bound is below theta so is the voltage
+    # at the end, as rounding is monotone, and arrivals do not move it: nobody need look again.
     u, i = x
     em, es, g = c
     left = u * em

@@ -24,10 +24,10 @@ from numba.extending import overload
 from evsim.dispatch import INLINE
 from evsim.models import adjoint, isolate, verbs
 from evsim.models.base import in_form
-from evsim.models.flow import risen
+from evsim.models.flow import SLACK, risen
 from evsim.models.held import rise_of_sum
 from evsim.models.isolate import sorted_rates
-from evsim.models.lif import SLACK, relevel
+from evsim.models.lif import relevel
 from evsim.models.moments import response_change
 from evsim.models.refractory import CLAMP, arrived, gone_on
 from evsim.models.summit import summit

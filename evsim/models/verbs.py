@@ -175,7 +175,8 @@ def prepare(p, d):
     return (d,) if any(isinstance(member, np.ndarray) for member in p) else interval(p, d)
 
 
-#: How many numbers verbs answer with, by verb, class of parameters and their form.
+#: How many numbers verbs answer with, by verb, class of parameters and their form: to ask one
+#: takes Python longer than to make the room.
 _SIZES: dict[Any, int] = {}
 
 
